@@ -1,0 +1,94 @@
+/** `config.toml`: its keys, their defaults and limits. Environment names derive from the keys. */
+import * as Schema from "effect/Schema"
+
+export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
+
+const seconds = (minimum: number, maximum: number) =>
+  Schema.Int.pipe(
+    Schema.between(minimum, maximum, { message: () => `a whole number of seconds, ${minimum}..${maximum}` }),
+  )
+
+const isRegistry = (text: string): boolean => {
+  if (!URL.canParse(text)) return false
+  const url = new URL(text)
+  return (url.protocol === "https:" || url.protocol === "http:") && url.username === "" && url.password === ""
+}
+
+export const DaemonConfig = Schema.Struct({
+  port: Schema.optionalWith(
+    Schema.Int.pipe(Schema.between(1, 65535, { message: () => "a port, 1..65535" })),
+    { default: () => 3100 },
+  ),
+  /** The address to listen on. Loopback unless the operator says otherwise. */
+  hostname: Schema.optionalWith(
+    Schema.String.pipe(
+      Schema.pattern(/^[A-Za-z0-9:.-]+$/, { message: () => "a host name or an IP address" }),
+    ),
+    { default: () => "127.0.0.1" },
+  ),
+  log_level: Schema.optionalWith(
+    LogLevel.annotations({ message: () => "one of debug, info, warning, error" }),
+    { default: () => "info" as const },
+  ),
+  /** Relative paths are below the data directory. */
+  log_file: Schema.optionalWith(Schema.NonEmptyString, { default: () => "logs/daemon.log" }),
+  /** Seconds that a stop may take before the daemon ends itself. */
+  shutdown_timeout: Schema.optionalWith(seconds(5, 300), { default: () => 30 }),
+  update_check: Schema.optionalWith(Schema.Boolean.annotations({ message: () => "true or false" }), {
+    default: () => true,
+  }),
+  update_check_interval: Schema.optionalWith(seconds(3600, 604800), { default: () => 86400 }),
+  /** Registry of the daemon's own check; recorded from npm where it is not set. */
+  update_registry: Schema.optional(
+    Schema.String.pipe(
+      Schema.filter((text) => isRegistry(text) || "an http(s) address without a user name or password"),
+    ),
+  ),
+})
+
+export const DatabaseConfig = Schema.Struct({
+  /** Relative paths are below the data directory. */
+  path: Schema.optionalWith(Schema.NonEmptyString, { default: () => "data/waiaas.db" }),
+})
+
+export const Config = Schema.Struct({
+  daemon: Schema.optionalWith(DaemonConfig, { default: () => DaemonConfig.make({}) }),
+  database: Schema.optionalWith(DatabaseConfig, { default: () => DatabaseConfig.make({}) }),
+})
+export type Config = typeof Config.Type
+
+/** The keys of each section: the one list behind unknown-key errors and environment names. */
+export const configKeys = {
+  daemon: Object.keys(DaemonConfig.fields),
+  database: Object.keys(DatabaseConfig.fields),
+} as const
+
+/** `WAIAAS_DAEMON_LOG_LEVEL` for `daemon`, `log_level`. */
+export const environmentName = (section: string, key: string): string =>
+  `WAIAAS_${section}_${key}`.toUpperCase()
+
+/** Names outside the section scheme, which configuration must not claim. */
+export const reservedEnvironment = [
+  "WAIAAS_DATA_DIR",
+  "WAIAAS_NO_UPDATE_NOTIFY",
+  "WAIAAS_MASTER_PASSWORD",
+  "WAIAAS_MASTER_PASSWORD_FILE",
+] as const
+
+/** What `waiaas init` writes: every key with its default, commented out. */
+export const initialConfigToml = `# WAIaaS configuration. Every key is optional; what is commented out is the default.
+# Order: defaults < this file < environment (WAIAAS_<SECTION>_<KEY>, such as WAIAAS_DAEMON_PORT).
+
+[daemon]
+# port = 3100
+# hostname = "127.0.0.1"
+# log_level = "info"               # debug, info, warning, error
+# log_file = "logs/daemon.log"
+# shutdown_timeout = 30            # seconds, 5..300
+# update_check = true
+# update_check_interval = 86400    # seconds, 3600..604800
+# update_registry = ""             # default: the registry that npm uses
+
+[database]
+# path = "data/waiaas.db"
+`

@@ -1,0 +1,219 @@
+/** Failures of the data directory, its configuration, database and backups. */
+import * as Schema from "effect/Schema"
+import { ExitCode } from "./ExitCode.ts"
+import { shellWord } from "./Shell.ts"
+import { Version } from "./Version.ts"
+
+export class NotInitialised extends Schema.TaggedError<NotInitialised>()("NotInitialised", {
+  dataDir: Schema.String,
+}) {
+  override get message() {
+    return `No WAIaaS data in ${this.dataDir}.`
+  }
+  get next() {
+    return `waiaas init --data-dir ${shellWord(this.dataDir)}`
+  }
+  get exitCode() {
+    return ExitCode.notInitialised
+  }
+}
+
+export class UnsafeDataDir extends Schema.TaggedError<UnsafeDataDir>()("UnsafeDataDir", {
+  path: Schema.String,
+  problem: Schema.String,
+  command: Schema.String,
+}) {
+  override get message() {
+    return `${this.path}: ${this.problem}.`
+  }
+  get next() {
+    return this.command
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
+  /** File, or environment variable. */
+  source: Schema.String,
+  key: Schema.String,
+  value: Schema.String,
+  allowed: Schema.String,
+}) {
+  override get message() {
+    return `${this.source}: ${this.key} = ${this.value} is not allowed (allowed: ${this.allowed}).`
+  }
+  get next() {
+    return `Correct ${this.key} in ${this.source}, then run the command again.`
+  }
+  get exitCode() {
+    return ExitCode.usage
+  }
+}
+
+/** A file operation that failed; `code` is the system's (ENOSPC, EACCES, ...). */
+export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
+  operation: Schema.String,
+  path: Schema.String,
+  code: Schema.String,
+}) {
+  override get message() {
+    return `Could not ${this.operation} ${this.path}: ${
+      {
+        ENOSPC: "no space left",
+        EACCES: "permission denied",
+        EPERM: "not permitted",
+        EROFS: "read-only file system",
+        EIO: "input/output error",
+        ENOENT: "it does not exist",
+      }[this.code] ?? this.code
+    } (${this.code}).`
+  }
+  get next() {
+    return this.code === "ENOSPC"
+      ? `Free some space on the file system of ${this.path}, then run the command again.`
+      : this.code === "EACCES" || this.code === "EPERM"
+        ? `Give yourself access to ${this.path}, then run the command again.`
+        : `Repair ${this.path}, then run the command again.`
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", {
+  lock: Schema.Literal("install", "run", "data"),
+  path: Schema.String,
+  /** Who holds it and since when, as far as is known. */
+  holder: Schema.String,
+}) {
+  override get message() {
+    return `Another process works here: ${this.holder} (lock ${this.path}).`
+  }
+  get next() {
+    return this.lock === "data" ? "waiaas status" : "waiaas upgrade --status"
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("DatabaseFailed", {
+  operation: Schema.String,
+  path: Schema.String,
+  reason: Schema.String,
+}) {
+  override get message() {
+    return `Database ${this.path}: could not ${this.operation}: ${this.reason}.`
+  }
+  get next() {
+    return "waiaas backup list"
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+/** Code that is older than the database's schema. */
+export class DatabaseTooNew extends Schema.TaggedError<DatabaseTooNew>()("DatabaseTooNew", {
+  schema: Schema.Int,
+  supported: Schema.Int,
+  release: Schema.optional(Version),
+}) {
+  override get message() {
+    return `The database has schema ${this.schema}, this version knows up to ${this.supported}: upgrade your WAIaaS${
+      this.release ? ` to ${this.release} or newer` : ""
+    }.`
+  }
+  get next() {
+    return `npm install --global @waiaas/cli@${this.release ?? "latest"}`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+/** A database below the oldest schema that this code migrates. */
+export class DatabaseTooOld extends Schema.TaggedError<DatabaseTooOld>()("DatabaseTooOld", {
+  schema: Schema.Int,
+  minimum: Schema.Int,
+  goThrough: Schema.optional(Version),
+}) {
+  override get message() {
+    return `The database has schema ${this.schema}, this version migrates from schema ${this.minimum}: go through WAIaaS ${
+      this.goThrough ?? "an older release"
+    } first.`
+  }
+  get next() {
+    return this.goThrough
+      ? `npm install --global @waiaas/cli@${this.goThrough} && waiaas start`
+      : "See docs/operator-guide.md, Upgrading across several minors."
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+/** A released migration whose recorded checksum, or whose row, is not what the code knows (MIG-05). */
+export class MigrationHistoryDiffers extends Schema.TaggedError<MigrationHistoryDiffers>()(
+  "MigrationHistoryDiffers",
+  {
+    path: Schema.String,
+    problem: Schema.String,
+  },
+) {
+  override get message() {
+    return `Database ${this.path}: its migration history is not the one of any release: ${this.problem}.`
+  }
+  get next() {
+    return "waiaas upgrade --rollback"
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
+  path: Schema.String,
+  from: Schema.Int,
+  to: Schema.Int,
+  reason: Schema.String,
+}) {
+  override get message() {
+    return `Migrating ${this.path} from schema ${this.from} to ${this.to} failed: ${this.reason}. Nothing of it was kept.`
+  }
+  get next() {
+    return "Report this with the reason above; your version goes on working."
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+export class BackupDamaged extends Schema.TaggedError<BackupDamaged>()("BackupDamaged", {
+  name: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `Backup ${this.name} is damaged: ${this.problem}. Nothing was touched.`
+  }
+  get next() {
+    return "waiaas backup list"
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { wanted: Schema.String }) {
+  override get message() {
+    return `There is no ${this.wanted}.`
+  }
+  get next() {
+    return "waiaas backup list"
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}

@@ -1,0 +1,156 @@
+/** Records of an upgrade's journal: one JSON line each, made durable before the act it announces. */
+import * as Schema from "effect/Schema"
+import { DaemonFacts } from "./DaemonFacts.ts"
+import { Install } from "./Install.ts"
+import { type PhaseName, PhaseName as PhaseNameSchema, RecoveryAction, RunKind } from "./UpgradePhase.ts"
+import { Version } from "./Version.ts"
+
+const base = {
+  format: Schema.Literal(1),
+  /** Unix seconds. */
+  at: Schema.Int,
+}
+
+/** Row counts and digests of the tables that hold value, and a digest of the keystore's files. */
+export const Invariants = Schema.Struct({
+  tables: Schema.Record({
+    key: Schema.String,
+    value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
+  }),
+  keystore: Schema.String,
+})
+export type Invariants = typeof Invariants.Type
+
+export const Started = Schema.TaggedStruct("Started", {
+  ...base,
+  run: Schema.Int.pipe(Schema.positive()),
+  kind: RunKind,
+  from: Version,
+  to: Version,
+  dataDir: Schema.String,
+  databasePath: Schema.String,
+  install: Install,
+  /** The daemon that ran when the run began; `null` when none did. */
+  daemon: Schema.NullOr(DaemonFacts),
+  /** Whether the run starts a daemon at its end. */
+  restart: Schema.Boolean,
+  /** The backup that a rollback restores. */
+  backup: Schema.optional(Schema.String),
+  pid: Schema.Int,
+})
+export type Started = typeof Started.Type
+
+/** What a phase learned that later phases or a recovery need. */
+export const PhaseFacts = Schema.Struct({
+  schemaFrom: Schema.optional(Schema.Int),
+  schemaTo: Schema.optional(Schema.Int),
+  /** Directory name of the backup that the run makes. */
+  backup: Schema.optional(Schema.String),
+  invariants: Schema.optional(Invariants),
+})
+export type PhaseFacts = typeof PhaseFacts.Type
+
+export const PhaseBegun = Schema.TaggedStruct("PhaseBegun", {
+  ...base,
+  phase: PhaseNameSchema,
+  facts: Schema.optional(PhaseFacts),
+})
+export const PhaseDone = Schema.TaggedStruct("PhaseDone", {
+  ...base,
+  phase: PhaseNameSchema,
+  facts: Schema.optional(PhaseFacts),
+})
+/** The word that a waiting start acts on: execute the new package's daemon, held. */
+export const Starting = Schema.TaggedStruct("Starting", { ...base, version: Version })
+/** The point of no return: before it back, after it forward. */
+export const Committed = Schema.TaggedStruct("Committed", base)
+export const Failed = Schema.TaggedStruct("Failed", {
+  ...base,
+  phase: PhaseNameSchema,
+  error: Schema.String,
+  message: Schema.String,
+  next: Schema.String,
+})
+export const Recovering = Schema.TaggedStruct("Recovering", {
+  ...base,
+  direction: Schema.Literal("back", "forward"),
+  pid: Schema.Int,
+})
+export const ActionDone = Schema.TaggedStruct("ActionDone", { ...base, action: RecoveryAction })
+/** `new` and `old` name the version that stands; `untouched` is an end before anything was changed. */
+export const Ended = Schema.TaggedStruct("Ended", {
+  ...base,
+  outcome: Schema.Literal("new", "old", "untouched"),
+  /** Seconds without a serving daemon. */
+  downtime: Schema.optional(Schema.Number),
+})
+
+export const JournalRecord = Schema.Union(
+  Started,
+  PhaseBegun,
+  PhaseDone,
+  Starting,
+  Committed,
+  Failed,
+  Recovering,
+  ActionDone,
+  Ended,
+)
+export type JournalRecord = typeof JournalRecord.Type
+
+/** A run as its records tell it. */
+export interface Run {
+  readonly started: Started
+  readonly records: ReadonlyArray<JournalRecord>
+  readonly begun: ReadonlyArray<PhaseName>
+  readonly done: ReadonlyArray<PhaseName>
+  readonly facts: PhaseFacts
+  readonly starting: boolean
+  readonly committed: boolean
+  readonly failure: typeof Failed.Type | null
+  readonly ended: typeof Ended.Type | null
+}
+
+/** `null` for a journal whose first record never became durable: that run changed nothing. */
+export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
+  const [started] = records
+  if (started?._tag !== "Started") return null
+  const facts: PhaseFacts = Object.assign(
+    {},
+    ...records.map((record) =>
+      record._tag === "PhaseBegun" || record._tag === "PhaseDone" ? (record.facts ?? {}) : {},
+    ),
+  )
+  const last = <T extends JournalRecord["_tag"]>(tag: T) =>
+    records.findLast((record): record is Extract<JournalRecord, { _tag: T }> => record._tag === tag) ?? null
+  return {
+    started,
+    records,
+    begun: records.flatMap((record) => (record._tag === "PhaseBegun" ? [record.phase] : [])),
+    done: records.flatMap((record) => (record._tag === "PhaseDone" ? [record.phase] : [])),
+    facts,
+    starting: last("Starting") !== null,
+    committed: last("Committed") !== null,
+    failure: last("Failed"),
+    ended: last("Ended"),
+  }
+}
+
+/**
+ * What a daemon of `version` that is about to open the data does about the newest run.
+ * `live` says whether somebody carries the run on right now.
+ */
+export type Gate =
+  | { readonly _tag: "Open" }
+  | { readonly _tag: "Held" }
+  | { readonly _tag: "Wait" }
+  | { readonly _tag: "Recover" }
+
+export const gateFor = (run: Run | null, live: boolean, version: string): Gate => {
+  if (run === null || run.ended !== null) return { _tag: "Open" }
+  const mine = run.started.to === version
+  if (!live) return { _tag: "Recover" }
+  if (run.committed && run.starting && mine) return { _tag: "Open" }
+  if (run.starting && !run.committed && mine) return { _tag: "Held" }
+  return { _tag: "Wait" }
+}

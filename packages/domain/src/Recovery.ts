@@ -1,0 +1,81 @@
+/**
+ * From a failure to its recovery. The journal fixes what is undone (the phases begun, in reverse),
+ * the error fixes what the operator is told. Pure: `Recover` is the interpreter.
+ */
+import { ExitCode } from "./ExitCode.ts"
+import type { Run } from "./JournalRecord.ts"
+import type { UpgradeError } from "./UpgradeError.ts"
+import { type PhaseName, type RecoveryAction, type RunKind, undoOf } from "./UpgradePhase.ts"
+
+export interface RecoveryPlan {
+  readonly direction: "back" | "forward"
+  readonly actions: ReadonlyArray<RecoveryAction>
+}
+
+/** What a cut-off or failed run needs: before the commit back, after it forward, never back by itself. */
+export const planFor = (
+  run: Pick<Run, "begun" | "committed"> & { readonly started: { readonly kind: RunKind } },
+): RecoveryPlan =>
+  run.committed
+    ? {
+        direction: "forward",
+        actions: run.started.kind === "upgrade" ? ["finish-commit"] : ["resume-rollback"],
+      }
+    : { direction: "back", actions: undoOf(run.started.kind, run.begun) }
+
+export interface Outcome {
+  readonly exitCode: ExitCode
+  /** What stands now, in one sentence for the operator. */
+  readonly standing: string
+  /** What to type next. */
+  readonly next: string
+}
+
+/** What a run that failed with `error` and was then recovered tells its operator. */
+export const recoveryFor = (
+  error: UpgradeError,
+  run: Pick<Run, "begun" | "committed"> & {
+    readonly started: { readonly kind: RunKind; readonly from: string; readonly to: string }
+  },
+): RecoveryPlan & Outcome => {
+  const plan = planFor(run)
+  if (error._tag === "RecoveryPaused")
+    return {
+      ...plan,
+      exitCode: ExitCode.needsOperator,
+      standing: "The recovery is paused; nothing is lost.",
+      next: error.next,
+    }
+  if (run.committed) {
+    const to = run.started.to
+    return {
+      ...plan,
+      exitCode: ExitCode.needsOperator,
+      standing: `WAIaaS ${to} is committed with its data; it is not undone by itself.`,
+      next: error.next,
+    }
+  }
+  const stopped = run.begun.includes("stop")
+  return {
+    ...plan,
+    exitCode:
+      error._tag === "Interrupted"
+        ? ExitCode.interrupted
+        : error._tag === "DaemonStopTimeout"
+          ? ExitCode.stopTimeout
+          : stopped
+            ? ExitCode.rolledBack
+            : error.exitCode,
+    standing: stopped
+      ? `Everything was put back: WAIaaS ${run.started.from} with its own data.`
+      : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
+    next: error.next,
+  }
+}
+
+/** For the generated table of failures and recoveries. */
+export const recoveryTable = (
+  kind: RunKind,
+  phases: ReadonlyArray<PhaseName>,
+): ReadonlyArray<readonly [PhaseName, ReadonlyArray<RecoveryAction>]> =>
+  phases.map((phase, index) => [phase, undoOf(kind, phases.slice(0, index + 1))])

@@ -1,0 +1,199 @@
+/** Failures of the daemon and of a run: an upgrade, a rollback, a recovery. */
+import * as Schema from "effect/Schema"
+import { ExitCode } from "./ExitCode.ts"
+import { shellWord } from "./Shell.ts"
+
+export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("DaemonStopTimeout", {
+  pid: Schema.Int,
+  /** Seconds waited. */
+  waited: Schema.Number,
+  why: Schema.String,
+}) {
+  override get message() {
+    return `The daemon (process ${this.pid}) did not stop within ${this.waited} s, and was not killed: ${this.why}.`
+  }
+  get next() {
+    return `waiaas status, then kill ${this.pid} if you know it to be the daemon, then run the command again`
+  }
+  get exitCode() {
+    return ExitCode.stopTimeout
+  }
+}
+
+export class DaemonUnreachable extends Schema.TaggedError<DaemonUnreachable>()("DaemonUnreachable", {
+  address: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `The daemon at ${this.address} does not answer: ${this.problem}.`
+  }
+  get next() {
+    return "waiaas status"
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("DaemonStartFailed", {
+  version: Schema.String,
+  problem: Schema.String,
+  logFile: Schema.String,
+}) {
+  override get message() {
+    return `WAIaaS ${this.version} did not start: ${this.problem}.`
+  }
+  get next() {
+    return `Read the end of ${this.logFile}, then: waiaas start`
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+export class OtherOwner extends Schema.TaggedError<OtherOwner>()("OtherOwner", {
+  path: Schema.String,
+  /** User ids. */
+  owner: Schema.Int,
+  user: Schema.Int,
+}) {
+  override get message() {
+    return `${this.path} belongs to user ${this.owner}, you are user ${this.user}.`
+  }
+  get next() {
+    return this.user === 0
+      ? `sudo -u '#${this.owner}' waiaas ... --data-dir ${shellWord(this.path)}`
+      : `Run as its owner: sudo -u '#${this.owner}' waiaas ... --data-dir ${shellWord(this.path)}`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()("VerificationFailed", {
+  what: Schema.String,
+  expected: Schema.String,
+  found: Schema.String,
+}) {
+  override get message() {
+    return `Verification failed: ${this.what} should be ${this.expected} but is ${this.found}.`
+  }
+  get next() {
+    return "Report this with the line above; your data was not changed."
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+/** Another run is going on, here or on the same install. */
+export class UpgradeInProgress extends Schema.TaggedError<UpgradeInProgress>()("UpgradeInProgress", {
+  dataDir: Schema.String,
+  run: Schema.Int,
+  pid: Schema.Int,
+  /** Unix seconds. */
+  since: Schema.Int,
+}) {
+  override get message() {
+    return `Run ${this.run} of ${this.dataDir} is going on: process ${this.pid}, since ${new Date(this.since * 1000).toISOString()}.`
+  }
+  get next() {
+    return `waiaas upgrade --status --data-dir ${shellWord(this.dataDir)}`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+/** An earlier run was cut off and has not been recovered. */
+export class UnfinishedRun extends Schema.TaggedError<UnfinishedRun>()("UnfinishedRun", {
+  dataDir: Schema.String,
+  run: Schema.Int,
+}) {
+  override get message() {
+    return `Run ${this.run} of ${this.dataDir} was cut off and is not recovered yet.`
+  }
+  get next() {
+    return `waiaas start --data-dir ${shellWord(this.dataDir)}`
+  }
+  get exitCode() {
+    return ExitCode.needsOperator
+  }
+}
+
+export class JournalDamaged extends Schema.TaggedError<JournalDamaged>()("JournalDamaged", {
+  path: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `The journal ${this.path} is damaged: ${this.problem}. Nothing was touched.`
+  }
+  get next() {
+    return `Keep a copy of ${this.path}, and see docs/operator-guide.md, A damaged journal.`
+  }
+  get exitCode() {
+    return ExitCode.needsOperator
+  }
+}
+
+export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted", {}) {
+  override get message() {
+    return "Interrupted."
+  }
+  get next() {
+    return "waiaas upgrade"
+  }
+  get exitCode() {
+    return ExitCode.interrupted
+  }
+}
+
+/** A recovery that met a cause it cannot remove: a pause, not an end. */
+export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("RecoveryPaused", {
+  run: Schema.Int,
+  action: Schema.String,
+  cause: Schema.String,
+  /** What has to be removed first. */
+  remedy: Schema.String,
+  dataDir: Schema.String,
+}) {
+  override get message() {
+    return `Recovery of run ${this.run} paused at "${this.action}": ${this.cause} Everything it needs is kept.`
+  }
+  get next() {
+    return `${this.remedy} Then: waiaas start --data-dir ${shellWord(this.dataDir)}`
+  }
+  get exitCode() {
+    return ExitCode.needsOperator
+  }
+}
+
+export class Unconfirmed extends Schema.TaggedError<Unconfirmed>()("Unconfirmed", {
+  what: Schema.String,
+  command: Schema.String,
+}) {
+  override get message() {
+    return `${this.what} was not confirmed; nothing was changed.`
+  }
+  get next() {
+    return this.command
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
+  status: Schema.Int,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `The daemon refused the request (${this.status}): ${this.problem}`
+  }
+  get next() {
+    return "waiaas --help"
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}

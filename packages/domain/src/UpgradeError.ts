@@ -1,0 +1,76 @@
+/**
+ * Every expected failure of WAIaaS. Each class carries `message` (what happened, and to what), `next`
+ * (what to type) and `exitCode` (how the command ends when nothing had been changed yet).
+ */
+import type {
+  BackupDamaged,
+  ConfigInvalid,
+  DatabaseFailed,
+  DatabaseTooNew,
+  DatabaseTooOld,
+  FileFailed,
+  LockBusy,
+  MigrationFailed,
+  MigrationHistoryDiffers,
+  NoBackup,
+  NotInitialised,
+  UnsafeDataDir,
+} from "./DataErrors.ts"
+import type {
+  BadTarget,
+  CandidateBroken,
+  CandidateRefused,
+  NoPermission,
+  NoSpace,
+  NotNpmGlobal,
+  NpmFailed,
+  RestartWouldFail,
+} from "./PackageErrors.ts"
+import type {
+  DaemonStartFailed,
+  DaemonStopTimeout,
+  DaemonUnreachable,
+  Interrupted,
+  JournalDamaged,
+  OtherOwner,
+  RecoveryPaused,
+  RequestRefused,
+  Unconfirmed,
+  UnfinishedRun,
+  UpgradeInProgress,
+  VerificationFailed,
+} from "./RunErrors.ts"
+
+export type UpgradeError =
+  | NotInitialised
+  | UnsafeDataDir
+  | ConfigInvalid
+  | FileFailed
+  | LockBusy
+  | DatabaseFailed
+  | DatabaseTooNew
+  | DatabaseTooOld
+  | MigrationHistoryDiffers
+  | MigrationFailed
+  | BackupDamaged
+  | NoBackup
+  | NotNpmGlobal
+  | NoPermission
+  | NpmFailed
+  | CandidateRefused
+  | BadTarget
+  | CandidateBroken
+  | RestartWouldFail
+  | NoSpace
+  | DaemonStopTimeout
+  | DaemonUnreachable
+  | DaemonStartFailed
+  | OtherOwner
+  | VerificationFailed
+  | UpgradeInProgress
+  | UnfinishedRun
+  | JournalDamaged
+  | Interrupted
+  | RecoveryPaused
+  | Unconfirmed
+  | RequestRefused
