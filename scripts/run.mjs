@@ -33,7 +33,9 @@ if (!isSetUp()) {
     process.exit(1)
   }
   if (!existsSync(pinnedNode)) {
-    console.error(`No pinned Node for ${process.platform}-${process.arch}: see optionalDependencies in package.json.`)
+    console.error(
+      `No pinned Node for ${process.platform}-${process.arch}: see optionalDependencies in package.json.`,
+    )
     process.exit(1)
   }
   writeFileSync(stampFile, fingerprint())

@@ -9,6 +9,7 @@ import * as OpenApi from "@effect/platform/OpenApi"
 import * as Schema from "effect/Schema"
 import { BackupKind } from "./BackupManifest.ts"
 import { DaemonFacts } from "./DaemonFacts.ts"
+import { Version } from "./Version.ts"
 
 export const Health = Schema.Struct({
   /** `held`: an upgrade is not committed yet, everything but `/health` answers 503. */
@@ -24,6 +25,19 @@ export const Health = Schema.Struct({
   timestamp: Schema.Int,
 })
 export type Health = typeof Health.Type
+
+/** The database cannot be read: the daemon is up, and good for nothing. */
+export const HealthError = Schema.Struct({
+  status: Schema.Literal("error"),
+  version: Schema.String,
+  latestVersion: Schema.Null,
+  updateAvailable: Schema.Literal(false),
+  schemaVersion: Schema.Null,
+  uptime: Schema.Int,
+  timestamp: Schema.Int,
+  message: Schema.String,
+}).annotations(HttpApiSchema.annotations({ status: 503 }))
+export type HealthError = typeof HealthError.Type
 
 export const AgentId = Schema.UUID
 export const Agent = Schema.Struct({
@@ -59,15 +73,19 @@ export const Signature = Schema.Struct({
   publicKey: Schema.String,
 })
 
+/** What of a backup cannot be told is `null`: its manifest is missing or not readable. */
 export const BackupSummary = Schema.Struct({
   name: Schema.String,
-  kind: BackupKind,
-  sequence: Schema.Int,
-  from: Schema.String,
+  kind: Schema.NullOr(BackupKind),
+  sequence: Schema.NullOr(Schema.Int),
+  from: Schema.NullOr(Schema.String),
   to: Schema.NullOr(Schema.String),
-  schema: Schema.Int,
-  createdAt: Schema.Int,
-  bytes: Schema.Int,
+  schema: Schema.NullOr(Schema.Int),
+  /** Unix seconds. */
+  createdAt: Schema.NullOr(Schema.Int),
+  bytes: Schema.NullOr(Schema.Int),
+  /** Why it cannot be restored; `null` where nothing speaks against it. */
+  problem: Schema.NullOr(Schema.String),
 })
 
 export const VersionStatus = Schema.Struct({
@@ -80,11 +98,13 @@ export const VersionStatus = Schema.Struct({
 
 const failure = <T extends string>(tag: T, status: number) =>
   Schema.TaggedStruct(tag, { message: Schema.String }).annotations(HttpApiSchema.annotations({ status }))
+export const BadRequest = failure("BadRequest", 400)
 export const Unauthorized = failure("Unauthorized", 401)
 export const NotFound = failure("NotFound", 404)
 export const Suspended = failure("Suspended", 409)
-/** A name that is taken, or another clash with what is stored. */
+/** The request clashes with what this release stores. */
 export const Conflict = failure("Conflict", 409)
+/** Held before an upgrade's commit, stopping, out of time, or the registry does not answer. */
 export const Unavailable = failure("Unavailable", 503)
 export const Internal = failure("Internal", 500)
 
@@ -97,12 +117,15 @@ export class Authorization extends HttpApiMiddleware.Tag<Authorization>()("@waia
 const byId = HttpApiSchema.param("id", AgentId)
 
 const health = HttpApiGroup.make("health", { topLevel: true }).add(
-  HttpApiEndpoint.get("health", "/health").addSuccess(Health),
+  HttpApiEndpoint.get("health", "/health").addSuccess(Health).addError(HealthError),
 )
 
 const agents = HttpApiGroup.make("agents")
   .add(
-    HttpApiEndpoint.post("create", "/v1/agents").setPayload(CreateAgent).addSuccess(Agent, { status: 201 }),
+    HttpApiEndpoint.post("create", "/v1/agents")
+      .setPayload(CreateAgent)
+      .addSuccess(Agent, { status: 201 })
+      .addError(Conflict),
   )
   .add(HttpApiEndpoint.get("list", "/v1/agents").addSuccess(Schema.Array(Agent)))
   .add(HttpApiEndpoint.get("show")`/v1/agents/${byId}`.addSuccess(Agent).addError(NotFound))
@@ -127,7 +150,7 @@ const version = HttpApiGroup.make("version")
   .add(HttpApiEndpoint.post("check", "/v1/version/check").addSuccess(VersionStatus).addError(Unavailable))
   .add(
     HttpApiEndpoint.post("notified", "/v1/version/notified")
-      .setPayload(Schema.Struct({ version: Schema.String }))
+      .setPayload(Schema.Struct({ version: Version }))
       .addSuccess(Schema.Void),
   )
   .addError(Internal)
@@ -144,5 +167,6 @@ export class DaemonApi extends HttpApi.make("waiaas")
   .add(backups)
   .add(version)
   .add(daemon)
+  .addError(Unavailable)
   .annotate(OpenApi.Title, "WAIaaS")
   .annotate(OpenApi.Description, "Self-hosted wallet service for AI agents") {}

@@ -105,8 +105,11 @@ export interface Run {
   readonly begun: ReadonlyArray<PhaseName>
   readonly done: ReadonlyArray<PhaseName>
   readonly facts: PhaseFacts
-  readonly starting: boolean
+  /** The version that a waiting or a fresh start may become now. */
+  readonly starting: Version | null
   readonly committed: boolean
+  /** Recovery's actions that are done: they are not done again. */
+  readonly undone: ReadonlyArray<RecoveryAction>
   readonly failure: typeof Failed.Type | null
   readonly ended: typeof Ended.Type | null
 }
@@ -129,8 +132,9 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
     begun: records.flatMap((record) => (record._tag === "PhaseBegun" ? [record.phase] : [])),
     done: records.flatMap((record) => (record._tag === "PhaseDone" ? [record.phase] : [])),
     facts,
-    starting: last("Starting") !== null,
+    starting: last("Starting")?.version ?? null,
     committed: last("Committed") !== null,
+    undone: records.flatMap((record) => (record._tag === "ActionDone" ? [record.action] : [])),
     failure: last("Failed"),
     ended: last("Ended"),
   }
@@ -148,9 +152,9 @@ export type Gate =
 
 export const gateFor = (run: Run | null, live: boolean, version: string): Gate => {
   if (run === null || run.ended !== null) return { _tag: "Open" }
-  const mine = run.started.to === version
   if (!live) return { _tag: "Recover" }
-  if (run.committed && run.starting && mine) return { _tag: "Open" }
-  if (run.starting && !run.committed && mine) return { _tag: "Held" }
-  return { _tag: "Wait" }
+  if (run.starting !== version) return { _tag: "Wait" }
+  // The old version is only ever started when back is decided and its data is in place again.
+  if (run.committed || run.starting === run.started.from) return { _tag: "Open" }
+  return { _tag: "Held" }
 }

@@ -33,3 +33,8 @@ export const satisfies = (version: string, range: string): boolean =>
 
 /** `a`'s major.minor, for the rule about the last three minors. */
 export const minorOf = (version: Version): string => `${semver.major(version)}.${semver.minor(version)}`
+
+/** Whether `candidate` is something to move to: newer, and no pre-release of a channel that is not followed. */
+export const isUpdate = (candidate: Version, installed: Version): boolean =>
+  isNewer(candidate, installed) &&
+  (!isPrerelease(candidate) || channelOf(candidate) === channelOf(installed))

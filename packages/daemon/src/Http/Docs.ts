@@ -1,0 +1,85 @@
+/** `/openapi.json` and `/docs`: both made from the API's definition, both behind the token like everything but `/health`. */
+import { createHash } from "node:crypto"
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import * as OpenApi from "@effect/platform/OpenApi"
+import { VERSION } from "@waiaas/domain/Build"
+import { DaemonApi } from "@waiaas/domain/DaemonApi"
+import * as Effect from "effect/Effect"
+
+/** Made on first use: a start should not wait for it. */
+const lazy = <A>(make: () => A): (() => A) => {
+  let made: { readonly value: A } | null = null
+  return () => (made ??= { value: make() }).value
+}
+
+const spec = lazy(() => {
+  const made = OpenApi.fromApi(DaemonApi)
+  return { ...made, info: { ...made.info, version: VERSION } }
+})
+
+const operations = lazy(() =>
+  Object.entries(spec().paths).flatMap(([path, item]) =>
+    Object.entries(item as Record<string, OpenApi.OpenAPISpecOperation>).map(([method, operation]) => ({
+      path,
+      method: method.toUpperCase(),
+      operation,
+      pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
+    })),
+  ),
+)
+
+/** The methods that a path has, `/openapi.json` and `/docs` included; empty where there is no such path. */
+export const methodsOf = (path: string): ReadonlyArray<string> =>
+  path === "/openapi.json" || path === "/docs"
+    ? ["GET"]
+    : operations()
+        .filter(({ pattern }) => pattern.test(path))
+        .map(({ method }) => method)
+
+const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+
+const style = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
+code,pre{font:14px/1.4 ui-monospace,monospace}pre{background:#f4f4f4;padding:.5rem;overflow:auto}
+@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}pre{background:#222}}`
+
+const section = (title: string, schema: unknown): string =>
+  schema === undefined ? "" : `<p>${title}</p><pre>${escapeHtml(JSON.stringify(schema, null, 2))}</pre>`
+
+const page = lazy(() => {
+  const { info, components } = spec()
+  const parts = operations().map(({ path, method, operation }) => {
+    const answers = Object.entries(operation.responses).map(([status, answer]) =>
+      section(`${status} ${escapeHtml(answer.description)}`, Object.values(answer.content ?? {})[0]?.schema),
+    )
+    const body = Object.values(operation.requestBody?.content ?? {})[0]?.schema
+    return `<h2><code>${method} ${escapeHtml(path)}</code></h2>${section("Request body", body)}${answers.join("")}`
+  })
+  return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>${escapeHtml(info.title)} ${VERSION} API</title><style>${style}</style>
+<h1>${escapeHtml(info.title)} ${VERSION} API</h1>
+<p>Everything but <code>/health</code> needs <code>authorization: Bearer &lt;token&gt;</code>, the token of <code>api.token</code> in the data directory. Errors are JSON: <code>{"_tag", "message"}</code>.</p>
+${parts.join("\n")}
+<h2>Schemas</h2>${Object.entries(components.schemas)
+    .map(([name, schema]) => section(`<code>${escapeHtml(name)}</code>`, schema))
+    .join("")}</html>`
+})
+
+const policy = `default-src 'none'; style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+
+/** Adds both routes to the API's router. */
+export const layerDocs = HttpApiBuilder.Router.use((router) =>
+  Effect.gen(function* () {
+    yield* router.get(
+      "/openapi.json",
+      Effect.sync(() => HttpServerResponse.text(JSON.stringify(spec()), { contentType: "application/json" })),
+    )
+    yield* router.get(
+      "/docs",
+      Effect.sync(() =>
+        HttpServerResponse.html(page()).pipe(HttpServerResponse.setHeader("content-security-policy", policy)),
+      ),
+    )
+  }),
+)

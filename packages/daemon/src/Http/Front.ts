@@ -1,0 +1,58 @@
+/** What every request meets before the API: nothing in here takes a fiber, unless `/health` has to ask the database. */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { RuntimeFiber } from "effect/Fiber"
+import type { ApiToken } from "../ApiToken.ts"
+import type { HealthAnswer, HealthReport } from "../HealthReport.ts"
+import type { HeldGate } from "../HeldGate.ts"
+import { jsonHeaders, problems, send } from "./Answers.ts"
+
+type Listener = (request: IncomingMessage, response: ServerResponse) => void
+
+const isHealth = (url: string): boolean => url === "/health" || url.startsWith("/health?")
+
+const sendHealth = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  { status, body }: HealthAnswer,
+): void => {
+  response.writeHead(status, { ...jsonHeaders, "content-length": Buffer.byteLength(body) })
+  response.end(request.method === "HEAD" ? undefined : body)
+}
+
+export const makeFront = (options: {
+  readonly hostAllowed: (header: string | undefined) => boolean
+  readonly isStopping: () => boolean
+  readonly gate: HeldGate["Type"]
+  readonly token: ApiToken["Type"]
+  readonly report: HealthReport["Type"]
+  /** Notes a response that is not finished when the listener returns. */
+  readonly track: (response: ServerResponse) => void
+  readonly api: Listener
+  readonly runFork: <A>(effect: Effect.Effect<A>) => RuntimeFiber<A>
+}): Listener => {
+  const { hostAllowed, isStopping, gate, token, report, track, api, runFork } = options
+  const health: Listener = (request, response) => {
+    if (request.method !== "GET" && request.method !== "HEAD")
+      return send(response, problems.wrongMethod(["GET"]))
+    const cached = report.unsafeCached()
+    if (cached !== null) return sendHealth(request, response, cached)
+    track(response)
+    runFork(report.answer).addObserver((exit) =>
+      Exit.isSuccess(exit) ? sendHealth(request, response, exit.value) : send(response, problems.internal),
+    )
+  }
+  return (request, response) => {
+    const url = request.url ?? ""
+    if (isStopping()) return send(response, problems.stopping)
+    if (!hostAllowed(request.headers.host)) return send(response, problems.misdirected)
+    if (isHealth(url)) return health(request, response)
+    if (gate.unsafeState() === "held") return send(response, problems.held)
+    if (!token.matches(request.headers.authorization)) return send(response, problems.unauthorized)
+    // Anything else than a path (a proxy's absolute form, an asterisk) has no route here.
+    if (!url.startsWith("/")) return send(response, problems.badRequest("The request target is not a path."))
+    track(response)
+    api(request, response)
+  }
+}

@@ -1,0 +1,127 @@
+/** A node:http server: how it listens, and how it stops without cutting anybody off. */
+import { createServer, type Server, type ServerResponse } from "node:http"
+import type { Socket } from "node:net"
+import { ExitCode } from "@waiaas/domain/ExitCode"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { rawAnswer } from "./Answers.ts"
+import type { Limits } from "./Limits.ts"
+
+export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
+  hostname: Schema.String,
+  port: Schema.Int,
+  code: Schema.String,
+}) {
+  override get message() {
+    const why =
+      {
+        EADDRINUSE: "another program listens there",
+        EACCES: "this user may not listen there",
+        EADDRNOTAVAIL: "this machine has no such address",
+        ENOTFOUND: "no such host name is known",
+      }[this.code] ?? this.code
+    return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
+  }
+  get next() {
+    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then: waiaas start"
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+const unparsed: Record<string, readonly [status: number, reason: string, tag: string, message: string]> = {
+  HPE_HEADER_OVERFLOW: [
+    431,
+    "Request Header Fields Too Large",
+    "TooLarge",
+    "The request headers are too large.",
+  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout", "Timeout", "The request took too long to arrive."],
+}
+const malformed = [400, "Bad Request", "BadRequest", "That is no HTTP request."] as const
+
+export const makeServer = (limits: Limits): Server => {
+  const time = Duration.toMillis(limits.time)
+  const server = createServer({
+    requestTimeout: time,
+    headersTimeout: Math.min(time, 10_000),
+    connectionsCheckingInterval: Math.min(time, 5_000),
+    // The Host check answers it, in JSON.
+    requireHostHeader: false,
+  })
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (socket.writable) socket.end(rawAnswer(...(unparsed[error.code ?? ""] ?? malformed)))
+    else socket.destroy()
+  })
+  server.on("checkExpectation", (_request, response) => {
+    response.writeHead(417, { "content-type": "application/json", connection: "close" })
+    response.end(JSON.stringify({ _tag: "ExpectationFailed", message: "Only 100-continue can be expected." }))
+  })
+  return server
+}
+
+/** Gives the port, which is another one than asked for where 0 was. */
+export const listen = (
+  server: Server,
+  options: { readonly hostname: string; readonly port: number },
+): Effect.Effect<number, ListenFailed> =>
+  Effect.async((resume) => {
+    const failed = (error: NodeJS.ErrnoException) =>
+      resume(Effect.fail(new ListenFailed({ ...options, code: error.code ?? error.message })))
+    server.once("error", failed)
+    server.listen(options.port, options.hostname, () => {
+      server.off("error", failed)
+      const address = server.address()
+      resume(Effect.succeed(address === null || typeof address === "string" ? options.port : address.port))
+    })
+  })
+
+/** The connections of a server, and the responses that are still to come. */
+export const trackConnections = (server: Server) => {
+  const sockets = new Set<Socket>()
+  const unfinished = new Set<ServerResponse>()
+  let stopping = false
+
+  server.on("connection", (socket) => {
+    sockets.add(socket)
+    socket.once("close", () => sockets.delete(socket))
+  })
+
+  return {
+    isStopping: () => stopping,
+    /** Notes a response that somebody still works on. */
+    track: (response: ServerResponse): void => {
+      unfinished.add(response)
+      response.once("close", () => {
+        unfinished.delete(response)
+        if (stopping) response.req.socket.destroySoon()
+      })
+    },
+    /**
+     * Refuses new connections, closes idle ones, lets the others finish; what is not finished `within`
+     * is cut off. Gives how many that were.
+     */
+    drain: (within: Duration.DurationInput): Effect.Effect<number> =>
+      Effect.suspend(() => {
+        stopping = true
+        for (const response of unfinished) response.shouldKeepAlive = false
+        const busy = new Set([...unfinished].map((response) => response.req.socket))
+        // Soon: what was written to an idle connection still goes out.
+        for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon()
+        return Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+      }).pipe(
+        // A finalizer cannot be interrupted: only a detached wait can be given up.
+        Effect.disconnect,
+        Effect.timeoutOption(within),
+        Effect.map((done) => {
+          if (Option.isSome(done)) return 0
+          const cut = unfinished.size
+          server.closeAllConnections()
+          return cut
+        }),
+      ),
+  }
+}

@@ -1,0 +1,90 @@
+import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import * as HttpServer from "@effect/platform/HttpServer"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import { ApiToken } from "../ApiToken.ts"
+import { HealthReport } from "../HealthReport.ts"
+import { HeldGate } from "../HeldGate.ts"
+import { makeApp } from "./App.ts"
+import { layerDocs } from "./Docs.ts"
+import { makeFront } from "./Front.ts"
+import { layerApi } from "./Handlers.ts"
+import { makeHostCheck } from "./HostCheck.ts"
+import { defaultLimits, type Limits } from "./Limits.ts"
+import { listen, makeServer, trackConnections } from "./NodeServer.ts"
+
+export interface ServerOptions {
+  readonly hostname: string
+  /** 0 takes a free one: for tests. */
+  readonly port: number
+  /** How long requests in flight may take once a stop has begun. */
+  readonly drain: Duration.DurationInput
+  readonly limits?: Limits
+}
+
+/** For what cannot be interrupted, such as a row that is being stored, after its connection was cut. */
+const LAST_GRACE = Duration.seconds(5)
+
+const serve = (options: ServerOptions) =>
+  Effect.gen(function* () {
+    const limits = options.limits ?? defaultLimits
+    const gate = yield* HeldGate
+    const token = yield* ApiToken
+    const report = yield* HealthReport
+    const runFork = Runtime.runFork(yield* Effect.runtime<never>())
+
+    // A fiber can outlive its connection; what it works with must outlive it in turn.
+    let running = 0
+    const idle = yield* Effect.makeLatch(true)
+    const app = yield* makeApp(limits)
+    const api = yield* NodeHttpServer.makeHandler(
+      Effect.acquireUseRelease(
+        Effect.suspend(() => (running++ === 0 ? idle.close : Effect.void)),
+        () => app,
+        () => Effect.suspend(() => (--running === 0 ? idle.open : Effect.void)),
+      ),
+    )
+
+    const server = makeServer(limits)
+    const { track, isStopping, drain } = trackConnections(server)
+    const port = yield* Effect.acquireRelease(
+      Effect.tap(listen(server, options), (port) =>
+        Effect.sync(() => {
+          const hostAllowed = makeHostCheck({ hostname: options.hostname, port })
+          server.on(
+            "request",
+            makeFront({ hostAllowed, isStopping, gate, token, report, track, api, runFork }),
+          )
+        }),
+      ),
+      () =>
+        Effect.gen(function* () {
+          const cut = yield* drain(options.drain)
+          if (cut > 0) yield* Effect.logWarning(`${cut} requests were cut off: they did not finish in time.`)
+          const ended = yield* idle.await.pipe(Effect.disconnect, Effect.timeoutOption(LAST_GRACE))
+          if (Option.isNone(ended)) yield* Effect.logError(`${running} requests did not end.`)
+        }),
+    )
+    return { hostname: options.hostname, port }
+  })
+
+/** The address that the API is served on. */
+export class HttpAddress extends Context.Tag("@waiaas/daemon/HttpAddress")<
+  HttpAddress,
+  { readonly hostname: string; readonly port: number }
+>() {
+  /**
+   * Serves the API until the scope closes: then new connections are refused, idle ones closed, and
+   * requests in flight finish (within `drain`). The layers below, the database among them, stay until then.
+   */
+  static readonly layer = (options: ServerOptions) =>
+    Layer.scoped(this, serve(options)).pipe(
+      Layer.provide([layerApi, layerDocs]),
+      Layer.provide([HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer, HttpServer.layerContext]),
+    )
+}

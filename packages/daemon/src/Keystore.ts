@@ -1,0 +1,248 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+} from "node:crypto"
+import { join, resolve } from "node:path"
+import { AgentId } from "@waiaas/domain/DaemonApi"
+import { type FileFailed, NotInitialised } from "@waiaas/domain/DataErrors"
+import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { KeystoreDamaged, KeystoreLocked } from "./KeystoreErrors.ts"
+import { deriveKey, freshKdf, Kdf, Sealed, seal, unseal } from "./Sealed.ts"
+
+export const KeySource = Schema.Literal("password", "key-file")
+export type KeySource = typeof KeySource.Type
+
+/** `keystore/master.json`: how the data key is derived, and a known value sealed with it. */
+const Master = Schema.Struct({ format: Schema.Literal(1), source: KeySource, kdf: Kdf, check: Sealed })
+
+/** `keystore/<agent id>.json`: a private key (PKCS#8, DER), sealed. */
+const KeyFile = Schema.Struct({
+  format: Schema.Literal(1),
+  publicKey: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)),
+  ...Sealed.fields,
+})
+
+const CHECK_CONTEXT = "waiaas-keystore-check-1"
+const CHECK_VALUE = Buffer.from("the data key of this keystore")
+/** Binds a sealed key to its agent: a file under another agent's name, or with another public key, does not open. */
+const keyContext = (agent: string, publicKey: string) => `waiaas-agent-key-1\n${agent}\n${publicKey}`
+
+const keystorePaths = (paths: DataPaths) => ({
+  master: join(paths.keystore, "master.json"),
+  keyFile: join(paths.keystore, "key"),
+  agent: (id: string) => join(paths.keystore, `${id}.json`),
+})
+
+const rawPublicKey = (key: KeyObject): string =>
+  // The last 32 bytes of an Ed25519 key's SPKI form are the key itself.
+  key.export({ type: "spki", format: "der" }).subarray(-32).toString("hex")
+
+type OpenError = KeystoreLocked | KeystoreDamaged | NotInitialised | FileFailed
+type OpenNeeds = DataDir | DurableFile | Environment
+
+/** The agents' private Ed25519 keys, sealed at rest; they are opened one at a time, for one signature. */
+export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
+  Keystore,
+  {
+    readonly source: KeySource
+    /** Makes a key pair and seals the private key; the file is durable when this ends. Gives the public key, 64 hex digits. */
+    readonly createKey: (agent: string) => Effect.Effect<string, KeystoreDamaged | FileFailed>
+    /** Ed25519 signature (64 bytes). Fails if the sealed key is not the one of `publicKey`. */
+    readonly sign: (
+      agent: string,
+      publicKey: string,
+      message: Uint8Array,
+    ) => Effect.Effect<Uint8Array, KeystoreDamaged | FileFailed>
+  }
+>() {
+  /** Derives the data key once and proves it by the check value, before anything else is done. */
+  static readonly layer: Layer.Layer<Keystore, OpenError, OpenNeeds> = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { key, source } = yield* openDataKey
+      const files = yield* DurableFile
+      const { paths } = yield* DataDir
+      const pathOf = keystorePaths(paths).agent
+
+      const createKey = Effect.fn("Keystore.createKey")(function* (agent: string) {
+        const path = pathOf(yield* checkedId(agent))
+        // A key is never replaced: whatever made the id clash, the old key may own something.
+        if (yield* files.exists(path)) return yield* new KeystoreDamaged({ path, problem: "exists already" })
+        const pair = generateKeyPairSync("ed25519")
+        const publicKey = rawPublicKey(pair.publicKey)
+        const plain = pair.privateKey.export({ type: "pkcs8", format: "der" })
+        const sealed = seal(key, plain, keyContext(agent, publicKey))
+        plain.fill(0)
+        yield* files.write(path, `${JSON.stringify({ format: 1, publicKey, ...sealed })}\n`, 0o600)
+        return publicKey
+      }, Effect.uninterruptible)
+
+      const signWith = Effect.fn("Keystore.sign")(function* (
+        agent: string,
+        publicKey: string,
+        message: Uint8Array,
+      ) {
+        const path = pathOf(yield* checkedId(agent))
+        const damaged = (problem: string) => new KeystoreDamaged({ path, problem })
+        const text = yield* files.readTextIfThere(path)
+        if (Option.isNone(text)) return yield* damaged("does not exist")
+        const file = Schema.decodeUnknownOption(Schema.parseJson(KeyFile))(text.value)
+        if (Option.isNone(file)) return yield* damaged("is not a sealed key")
+        if (file.value.publicKey !== publicKey) return yield* damaged("is the key of another agent")
+        const plain = unseal(key, file.value, keyContext(agent, publicKey))
+        if (Option.isNone(plain)) return yield* damaged("was changed, or is not of this keystore")
+        const signature = yield* Effect.try({
+          try: () => {
+            const privateKey = createPrivateKey({ key: plain.value, format: "der", type: "pkcs8" })
+            return rawPublicKey(createPublicKey(privateKey)) === publicKey
+              ? sign(null, message, privateKey)
+              : null
+          },
+          catch: () => damaged("does not hold a private key"),
+        }).pipe(Effect.ensuring(Effect.sync(() => plain.value.fill(0))))
+        return signature ?? (yield* damaged("does not hold the private key of its public key"))
+      })
+
+      return { source, createKey, sign: signWith }
+    }),
+  )
+
+  /** Whether the keystore opens from this environment; derives, compares, and forgets. */
+  static readonly verifyCheck: Effect.Effect<void, OpenError, OpenNeeds> = Effect.suspend(() =>
+    Effect.map(openDataKey, ({ key }) => void key.fill(0)),
+  ).pipe(Effect.withSpan("Keystore.verifyCheck"))
+
+  /**
+   * Creates an empty keystore, under the master password where one is set, else under a random key
+   * file. An existing one is opened instead, and left as it is. Gives what opens it.
+   */
+  static readonly initialise: Effect.Effect<KeySource, OpenError, OpenNeeds> = Effect.gen(function* () {
+    const files = yield* DurableFile
+    const { paths } = yield* DataDir
+    const { master, keyFile } = keystorePaths(paths)
+    if (yield* files.exists(master)) return (yield* openDataKey).source
+    yield* refuseOrphans
+    yield* files.makeDirectory(paths.keystore)
+    const password = yield* readPassword
+    const source: KeySource = Option.isSome(password) ? "password" : "key-file"
+    const secret = Option.getOrElse(password, () => randomBytes(32).toString("hex"))
+    if (source === "key-file") yield* files.write(keyFile, `${secret}\n`, 0o600)
+    const kdf = freshKdf()
+    const key = yield* deriveKey(secret, kdf)
+    const check = seal(key, CHECK_VALUE, CHECK_CONTEXT)
+    key.fill(0)
+    yield* files.write(master, `${JSON.stringify({ format: 1, source, kdf, check })}\n`, 0o600)
+    return source
+  }).pipe(Effect.uninterruptible, Effect.withSpan("Keystore.initialise"))
+}
+
+/** A file name is made of it: nothing but a UUID gets there. */
+const checkedId = (agent: string) =>
+  Schema.decodeUnknown(AgentId)(agent).pipe(
+    Effect.mapError(
+      () => new KeystoreDamaged({ path: JSON.stringify(agent), problem: "is not the id of an agent" }),
+    ),
+  )
+
+/** The master password of this environment; none where none is set. */
+const readPassword = Effect.gen(function* () {
+  const { variables, cwd } = yield* Environment
+  const files = yield* DurableFile
+  const { paths } = yield* DataDir
+  const locked = (problem: string, remedy: string) =>
+    new KeystoreLocked({ keystore: paths.keystore, problem, remedy })
+  const direct = variables.WAIAAS_MASTER_PASSWORD ?? ""
+  const file = variables.WAIAAS_MASTER_PASSWORD_FILE ?? ""
+  if (direct !== "" && file !== "")
+    return yield* locked(
+      "WAIAAS_MASTER_PASSWORD and WAIAAS_MASTER_PASSWORD_FILE are both set",
+      "Unset one of the two, then run the command again.",
+    )
+  if (file === "") return Option.liftPredicate(direct, (text) => text !== "")
+  const path = resolve(cwd, file)
+  const text = yield* files
+    .readText(path)
+    .pipe(
+      Effect.mapError((error) =>
+        locked(
+          `the file of WAIAAS_MASTER_PASSWORD_FILE cannot be read: ${error.message.replace(/\.$/, "")}`,
+          error.next,
+        ),
+      ),
+    )
+  const password = text.replace(/\r?\n$/, "")
+  if (password === "")
+    return yield* locked(
+      `${path} is empty`,
+      `Write the master password to ${path}, then run the command again.`,
+    )
+  return Option.some(password)
+})
+
+/** Sealed keys without their `master.json` must not get a new one: it would never open them. */
+const refuseOrphans = Effect.gen(function* () {
+  const files = yield* DurableFile
+  const { paths } = yield* DataDir
+  const names = yield* files.list(paths.keystore)
+  const keys = names.filter((name) => Schema.is(AgentId)(name.replace(/\.json$/, "")))
+  if (keys.length > 0)
+    return yield* new KeystoreDamaged({
+      path: keystorePaths(paths).master,
+      problem: `does not exist, though ${keys.length} sealed key${keys.length === 1 ? "" : "s"} need it`,
+    })
+})
+
+const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySource }, OpenError, OpenNeeds> =
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const { paths } = yield* DataDir
+    const { master, keyFile } = keystorePaths(paths)
+    const text = yield* files.readTextIfThere(master)
+    if (Option.isNone(text)) {
+      yield* refuseOrphans
+      return yield* new NotInitialised({ dataDir: paths.root })
+    }
+    const decoded = Schema.decodeUnknownOption(Schema.parseJson(Master))(text.value)
+    if (Option.isNone(decoded))
+      return yield* new KeystoreDamaged({ path: master, problem: "is not a master file of format 1" })
+    const { source, kdf, check } = decoded.value
+    const locked = (problem: string) =>
+      new KeystoreLocked({
+        keystore: paths.keystore,
+        problem,
+        remedy:
+          "Set WAIAAS_MASTER_PASSWORD, or WAIAAS_MASTER_PASSWORD_FILE to a file that holds it, to the password of `waiaas init`, then run the command again.",
+      })
+    const secret = yield* Effect.gen(function* () {
+      const password = yield* readPassword
+      if (source === "password")
+        return Option.isSome(password)
+          ? password.value
+          : yield* locked("it needs the master password, and none is set")
+      if (Option.isSome(password))
+        yield* Effect.logWarning(
+          `A master password is set, but the keystore is under its key file ${keyFile}.`,
+        )
+      const key = yield* files.readTextIfThere(keyFile)
+      return Option.isSome(key)
+        ? key.value.trim()
+        : yield* new KeystoreDamaged({ path: keyFile, problem: "does not exist" })
+    })
+    const key = yield* deriveKey(secret, kdf)
+    const opened = unseal(key, check, CHECK_CONTEXT)
+    if (Option.isSome(opened) && opened.value.equals(CHECK_VALUE)) return { key, source }
+    return yield* source === "password"
+      ? locked("the master password is wrong")
+      : new KeystoreDamaged({ path: keyFile, problem: "is not the key of this keystore" })
+  })

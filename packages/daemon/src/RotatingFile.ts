@@ -1,0 +1,123 @@
+import {
+  chmodSync,
+  closeSync,
+  fchmodSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs"
+import { dirname } from "node:path"
+
+export interface RotatingFileOptions {
+  readonly path: string
+  /** Bytes that a file may reach before the next one is begun. */
+  readonly size: number
+  /** How many files there are at most, the current one included. */
+  readonly count: number
+  /** Told of a failure, once for each outage. Must not throw. */
+  readonly onProblem: (problem: string, now: number) => void
+}
+
+/** After a failure, milliseconds until the next try. */
+const RETRY = 10_000
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && "code" in error ? String(error.code) : String(error)
+
+/**
+ * A log file that is renamed to `.1`, `.2`, ... when it is full. Writes are synchronous: the last line
+ * before a crash is there. No failure leaves it: a daemon without a log is better than no daemon.
+ */
+export const makeRotatingFile = ({ path, size, count, onProblem }: RotatingFileOptions) => {
+  let fd: number | null = null
+  let written = 0
+  /** Whether the file ends in the middle of a line: a full disk takes a part of one. */
+  let torn = false
+  let lost = 0
+  let failedAt: number | null = null
+
+  const close = (): void => {
+    if (fd === null) return
+    const old = fd
+    fd = null
+    closeSync(old)
+  }
+
+  const open = (): number => {
+    if (fd !== null) return fd
+    const directory = dirname(path)
+    // Only one that we make gets our mode: the operator may have chosen /var/log.
+    const made = mkdirSync(directory, { recursive: true, mode: 0o700 })
+    if (made !== undefined) chmodSync(directory, 0o700)
+    const opened = openSync(path, "a", 0o600)
+    fd = opened
+    fchmodSync(opened, 0o600)
+    written = fstatSync(opened).size
+    return opened
+  }
+
+  const isThere = (name: string): boolean => statSync(name, { throwIfNoEntry: false }) !== undefined
+
+  const rotate = (): void => {
+    close()
+    const name = (index: number) => (index === 0 ? path : `${path}.${index}`)
+    if (isThere(name(count - 1))) unlinkSync(name(count - 1))
+    for (let index = count - 2; index >= 0; index--)
+      if (isThere(name(index))) renameSync(name(index), name(index + 1))
+  }
+
+  const writeAll = (text: string): void => {
+    let bytes = Buffer.from(text)
+    const target = open()
+    while (bytes.length > 0) {
+      const taken = writeSync(target, bytes)
+      torn = taken < bytes.length
+      written += taken
+      bytes = bytes.subarray(taken)
+    }
+  }
+
+  const closeQuietly = (now: number): void => {
+    try {
+      close()
+    } catch (error) {
+      onProblem(`The log ${path} cannot be closed (${codeOf(error)}).`, now)
+    }
+  }
+
+  return {
+    /** Adds a line; `now` in milliseconds. */
+    write: (line: string, now: number): void => {
+      if (failedAt !== null && now - failedAt < RETRY && now >= failedAt) {
+        lost++
+        return
+      }
+      try {
+        open()
+        if (written > 0 && written + line.length > size) rotate()
+        writeAll(`${torn ? "\n" : ""}${line}\n`)
+        if (failedAt !== null) {
+          writeAll(
+            `${JSON.stringify({ level: "WARN", message: `${lost} lines before this one could not be written.` })}\n`,
+          )
+          failedAt = null
+          lost = 0
+        }
+      } catch (error) {
+        lost++
+        if (failedAt === null)
+          onProblem(
+            `The log ${path} cannot be written (${codeOf(error)}); trying again from time to time.`,
+            now,
+          )
+        failedAt = now
+        closeQuietly(now)
+      }
+    },
+    close: closeQuietly,
+  }
+}

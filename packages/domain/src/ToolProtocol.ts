@@ -1,0 +1,84 @@
+/**
+ * The protocol between an upgrader and the code of any version: one request as JSON on standard
+ * input of `dist/daemon.js tool`, lines of JSON on standard output, the last one a reply.
+ * It is what an old upgrader relies on in a new package, so protocol 1 never changes.
+ */
+import * as Schema from "effect/Schema"
+import {
+  ConfigInvalid,
+  DatabaseFailed,
+  DatabaseTooNew,
+  DatabaseTooOld,
+  FileFailed,
+  MigrationFailed,
+  MigrationHistoryDiffers,
+  NotInitialised,
+} from "./DataErrors.ts"
+import { RestartWouldFail } from "./PackageErrors.ts"
+import { SchemaRange } from "./SchemaRange.ts"
+import { Version } from "./Version.ts"
+
+export const Tables = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
+
+/**
+ * Tables that hold value, with the columns that no migration may change. Row counts and digests of
+ * these are compared before and after.
+ */
+export const valueTables: typeof Tables.Type = {
+  agents: ["id", "name", "chain", "network", "public_key", "created_at"],
+}
+
+const protocol = { protocol: Schema.Literal(1) }
+
+/** Can this code run here: decode the live configuration, open the keystore's check value. */
+export const Describe = Schema.TaggedStruct("Describe", { ...protocol, dataDir: Schema.String })
+/** Look at a database that nobody migrates meanwhile; `quick` and `full` are SQLite's own checks. */
+export const Examine = Schema.TaggedStruct("Examine", {
+  ...protocol,
+  database: Schema.String,
+  check: Schema.Literal("none", "quick", "full"),
+  tables: Tables,
+})
+/** Bring everything from the write-ahead log into the main file and close it. */
+export const Checkpoint = Schema.TaggedStruct("Checkpoint", { ...protocol, database: Schema.String })
+/** A consistent copy of a database that may be in use. `to` must not exist. */
+export const CopyLive = Schema.TaggedStruct("CopyLive", { ...protocol, from: Schema.String, to: Schema.String })
+/** Every pending migration in one transaction; then checkpointed and closed. */
+export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: Schema.String })
+
+export const ToolRequest = Schema.Union(Describe, Examine, Checkpoint, CopyLive, Migrate)
+export type ToolRequest = typeof ToolRequest.Type
+
+export const Description = Schema.Struct({
+  version: Version,
+  schema: SchemaRange,
+  configDigest: Schema.String,
+  databasePath: Schema.String,
+})
+export const TableDigests = Schema.Record({
+  key: Schema.String,
+  value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
+})
+export const Examination = Schema.Struct({ schema: Schema.Int, tables: TableDigests })
+export type Examination = typeof Examination.Type
+export const Migration = Schema.Struct({ from: Schema.Int, to: Schema.Int })
+
+export const ToolError = Schema.Union(
+  ConfigInvalid,
+  DatabaseFailed,
+  DatabaseTooNew,
+  DatabaseTooOld,
+  FileFailed,
+  MigrationFailed,
+  MigrationHistoryDiffers,
+  NotInitialised,
+  RestartWouldFail,
+)
+export type ToolError = typeof ToolError.Type
+
+export const ToolReply = Schema.Union(
+  Schema.TaggedStruct("Progress", { text: Schema.String }),
+  Schema.TaggedStruct("Done", { result: Schema.Unknown }),
+  Schema.TaggedStruct("Refused", { error: ToolError }),
+)
+export type ToolReply = typeof ToolReply.Type

@@ -1,0 +1,240 @@
+import { createHash } from "node:crypto"
+import { join } from "node:path"
+import {
+  BackupManifest,
+  type BackupKind,
+  backupName,
+  CONFIG_FILE,
+  DATABASE_FILE,
+  expired,
+  MANIFEST_FILE,
+} from "@waiaas/domain/BackupManifest"
+import { BackupDamaged, type DatabaseFailed, type FileFailed, NoBackup } from "@waiaas/domain/DataErrors"
+import type { Examination, Tables } from "@waiaas/domain/ToolProtocol"
+import type { Version } from "@waiaas/domain/Version"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment, unixSeconds } from "./platform/Environment.ts"
+
+/** A backup as it was found: whole as far as its manifest tells, or not. */
+export interface BackupEntry {
+  readonly name: string
+  readonly path: string
+  readonly manifest: BackupManifest | null
+  /** Why it cannot be restored; `null` where nothing speaks against it. */
+  readonly problem: string | null
+}
+
+export interface MadeBackup extends BackupEntry {
+  readonly manifest: BackupManifest
+  readonly tables: Examination["tables"]
+}
+
+const PARTIAL = ".partial-"
+const usedBy = /^used-by-run-(\d+)$/
+
+const digestOf = (manifest: Omit<BackupManifest, "digest">): string => {
+  const { format, sequence, kind, from, to, schema, createdAt, files } = manifest
+  const fields = [format, sequence, kind, from, to ?? null, schema, createdAt, files.map((file) => [file.name, file.size, file.sha256])]
+  return createHash("sha256").update(JSON.stringify(fields)).digest("hex")
+}
+
+/** Copies of database and configuration: consistent, hashed, checked, durable, and in order of sequence. */
+export class Backup extends Context.Tag("@waiaas/services/Backup")<
+  Backup,
+  {
+    /** Every backup, oldest first; the content is not read. */
+    readonly list: Effect.Effect<ReadonlyArray<BackupEntry>, FileFailed>
+    /** Reads a whole backup and compares it with its manifest. */
+    readonly verify: (name: string) => Effect.Effect<BackupManifest, BackupDamaged | NoBackup | FileFailed>
+    /**
+     * Makes a backup under the data lock (`closed`: nobody has the database open), or of a database
+     * in use (`live`). It appears whole, by one rename, or not at all.
+     */
+    readonly create: (options: {
+      readonly kind: BackupKind
+      readonly source: "closed" | "live"
+      readonly database: string
+      readonly from: Version
+      readonly to?: Version
+      /** The code that looks at the database. */
+      readonly packageDir: string
+      /** Tables whose rows are counted and digested on the copy. */
+      readonly tables?: typeof Tables.Type
+    }) => Effect.Effect<MadeBackup, DatabaseFailed | FileFailed>
+    /** What a rollback from `installed` would take: the newest verified `pre-upgrade` made for it. */
+    readonly forRollback: (
+      installed: Version,
+    ) => Effect.Effect<BackupEntry & { readonly manifest: BackupManifest }, NoBackup | FileFailed>
+    /** Removes what retention gives up, and what is used up or was never finished. */
+    readonly prune: (installed: Version) => Effect.Effect<ReadonlyArray<string>, FileFailed>
+    /** Removes backups that were cut off while they were made. */
+    readonly removePartial: Effect.Effect<void, FileFailed>
+    /** Marks a backup whose copy an undo is about to move into place. */
+    readonly markUsed: (name: string, run: number) => Effect.Effect<void, FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const tool = yield* DatabaseTool
+      const { paths } = yield* DataDir
+      const environment = yield* Environment
+      const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
+
+      const look = (name: string): Effect.Effect<BackupEntry, FileFailed> =>
+        Effect.gen(function* () {
+          const path = join(paths.backups, name)
+          const broken = (problem: string): BackupEntry => ({ name, path, manifest: null, problem })
+          if (Option.isSome(yield* files.readLink(path))) return broken("it is a link, not a directory")
+          if (!(yield* files.isDirectory(path))) return broken("it is no directory")
+          if (Option.isSome(yield* files.readLink(join(path, MANIFEST_FILE)))) return broken("its manifest is a link")
+          if (yield* files.isDirectory(join(path, MANIFEST_FILE))) return broken("its manifest is a directory")
+          const text = yield* files.readTextIfThere(join(path, MANIFEST_FILE))
+          if (Option.isNone(text)) return broken("it has no manifest")
+          const decoded = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))(text.value)
+          if (Option.isNone(decoded)) return broken("its manifest is not readable")
+          const manifest = decoded.value
+          if (manifest.digest !== digestOf(manifest)) return broken("its manifest was changed")
+          const names = yield* files.list(path)
+          const used = names.flatMap((each) => usedBy.exec(each)?.[1] ?? [])
+          if (used.length > 0)
+            return { name, path, manifest, problem: `used up: the undo of run ${used[0]} put its data back` }
+          for (const file of manifest.files) {
+            const target = join(path, file.name)
+            if (Option.isSome(yield* files.readLink(target)))
+              return { name, path, manifest, problem: `${file.name} is a link` }
+            if (!(yield* files.exists(target))) return { name, path, manifest, problem: `${file.name} is missing` }
+            const info = yield* files.stat(target)
+            if (info.type !== "File" || Number(info.size) !== file.size)
+              return { name, path, manifest, problem: `${file.name} has not the size that was backed up` }
+          }
+          if (!manifest.files.some((file) => file.name === DATABASE_FILE))
+            return { name, path, manifest, problem: "it holds no database" }
+          return { name, path, manifest, problem: null }
+        })
+
+      const list = Effect.gen(function* () {
+        const names = (yield* files.list(paths.backups)).filter((name) => !name.startsWith("."))
+        const entries = yield* Effect.forEach(names, look)
+        return [...entries].sort((a, b) => sequenceOf(a) - sequenceOf(b))
+      })
+
+      const verify = Effect.fn("Backup.verify")(function* (name: string) {
+        // The name comes from outside: it must be one of ours, not a path.
+        const entry = (yield* list).find((each) => each.name === name)
+        if (!entry) return yield* new NoBackup({ wanted: `backup named ${name}` })
+        if (entry.manifest === null || entry.problem !== null)
+          return yield* new BackupDamaged({ name, problem: entry.problem ?? "it has no manifest" })
+        for (const file of entry.manifest.files) {
+          const found = yield* files.hash(join(entry.path, file.name))
+          if (found.sha256 !== file.sha256)
+            return yield* new BackupDamaged({ name, problem: `${file.name} is not what was backed up` })
+        }
+        return entry.manifest
+      })
+
+      const create = Effect.fn("Backup.create")(function* (options: {
+        readonly kind: BackupKind
+        readonly source: "closed" | "live"
+        readonly database: string
+        readonly from: Version
+        readonly to?: Version
+        readonly packageDir: string
+        readonly tables?: typeof Tables.Type
+      }) {
+        const { database, packageDir } = options
+        yield* files.makeDirectory(paths.backups)
+        const sequence = Math.max(0, ...(yield* list).map(sequenceOf)) + 1
+        const createdAt = yield* now
+        const name = backupName({ kind: options.kind, from: options.from, createdAt, sequence })
+        const partial = join(paths.backups, `${PARTIAL}${name}`)
+        yield* files.remove(partial)
+        yield* files.makeDirectory(partial)
+        return yield* Effect.gen(function* () {
+          const copy = join(partial, DATABASE_FILE)
+          // A live copy is looked at before it is hashed: the first look turns its header to WAL mode.
+          const taken =
+            options.source === "closed"
+              ? yield* Effect.zipRight(tool.checkpoint(packageDir, database), files.copy(database, copy))
+              : yield* Effect.as(tool.copyLive(packageDir, database, copy), null)
+          const { schema, tables } = yield* tool.examine(packageDir, copy, "quick", options.tables ?? {})
+          const hashed = taken ?? (yield* files.hash(copy))
+          const config = (yield* files.exists(paths.config))
+            ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
+            : []
+          // SQLite may leave its helpers beside a database that it looked at; they are none of the backup.
+          for (const suffix of ["-wal", "-shm"]) yield* files.remove(`${copy}${suffix}`)
+          const body = {
+            format: 1 as const,
+            sequence,
+            kind: options.kind,
+            from: options.from,
+            ...(options.to ? { to: options.to } : {}),
+            schema,
+            createdAt,
+            files: [{ name: DATABASE_FILE, ...hashed }, ...config],
+          }
+          const manifest: BackupManifest = { ...body, digest: digestOf(body) }
+          yield* files.write(join(partial, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`)
+          yield* files.syncTree(partial)
+          const path = join(paths.backups, name)
+          yield* files.rename(partial, path)
+          return { name, path, manifest, problem: null, tables }
+        }).pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(partial), () => undefined)))
+      })
+
+      const forRollback = Effect.fn("Backup.forRollback")(function* (installed: Version) {
+        for (const entry of (yield* list).toReversed()) {
+          const { manifest, problem } = entry
+          if (manifest === null || problem !== null) continue
+          if (manifest.kind !== "pre-upgrade" || manifest.to !== installed) continue
+          const whole = yield* verify(entry.name).pipe(Effect.either)
+          if (whole._tag === "Right") return { ...entry, manifest }
+        }
+        return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
+      })
+
+      const removePartial = Effect.gen(function* () {
+        for (const name of yield* files.list(paths.backups))
+          if (name.startsWith(PARTIAL)) yield* files.remove(join(paths.backups, name))
+      })
+
+      return Backup.of({
+        list,
+        verify,
+        create,
+        forRollback,
+        removePartial,
+        prune: Effect.fn("Backup.prune")(function* (installed: Version) {
+          const entries = yield* list
+          const usedUp = entries.filter((entry) => entry.problem?.startsWith("used up") === true)
+          const whole = entries.flatMap((entry) =>
+            entry.manifest !== null && entry.problem === null
+              ? [{ ...entry, kind: entry.manifest.kind, sequence: entry.manifest.sequence }]
+              : [],
+          )
+          const keep = yield* forRollback(installed).pipe(
+            Effect.map((entry) => entry.manifest.sequence),
+            Effect.catchTag("NoBackup", () => Effect.succeed(undefined)),
+          )
+          const gone = [...usedUp, ...expired(whole, keep)]
+          for (const entry of gone) yield* files.remove(entry.path)
+          return gone.map((entry) => entry.name)
+        }),
+        markUsed: (name, run) => files.write(join(paths.backups, name, `used-by-run-${run}`), ""),
+      })
+    }),
+  )
+}
+
+/** Where a manifest is damaged the directory's name still tells its place in the order. */
+const sequenceOf = (entry: BackupEntry): number =>
+  entry.manifest?.sequence ?? Number(/-(\d{6,})$/.exec(entry.name)?.[1] ?? 0)

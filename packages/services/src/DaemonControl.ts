@@ -1,0 +1,208 @@
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import { Health } from "@waiaas/domain/DaemonApi"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { packagePaths } from "@waiaas/domain/Install"
+import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { ProcessRunner } from "./platform/ProcessRunner.ts"
+
+/** What stands behind the data lock and `daemon.json`. */
+export type DaemonState =
+  | { readonly _tag: "Stopped" }
+  /** The process that `daemon.json` names is proven by its start time, and the data lock is held. */
+  | { readonly _tag: "Running"; readonly facts: DaemonFacts; readonly health: Option.Option<Health> }
+  /** Somebody holds the data lock, but it is no daemon that can be proven. */
+  | { readonly _tag: "Busy"; readonly holder: string }
+
+/** How long beyond its own limit a daemon is waited for before anything harsher is thought of. */
+const STOP_MARGIN = Duration.seconds(5)
+const PROBE_LIMIT = Duration.seconds(1)
+export const START_LIMIT = Duration.seconds(90)
+
+/** Starts, stops and looks at the daemon of a data directory; signals only a process proven to be it. */
+export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")<
+  DaemonControl,
+  {
+    /** Never hangs: at most about a second. */
+    readonly state: Effect.Effect<DaemonState, FileFailed>
+    /** One request to `/health`, at most a second. */
+    readonly health: (hostname: string, port: number) => Effect.Effect<Health, DaemonUnreachable>
+    /**
+     * Asks through the API, then by SIGTERM, and waits for the process to end. It is killed only after
+     * its own limit and a margin, and only if pid, start time and lock all agree.
+     */
+    readonly stop: (facts: DaemonFacts) => Effect.Effect<void, DaemonStopTimeout | FileFailed>
+    /** Starts a package's daemon so that it outlives this process. Gives its pid. */
+    readonly spawn: (packageDir: string, version: string) => Effect.Effect<number, DaemonStartFailed>
+    /**
+     * Waits until the daemon of this data directory answers with the version (and schema), ends
+     * early when the process `pid` dies. `pid` is null where a supervisor starts it.
+     */
+    readonly waitHealthy: (options: {
+      readonly version: string
+      readonly schema: number | null
+      readonly status: "held" | "ok"
+      readonly pid: number | null
+      /** How long; by default what a start may take that neither backs up nor migrates. */
+      readonly limit?: Duration.Duration
+    }) => Effect.Effect<DaemonFacts, DaemonStartFailed | FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const files = yield* DurableFile
+      const lock = yield* ExclusiveLock
+      const runner = yield* ProcessRunner
+      const environment = yield* Environment
+      const client = yield* HttpClient.HttpClient
+
+      const address = (hostname: string, port: number) =>
+        `http://${hostname.includes(":") ? `[${hostname}]` : hostname === "0.0.0.0" ? "127.0.0.1" : hostname}:${port}`
+
+      const readFacts = readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+      const isProven = (facts: DaemonFacts) =>
+        Effect.map(runner.identity(facts.pid), (start) => Option.contains(start, facts.processStart))
+
+      const health = Effect.fn("DaemonControl.health")(function* (hostname: string, port: number) {
+        const base = address(hostname, port)
+        const unreachable = (problem: string) => new DaemonUnreachable({ address: base, problem })
+        return yield* client.get(`${base}/health`).pipe(
+          Effect.flatMap(HttpClientResponse.schemaBodyJson(Health)),
+          Effect.timeout(PROBE_LIMIT),
+          Effect.catchTags({
+            TimeoutException: () => unreachable("no answer within 1 s"),
+            ParseError: () => unreachable("its answer is none of a WAIaaS daemon"),
+            RequestError: () => unreachable("no connection"),
+            ResponseError: (error) => unreachable(error.reason),
+          }),
+        )
+      })
+
+      const state = Effect.gen(function* () {
+        if (!(yield* lock.isHeld(paths.dataLock))) return { _tag: "Stopped" } as const
+        const facts = yield* readFacts
+        if (Option.isSome(facts) && (yield* isProven(facts.value))) {
+          const answer = yield* Effect.option(health(facts.value.hostname, facts.value.port))
+          return { _tag: "Running", facts: facts.value, health: answer } as const
+        }
+        const holder = yield* lock.holder(paths.dataLock)
+        return {
+          _tag: "Busy",
+          holder: Option.match(holder, {
+            onNone: () => "an unknown process",
+            onSome: ({ what, pid }) => `${what}, process ${pid}`,
+          }),
+        } as const
+      })
+
+      const askToStop = (facts: DaemonFacts) =>
+        Effect.gen(function* () {
+          const token = yield* files.readText(paths.token)
+          const response = yield* client.execute(
+            HttpClientRequest.post(`${address(facts.hostname, facts.port)}/v1/daemon/shutdown`).pipe(
+              HttpClientRequest.bearerToken(token.trim()),
+            ),
+          )
+          return response.status === 202
+        }).pipe(
+          Effect.timeout("2 seconds"),
+          Effect.orElseSucceed(() => false),
+        )
+
+      const isGone = (facts: DaemonFacts) => Effect.map(isProven(facts), (alive) => !alive)
+      const waitGone = (facts: DaemonFacts, limit: Duration.Duration) =>
+        isGone(facts).pipe(
+          Effect.repeat({ until: (gone) => gone, schedule: Schedule.spaced("20 millis") }),
+          Effect.timeoutOption(limit),
+          Effect.map(Option.isSome),
+        )
+
+      return DaemonControl.of({
+        state,
+        health,
+        stop: Effect.fn("DaemonControl.stop")(function* (facts: DaemonFacts) {
+          if (yield* isGone(facts)) return
+          if (!(yield* askToStop(facts))) {
+            // Asking took time: it is proven again right before the signal.
+            if (yield* isProven(facts)) yield* runner.signal(facts.pid, "SIGTERM")
+          }
+          const limit = Duration.sum(Duration.seconds(facts.shutdownTimeout), STOP_MARGIN)
+          if (yield* waitGone(facts, limit)) return
+          const held = yield* lock.isHeld(paths.dataLock)
+          const known = yield* readFacts
+          const same = Option.exists(known, (now) => now.pid === facts.pid && now.processStart === facts.processStart)
+          if (held && same && (yield* isProven(facts))) {
+            yield* runner.signal(facts.pid, "SIGKILL")
+            if (yield* waitGone(facts, STOP_MARGIN)) return
+          }
+          return yield* new DaemonStopTimeout({
+            pid: facts.pid,
+            waited: Duration.toSeconds(limit),
+            why: held ? "it could not be proven to be the daemon, or did not die" : "it no longer holds the data lock",
+          })
+        }),
+        spawn: Effect.fn("DaemonControl.spawn")(function* (packageDir: string, version: string) {
+          const log = `${paths.logs}/daemon.out.log`
+          return yield* runner
+            .detach({
+              command: environment.node,
+              args: [packagePaths(packageDir).daemon, "serve", "--data-dir", paths.root],
+              cwd: paths.root,
+              env: environment.variables,
+              log,
+            })
+            .pipe(Effect.mapError((error) => new DaemonStartFailed({ version, problem: error.output, logFile: log })))
+        }),
+        waitHealthy: Effect.fn("DaemonControl.waitHealthy")(function* ({ version, schema, status, pid, limit = START_LIMIT }) {
+          const log = `${paths.logs}/daemon.out.log`
+          const failed = (problem: string) => new DaemonStartFailed({ version, problem, logFile: log })
+          const look = Effect.gen(function* () {
+            const facts = yield* readFacts
+            if (Option.isSome(facts) && (yield* isProven(facts.value))) {
+              const answer = yield* Effect.option(health(facts.value.hostname, facts.value.port))
+              if (Option.isNone(answer)) return Option.none()
+              const mine = pid === null || facts.value.pid === pid
+              if (answer.value.version !== version)
+                return mine && pid !== null ? yield* failed(`it says to be version ${answer.value.version}`) : Option.none()
+              if (schema !== null && answer.value.schemaVersion !== schema)
+                return yield* failed(`its schema is ${answer.value.schemaVersion}, not ${schema}`)
+              return answer.value.status === status ? facts : Option.none()
+            }
+            // Another start may have been faster than ours: then ours ends, and the lock tells.
+            if (pid !== null && Option.isNone(yield* runner.identity(pid)) && !(yield* lock.isHeld(paths.dataLock))) {
+              const words = Option.getOrElse(yield* files.readTextIfThere(log), () => "").trim().split("\n").slice(-3)
+              return yield* failed(`its process ended. It said:\n  | ${words.join("\n  | ")}`)
+            }
+            return Option.none()
+          })
+          return yield* untilSome(look, "25 millis").pipe(
+            Effect.timeoutFail({
+              duration: limit,
+              onTimeout: () => failed(`no healthy answer within ${Duration.toSeconds(limit)} s`),
+            }),
+          )
+        }),
+      })
+    }),
+  )
+}
+
+/** Looks again and again until there is something. */
+const untilSome = <A, E, R>(look: Effect.Effect<Option.Option<A>, E, R>, interval: Duration.DurationInput): Effect.Effect<A, E, R> =>
+  Effect.flatMap(look, (found) =>
+    Option.isSome(found) ? Effect.succeed(found.value) : Effect.delay(Effect.suspend(() => untilSome(look, interval)), interval),
+  )

@@ -1,0 +1,117 @@
+import { basename, dirname, join } from "node:path"
+import { CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
+import { BackupDamaged, type DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
+import { VerificationFailed } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Backup } from "./Backup.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+
+/** SQLite's files of one database: restoring the first beside the others would undo the restore. */
+const suffixes = ["", "-wal", "-shm"] as const
+
+/**
+ * Puts a backup's data in the place of today's, under the data lock and with nobody on the files:
+ * today's out by rename, a copy that is already durable in by rename. Cut off anywhere, it is done again.
+ */
+export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
+  DataRestore,
+  {
+    /** Prepares what an undo needs, while there is space: called before anything is touched. */
+    readonly prepareUndo: (run: number, database: string) => Effect.Effect<void, FileFailed>
+    /** Moves the backup's own copy in: no free space, the same short time for any size. Uses the backup up. */
+    readonly undo: (options: {
+      readonly run: number
+      readonly backup: string
+      readonly database: string
+      readonly schema: number
+      readonly packageDir: string
+    }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed>
+    /** Makes verified copies of a backup's files beside their places; nothing is replaced yet. */
+    readonly prepareRollback: (
+      run: number,
+      backup: string,
+      database: string,
+    ) => Effect.Effect<void, FileFailed | BackupDamaged | NoBackup>
+    /** Moves the prepared copies in. */
+    readonly rollback: (run: number, database: string) => Effect.Effect<void, FileFailed>
+    /** Removes what a run prepared and what it moved out. */
+    readonly cleanUp: (run: number, database: string) => Effect.Effect<void, FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const tool = yield* DatabaseTool
+      const backups = yield* Backup
+      const { paths } = yield* DataDir
+
+      // Beside the database, not in the data directory: a rename works only inside one file system.
+      const aside = (run: number, database: string) => join(dirname(database), `.failed-${run}`)
+      const prepared = (run: number, path: string) => join(dirname(path), `.restore-${run}-${basename(path)}`)
+
+      /** Today's files out, `copy` in. Without `copy` it has been done already. */
+      const replace = (run: number, database: string, copy: string) =>
+        Effect.gen(function* () {
+          if (!(yield* files.exists(copy))) return
+          const out = aside(run, database)
+          yield* files.makeDirectory(out)
+          for (const suffix of suffixes) {
+            const path = `${database}${suffix}`
+            if (yield* files.exists(path)) yield* files.rename(path, join(out, basename(path)))
+          }
+          yield* files.rename(copy, database)
+        })
+
+      return DataRestore.of({
+        prepareUndo: (run, database) => files.makeDirectory(aside(run, database)),
+        undo: Effect.fn("DataRestore.undo")(function* ({ run, backup, database, schema, packageDir }) {
+          const source = join(paths.backups, backup, DATABASE_FILE)
+          const sameFileSystem = (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
+          if (sameFileSystem) {
+            yield* backups.markUsed(backup, run)
+            yield* replace(run, database, source)
+          } else {
+            // The space for this copy was reserved in step 1 and given back when the recovery began.
+            const copy = prepared(run, database)
+            yield* files.copy(source, copy)
+            yield* replace(run, database, copy)
+          }
+          const found = yield* tool.examine(packageDir, database, "none", {})
+          if (found.schema !== schema)
+            return yield* new VerificationFailed({
+              what: "the schema of the restored database",
+              expected: String(schema),
+              found: String(found.schema),
+            })
+        }),
+        prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (run: number, backup: string, database: string) {
+          const manifest = yield* backups.verify(backup)
+          for (const file of manifest.files) {
+            const target = file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? paths.config : null
+            if (target === null) continue
+            const copied = yield* files.copy(join(paths.backups, backup, file.name), prepared(run, target))
+            if (copied.sha256 !== file.sha256)
+              return yield* new BackupDamaged({ name: backup, problem: `${file.name} changed while it was read` })
+            yield* files.syncDirectory(dirname(target))
+          }
+          yield* files.makeDirectory(aside(run, database))
+        }),
+        rollback: Effect.fn("DataRestore.rollback")(function* (run: number, database: string) {
+          yield* replace(run, database, prepared(run, database))
+          const config = prepared(run, paths.config)
+          if (yield* files.exists(config)) yield* files.rename(config, paths.config)
+        }),
+        cleanUp: (run, database) =>
+          Effect.gen(function* () {
+            for (const path of [aside(run, database), prepared(run, database), prepared(run, paths.config)])
+              yield* files.remove(path)
+          }),
+      })
+    }),
+  )
+}

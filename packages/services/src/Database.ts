@@ -1,0 +1,61 @@
+import { dirname } from "node:path"
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import { DatabaseFailed } from "@waiaas/domain/DataErrors"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { DurableFile } from "./platform/DurableFile.ts"
+
+/** SQLite's own words for an error, without the SQL around it. */
+export const reasonOf = (error: SqlError | unknown): string => {
+  const cause = typeof error === "object" && error !== null && "cause" in error ? error.cause : error
+  return cause instanceof Error ? cause.message : String(cause)
+}
+
+export const databaseFailed =
+  (operation: string, path: string) =>
+  <A, R>(effect: Effect.Effect<A, SqlError, R>): Effect.Effect<A, DatabaseFailed, R> =>
+    Effect.mapError(effect, (error) => new DatabaseFailed({ operation, path, reason: reasonOf(error) }))
+
+/**
+ * The operator's database: WAL, `synchronous = FULL` (no acknowledged write is lost to a power cut),
+ * foreign keys on, 5 s of patience with other writers. `create` makes a missing file, 0600.
+ */
+export const layerDatabase = (options: {
+  readonly path: string
+  readonly create: boolean
+}): Layer.Layer<SqlClient, DatabaseFailed, DurableFile> =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const { path } = options
+      const unopenable = (reason: string) => new DatabaseFailed({ operation: "open it", path, reason })
+      yield* Effect.gen(function* () {
+        if (yield* files.exists(path)) return
+        if (!options.create) return yield* unopenable("it does not exist")
+        yield* files.makeDirectory(dirname(path))
+        yield* files.append(path, "")
+      }).pipe(Effect.catchTag("FileFailed", (error) => unopenable(error.message)))
+      return Layer.effect(
+        SqlClient,
+        Effect.gen(function* () {
+          const sql = yield* SqlClient
+          yield* Effect.gen(function* () {
+            yield* sql`PRAGMA busy_timeout = 5000`
+            yield* sql`PRAGMA synchronous = FULL`
+            yield* sql`PRAGMA foreign_keys = ON`
+          }).pipe(databaseFailed("open it", path))
+          return sql
+        }),
+      ).pipe(
+        Layer.provide(SqliteClient.layer({ filename: path })),
+        // The client throws where it cannot open a file: that is an ordinary failure here.
+        Layer.catchAllCause((cause) => Layer.fail(unopenable(reasonOf(Cause.squash(cause))))),
+      )
+    }),
+  )
+
+
+

@@ -1,0 +1,244 @@
+import { createHash } from "node:crypto"
+import { dirname } from "node:path"
+import { SqlClient } from "@effect/sql/SqlClient"
+import {
+  DatabaseFailed,
+  type DatabaseTooNew,
+  type DatabaseTooOld,
+  FileFailed,
+  type MigrationFailed,
+  type MigrationHistoryDiffers,
+} from "@waiaas/domain/DataErrors"
+import { packagePaths } from "@waiaas/domain/Install"
+import {
+  Description,
+  Examination,
+  Migration,
+  type Tables,
+  type ToolError,
+  ToolReply,
+  ToolRequest,
+} from "@waiaas/domain/ToolProtocol"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { databaseFailed, layerDatabase } from "./Database.ts"
+import { migrate, readSchema } from "./Migrator.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { ProcessRunner } from "./platform/ProcessRunner.ts"
+
+type ReadError = DatabaseFailed
+type MigrateError = DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers | MigrationFailed
+
+/** Below this the slowest disk that we know reads and checks a database; the rest scales with its size. */
+const BYTES_PER_SECOND = 5e6
+/** Time limit of work on a database of `bytes`: it grows with the size, so it is no wall. */
+export const timeLimitFor = (bytes: number): Duration.Duration =>
+  Duration.seconds(60 + Math.ceil(bytes / BYTES_PER_SECOND))
+
+/** Acts on a database with the code of a given package, so that the upgrader itself never opens it. */
+export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
+  DatabaseTool,
+  {
+    /** Whether that code can run here, with this configuration, environment and keystore. */
+    readonly describe: (
+      packageDir: string,
+      dataDir: string,
+    ) => Effect.Effect<typeof Description.Type, ToolError>
+    readonly examine: (
+      packageDir: string,
+      database: string,
+      check: "none" | "quick" | "full",
+      tables: typeof Tables.Type,
+    ) => Effect.Effect<Examination, ReadError>
+    readonly checkpoint: (packageDir: string, database: string) => Effect.Effect<void, ReadError>
+    readonly copyLive: (packageDir: string, from: string, to: string) => Effect.Effect<void, ReadError>
+    readonly migrate: (
+      packageDir: string,
+      database: string,
+    ) => Effect.Effect<typeof Migration.Type, MigrateError>
+  }
+>() {
+  /** Each act in a child process of the package's own code. */
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const files = yield* DurableFile
+      const environment = yield* Environment
+
+      const ask = <A, I>(
+        packageDir: string,
+        request: ToolRequest,
+        result: Schema.Schema<A, I>,
+        database: string,
+      ): Effect.Effect<A, ToolError> =>
+        Effect.gen(function* () {
+          const failed = (reason: string) => new DatabaseFailed({ operation: request._tag, path: database, reason })
+          const bytes = yield* files.stat(database).pipe(
+            Effect.map((info) => Number(info.size)),
+            Effect.orElseSucceed(() => 0),
+          )
+          const ended = yield* runner
+            .run({
+              command: environment.node,
+              args: [packagePaths(packageDir).daemon, "tool"],
+              // Never inside a package that is about to be moved.
+              cwd: dirname(database),
+              env: environment.variables,
+              input: JSON.stringify(Schema.encodeSync(ToolRequest)(request)),
+              timeout: timeLimitFor(bytes),
+            })
+            .pipe(Effect.mapError((error) => failed(error.reason === "timeout" ? "it took too long" : error.output)))
+          const replies = ended.stdout
+            .split("\n")
+            .map((line) => Schema.decodeUnknownEither(Schema.parseJson(ToolReply))(line))
+            .filter(Either.isRight)
+            .map((reply) => reply.right)
+          const last = replies.at(-1)
+          if (last?._tag === "Refused") return yield* last.error
+          if (last?._tag !== "Done" || ended.exitCode !== 0)
+            return yield* failed(
+              `the tool of ${packageDir} ended with ${ended.exitCode ?? ended.signal} and said: ${ended.stderr.trim().split("\n").at(-1) ?? ""}`,
+            )
+          return yield* Schema.decodeUnknown(result)(last.result).pipe(
+            Effect.mapError(() => failed("the tool gave an answer that is none of the protocol")),
+          )
+        })
+
+      // The protocol can carry any of its errors; those that an act does not have become its own.
+      const readOnly = <A>(database: string, operation: string, effect: Effect.Effect<A, ToolError>) =>
+        Effect.mapError(effect, (error) =>
+          error._tag === "DatabaseFailed" ? error : new DatabaseFailed({ operation, path: database, reason: error.message }),
+        )
+
+      return DatabaseTool.of({
+        describe: (packageDir, dataDir) =>
+          ask(packageDir, { _tag: "Describe", protocol: 1, dataDir }, Description, `${dataDir}/config.toml`),
+        examine: (packageDir, database, check, tables) =>
+          readOnly(
+            database,
+            "examine it",
+            ask(packageDir, { _tag: "Examine", protocol: 1, database, check, tables }, Examination, database),
+          ),
+        checkpoint: (packageDir, database) =>
+          readOnly(
+            database,
+            "checkpoint it",
+            ask(packageDir, { _tag: "Checkpoint", protocol: 1, database }, Schema.Unknown, database),
+          ).pipe(Effect.asVoid),
+        copyLive: (packageDir, from, to) =>
+          readOnly(
+            from,
+            "copy it",
+            ask(packageDir, { _tag: "CopyLive", protocol: 1, from, to }, Schema.Unknown, from),
+          ).pipe(Effect.asVoid),
+        migrate: (packageDir, database) =>
+          ask(packageDir, { _tag: "Migrate", protocol: 1, database }, Migration, database).pipe(
+            Effect.mapError((error) =>
+              error._tag === "ConfigInvalid" ||
+              error._tag === "FileFailed" ||
+              error._tag === "NotInitialised" ||
+              error._tag === "RestartWouldFail"
+                ? new DatabaseFailed({ operation: "migrate it", path: database, reason: error.message })
+                : error,
+            ),
+          ),
+      })
+    }),
+  )
+
+  /** In this process, with this code: what the child side, the daemon's start and tests use. */
+  static readonly layerLocal = (describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>) =>
+    Layer.effect(
+      this,
+      Effect.gen(function* () {
+        const context = yield* Effect.context<DurableFile | Environment>()
+        const within =
+          (path: string) =>
+          <A, E>(effect: Effect.Effect<A, E, SqlClient | DurableFile | Environment>): Effect.Effect<A, E | DatabaseFailed> =>
+            effect.pipe(
+              Effect.provide(layerDatabase({ path, create: false })),
+              Effect.scoped,
+              Effect.provide(context),
+            )
+        return DatabaseTool.of({
+          describe: (_packageDir, dataDir) => describe(dataDir),
+          examine: (_packageDir, database, check, tables) => within(database)(examineHere(database, check, tables)),
+          checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
+          copyLive: (_packageDir, from, to) =>
+            within(from)(
+              Effect.gen(function* () {
+                const sql = yield* SqlClient
+                yield* sql`VACUUM INTO ${to}`.pipe(databaseFailed("copy it", from))
+                const files = yield* DurableFile
+                yield* files.chmod(to, 0o600).pipe(Effect.mapError(asDatabaseFailed(from)))
+              }),
+            ),
+          migrate: (_packageDir, database) =>
+            within(database)(Effect.zipLeft(migrate(database), checkpointHere(database))),
+        })
+      }),
+    )
+}
+
+const asDatabaseFailed = (path: string) => (error: FileFailed) =>
+  new DatabaseFailed({ operation: error.operation, path, reason: error.message })
+
+const checkpointHere = (path: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const rows = yield* sql<{ busy: number }>`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(databaseFailed("checkpoint it", path))
+    if (rows[0]?.busy !== 0)
+      return yield* new DatabaseFailed({ operation: "checkpoint it", path, reason: "another process reads or writes it" })
+  })
+
+const examineHere = (path: string, check: "none" | "quick" | "full", tables: typeof Tables.Type) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    if (check !== "none") {
+      const pragma = check === "quick" ? "quick_check" : "integrity_check"
+      const rows = yield* sql.unsafe<Record<string, unknown>>(`PRAGMA ${pragma}(1)`).pipe(databaseFailed("check it", path))
+      const [first] = rows.flatMap((row) => Object.values(row))
+      if (first !== "ok") return yield* new DatabaseFailed({ operation: "check it", path, reason: String(first) })
+    }
+    const schema = yield* readSchema(path)
+    const digests: Record<string, { rows: number; digest: string }> = {}
+    for (const [table, columns] of Object.entries(tables)) {
+      const digest = yield* digestTable(path, table, columns)
+      if (Option.isSome(digest)) digests[table] = digest.value
+    }
+    return { schema, tables: digests }
+  })
+
+/** Row count and digest of a table's columns in key order; none where it does not exist yet. */
+const digestTable = (path: string, table: string, columns: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const present = yield* sql<{ name: string }>`SELECT name FROM pragma_table_info(${table})`
+    if (present.length === 0) return Option.none()
+    const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+    const key = columns[0] ?? "rowid"
+    const row = columns.map((name) => `quote(${quoted(name)})`).join(" || ',' || ")
+    const hash = createHash("sha256")
+    let rows = 0
+    let after: unknown = null
+    while (true) {
+      // Batches by key keep memory flat whatever the table's size.
+      const batch: ReadonlyArray<ReadonlyArray<unknown>> = yield* sql.unsafe(
+        `SELECT ${quoted(key)}, ${row} FROM ${quoted(table)} ${after === null ? "" : `WHERE ${quoted(key)} > ?`} ORDER BY ${quoted(key)} LIMIT 5000`,
+        after === null ? [] : [after],
+      ).values
+      if (batch.length === 0) break
+      hash.update(batch.map((line) => String(line[1])).join("\n"))
+      hash.update("\n")
+      rows += batch.length
+      after = batch.at(-1)?.[0]
+    }
+    return Option.some({ rows, digest: hash.digest("hex") })
+  }).pipe(databaseFailed(`read its table ${table}`, path))

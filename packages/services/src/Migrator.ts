@@ -1,0 +1,104 @@
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import { FAULT, LATEST_SCHEMA } from "@waiaas/domain/Build"
+import {
+  type DatabaseFailed,
+  DatabaseTooNew,
+  DatabaseTooOld,
+  MigrationFailed,
+  MigrationHistoryDiffers,
+} from "@waiaas/domain/DataErrors"
+import { judge, rangeFor, type SchemaRange } from "@waiaas/domain/SchemaRange"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { databaseFailed, reasonOf } from "./Database.ts"
+import { checksumOf, createSchemaVersion, type Migration, migrations } from "./migrations/index.ts"
+import { type Environment, unixSeconds } from "./platform/Environment.ts"
+
+const AppliedRow = Schema.Struct({ version: Schema.Int, name: Schema.String, checksum: Schema.String })
+const decodeRows = Schema.decodeUnknown(Schema.Array(AppliedRow))
+
+/** Highest recorded migration; 0 for a database without any. */
+export const readSchema = (path: string): Effect.Effect<number, DatabaseFailed, SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const tables = yield* sql`SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'schema_version'`
+    if (tables.length === 0) return 0
+    const rows = yield* sql<{ version: number | null }>`SELECT max(version) AS version FROM schema_version`
+    return rows[0]?.version ?? 0
+  }).pipe(databaseFailed("read its schema version", path))
+
+/**
+ * Refuses what this code must not open: a schema out of range (scenarios 14 and 15), a changed or
+ * missing migration (MIG-05). Gives the schema that it found.
+ */
+export const checkCompatible = (
+  path: string,
+  range: SchemaRange = rangeFor(LATEST_SCHEMA),
+  known: ReadonlyArray<Migration> = migrations,
+): Effect.Effect<
+  number,
+  DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers,
+  SqlClient
+> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const schema = yield* readSchema(path)
+    const verdict = judge(range, schema)
+    if (verdict._tag === "DatabaseTooNew")
+      return yield* new DatabaseTooNew({ schema, supported: range.latest, release: verdict.release })
+    if (verdict._tag === "DatabaseTooOld")
+      return yield* new DatabaseTooOld({ schema, minimum: range.minimum, goThrough: verdict.goThrough })
+    if (verdict._tag === "Fresh") return 0
+    const differs = (problem: string) => new MigrationHistoryDiffers({ path, problem })
+    const rows = yield* sql`SELECT version, name, checksum FROM schema_version ORDER BY version`.pipe(
+      databaseFailed("read its migrations", path),
+    )
+    const applied = yield* decodeRows(rows).pipe(
+      Effect.mapError(() => differs("a row of schema_version is not readable")),
+    )
+    for (const migration of known.filter(({ id }) => id <= schema)) {
+      const row = applied.find(({ version }) => version === migration.id)
+      if (!row) return yield* differs(`migration ${migration.id} (${migration.name}) was skipped`)
+      if (row.checksum !== checksumOf(migration))
+        return yield* differs(`migration ${migration.id} (${migration.name}) is not the released one`)
+    }
+    return schema
+  })
+
+/**
+ * Brings a database to the newest schema: all pending migrations and their rows in one transaction,
+ * or none of them (MIG-03). The caller has made sure of a backup (MIG-04).
+ */
+export const migrate = (
+  path: string,
+  known: ReadonlyArray<Migration> = migrations,
+): Effect.Effect<
+  { readonly from: number; readonly to: number },
+  DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers | MigrationFailed,
+  SqlClient | Environment
+> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const target = known.at(-1)?.id ?? 0
+    const from = yield* checkCompatible(path, rangeFor(target), known)
+    if (from === target) return { from, to: target }
+    const at = yield* unixSeconds
+    const failed = (error: SqlError) => new MigrationFailed({ path, from, to: target, reason: reasonOf(error) })
+    yield* Effect.gen(function* () {
+      // A write comes first: a transaction that begins by reading ignores the busy time-out.
+      yield* sql.unsafe(createSchemaVersion)
+      for (const migration of known.filter(({ id }) => id > from)) {
+        for (const statement of migration.statements) yield* sql.unsafe(statement)
+        yield* sql`INSERT INTO schema_version (version, name, applied_at, checksum)
+          VALUES (${migration.id}, ${migration.name}, ${at}, ${checksumOf(migration)})`
+      }
+      if (FAULT === "migrate" || (FAULT === "migrate-live" && !path.includes("rehearsal")))
+        yield* sql.unsafe("INSERT INTO fault_planted_in_this_release VALUES (1)")
+    }).pipe(sql.withTransaction, Effect.mapError(failed))
+    // What counts is what the database says now, not that nothing complained.
+    const to = yield* readSchema(path)
+    if (to !== target)
+      return yield* new MigrationFailed({ path, from, to: target, reason: `the database is at schema ${to} afterwards` })
+    return { from, to }
+  })

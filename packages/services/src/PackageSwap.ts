@@ -1,0 +1,152 @@
+import { dirname, join, relative } from "node:path"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { hiddenPaths, type Install, packagePaths, RunPointer } from "@waiaas/domain/Install"
+import { NoPermission } from "@waiaas/domain/PackageErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+
+/**
+ * Changes the installed package so that `waiaas` works at every instant: the command points at a
+ * retained copy of the old code while the package is swapped by two renames. Every act looks at what
+ * it finds, so it can be cut off anywhere and done again.
+ */
+export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
+  PackageSwap,
+  {
+    /** Fails unless everything that a swap writes to can be written to. */
+    readonly probe: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
+    /** Keeps a durable copy of the installed package under its version. */
+    readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
+    readonly isRetained: (install: Install, version: string) => Effect.Effect<boolean, FileFailed>
+    /** Makes the staged candidate of a run out of the retained code of a version. */
+    readonly stageRetained: (install: Install, run: number, version: string) => Effect.Effect<void, FileFailed>
+    /** Command to the retained code of `from`, package out, staged candidate in. */
+    readonly swap: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
+    /** The package that a run moved out comes back, and the command points at it. */
+    readonly putBack: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
+    /** The command points at the package again. */
+    readonly relink: (install: Install) => Effect.Effect<void, FileFailed>
+    /** Removes what a run left in the hidden directory, its pointer last. */
+    readonly cleanUp: (install: Install, run: number) => Effect.Effect<void, FileFailed>
+    /** Removes retained code of versions that nothing needs. */
+    readonly pruneRetained: (install: Install, keep: ReadonlyArray<string>) => Effect.Effect<void, FileFailed>
+    readonly pointer: (hidden: string) => Effect.Effect<Option.Option<RunPointer>, FileFailed>
+    readonly point: (install: Install, pointer: RunPointer) => Effect.Effect<void, FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+
+      const linkTo = (install: Install, packageDir: string) =>
+        Effect.gen(function* () {
+          const target = relative(dirname(install.binLink), packagePaths(packageDir).bin)
+          const now = yield* files.readLink(install.binLink)
+          if (Option.contains(now, target)) return
+          yield* files.link(target, install.binLink)
+        })
+
+      const probeDirectory = (path: string) =>
+        Effect.gen(function* () {
+          const probe = join(path, `.waiaas-probe`)
+          yield* files.append(probe, "")
+          yield* files.remove(probe)
+        }).pipe(
+          Effect.catchIf(
+            (error) => ["EACCES", "EPERM", "EROFS"].includes(error.code),
+            () =>
+              Effect.gen(function* () {
+                const owner = yield* Effect.option(files.stat(path))
+                return yield* new NoPermission({
+                  path,
+                  owner: Option.match(Option.flatMap(owner, (info) => info.uid), {
+                    onNone: () => "unknown",
+                    onSome: (uid) => (uid === 0 ? "root" : `user ${uid}`),
+                  }),
+                })
+              }),
+          ),
+        )
+
+      const isRetained = (install: Install, version: string) =>
+        files.isDirectory(hiddenPaths(install.hidden).retained(version))
+
+      /** A copy that appears whole, by one rename, or not at all. */
+      const copyWhole = (from: string, to: string) =>
+        Effect.gen(function* () {
+          const partial = `${to}.partial`
+          yield* files.remove(partial)
+          yield* files.makeDirectory(dirname(to), 0o755)
+          yield* files.copyTree(from, partial)
+          yield* files.remove(to)
+          yield* files.rename(partial, to)
+        })
+
+      return PackageSwap.of({
+        probe: (install) =>
+          Effect.gen(function* () {
+            for (const path of [install.root, dirname(install.packageDir), dirname(install.binLink)])
+              yield* probeDirectory(path)
+            yield* files.makeDirectory(install.hidden, 0o755)
+            yield* probeDirectory(install.hidden)
+          }),
+        isRetained,
+        retain: Effect.fn("PackageSwap.retain")(function* (install: Install, version: string) {
+          const target = hiddenPaths(install.hidden).retained(version)
+          // Once per version; another build of the same version replaces it.
+          if (
+            (yield* isRetained(install, version)) &&
+            (yield* files.hashTree(target)) === (yield* files.hashTree(install.packageDir))
+          )
+            return
+          yield* copyWhole(install.packageDir, target)
+        }),
+        stageRetained: (install, run, version) => {
+          const hidden = hiddenPaths(install.hidden)
+          return copyWhole(hidden.retained(version), hidden.stagedPackage(run))
+        },
+        swap: Effect.fn("PackageSwap.swap")(function* (install: Install, run: number, from: string) {
+          const hidden = hiddenPaths(install.hidden)
+          const staged = hidden.stagedPackage(run)
+          // Without a staged candidate the swap has been done: it is what now stands in the package's place.
+          if (!(yield* files.exists(staged))) return
+          yield* linkTo(install, hidden.retained(from))
+          if (yield* files.exists(install.packageDir)) yield* files.rename(install.packageDir, hidden.outgoing(run))
+          yield* files.rename(staged, install.packageDir)
+        }),
+        putBack: Effect.fn("PackageSwap.putBack")(function* (install: Install, run: number, from: string) {
+          const hidden = hiddenPaths(install.hidden)
+          if (yield* files.exists(hidden.outgoing(run))) {
+            if (yield* files.exists(install.packageDir)) {
+              yield* files.remove(hidden.rejected(run))
+              yield* files.rename(install.packageDir, hidden.rejected(run))
+            }
+            yield* files.rename(hidden.outgoing(run), install.packageDir)
+          } else if (!(yield* files.exists(install.packageDir))) {
+            yield* copyWhole(hidden.retained(from), install.packageDir)
+          }
+          yield* linkTo(install, install.packageDir)
+        }),
+        relink: (install) => linkTo(install, install.packageDir),
+        cleanUp: Effect.fn("PackageSwap.cleanUp")(function* (install: Install, run: number) {
+          const hidden = hiddenPaths(install.hidden)
+          for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)]) yield* files.remove(path)
+          yield* files.remove(hidden.pointer)
+        }),
+        pruneRetained: (install, keep) =>
+          Effect.gen(function* () {
+            const { retainedAll } = hiddenPaths(install.hidden)
+            for (const version of yield* files.list(retainedAll))
+              if (!keep.includes(version)) yield* files.remove(join(retainedAll, version))
+          }),
+        pointer: (hidden) =>
+          readJsonIfValid(RunPointer, hiddenPaths(hidden).pointer).pipe(Effect.provideService(DurableFile, files)),
+        point: (install, pointer) => files.write(hiddenPaths(install.hidden).pointer, JSON.stringify(pointer), 0o644),
+      })
+    }),
+  )
+}

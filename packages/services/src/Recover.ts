@@ -1,0 +1,216 @@
+import { join } from "node:path"
+import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { hiddenPaths } from "@waiaas/domain/Install"
+import type { Run } from "@waiaas/domain/JournalRecord"
+import { planFor } from "@waiaas/domain/Recovery"
+import { type JournalDamaged, RecoveryPaused, type UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import { actionTitle, type RecoveryAction } from "@waiaas/domain/UpgradePhase"
+import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { Backup } from "./Backup.ts"
+import { DaemonControl } from "./DaemonControl.ts"
+import { DataRestore } from "./DataRestore.ts"
+import { DaemonHandover } from "./DaemonHandover.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { RollbackSteps } from "./RollbackSteps.ts"
+import { type DataLease, RunLocks } from "./RunLocks.ts"
+import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
+import { UpgradeProgress } from "./UpgradeProgress.ts"
+
+export interface RecoverOptions {
+  /** False where the caller is itself about to become the daemon. */
+  readonly startDaemon: boolean
+}
+
+/** How long a daemon that saw its upgrader die may take to let go of the data. */
+const DAEMON_LETS_GO = "20 seconds"
+
+/**
+ * Interprets `planFor`: before the commit back, after it forward. Needs no network, no npm, no free
+ * space and none of the new code; every action can be cut off and done again.
+ */
+export class Recover extends Context.Tag("@waiaas/services/Recover")<
+  Recover,
+  {
+    /** Carries a run to its end under the locks that the caller holds. */
+    readonly execute: (
+      run: Run,
+      lease: DataLease,
+      options: RecoverOptions,
+    ) => Effect.Effect<Run, RecoveryPaused>
+    /** Removes what a run left beside its journal: staging, rehearsal, prepared copies, reserve, pointer. */
+    readonly leftovers: (run: Run) => Effect.Effect<void, FileFailed>
+    /** Recovers the newest run if it was cut off; none where there is nothing to recover. */
+    readonly onSight: (
+      options: RecoverOptions,
+    ) => Effect.Effect<
+      Option.Option<Run>,
+      RecoveryPaused | JournalDamaged | FileFailed | LockBusy | UpgradeInProgress
+    >
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const journal = yield* UpgradeJournal
+      const locks = yield* RunLocks
+      const files = yield* DurableFile
+      const { paths } = yield* DataDir
+      const swap = yield* PackageSwap
+      const backups = yield* Backup
+      const daemon = yield* DaemonControl
+      const handover = yield* DaemonHandover
+      const restore = yield* DataRestore
+      const steps = yield* RollbackSteps
+      const progress = yield* UpgradeProgress
+      const environment = yield* Environment
+
+      interface Context {
+        readonly run: Run
+        readonly lease: DataLease
+        readonly options: RecoverOptions
+        readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
+      }
+
+      /** Nobody else may be on the data while it is put back. */
+      const withData = (context: Context) => context.lease.take(DAEMON_LETS_GO)
+
+      const interpret: Record<RecoveryAction, (context: Context) => Effect.Effect<void, UpgradeError>> = {
+        "stop-new-daemon": ({ run }) =>
+          Effect.gen(function* () {
+            const state = yield* daemon.state
+            if (state._tag === "Running" && state.facts.version === run.started.to) yield* daemon.stop(state.facts)
+          }),
+        "restore-data": (context) =>
+          Effect.gen(function* () {
+            const { started, facts } = context.run
+            // Begun without a backup's name in the journal: the migration was never reached.
+            if (facts.backup === undefined || facts.schemaFrom === undefined) return
+            yield* withData(context)
+            yield* restore.undo({
+              run: started.run,
+              backup: facts.backup,
+              database: started.databasePath,
+              schema: facts.schemaFrom,
+              packageDir: hiddenPaths(started.install.hidden).retained(started.from),
+            })
+          }),
+        "put-old-package-back": (context) =>
+          Effect.gen(function* () {
+            const { started } = context.run
+            yield* withData(context)
+            yield* swap.putBack(started.install, started.run, started.from)
+          }),
+        "remove-partial-backup": (context) => Effect.zipRight(withData(context), backups.removePartial),
+        "start-old-daemon": ({ run, lease, options, append }) =>
+          Effect.gen(function* () {
+            yield* lease.release
+            if (run.started.daemon === null || !options.startDaemon) return
+            const state = yield* daemon.state
+            // A stop that timed out left it running: it is not started twice.
+            if (state._tag === "Running") return
+            yield* append({ _tag: "Starting", version: run.started.from })
+            yield* handover.start({
+              packageDir: run.started.install.packageDir,
+              version: run.started.from,
+              supervisor: run.started.daemon.supervisor,
+              schema: null,
+              status: "ok",
+              database: run.started.databasePath,
+            })
+          }),
+        "remove-staging": ({ run }) => removeLeftovers(run),
+        "finish-commit": ({ run, options, lease }) =>
+          Effect.gen(function* () {
+            const { started } = run
+            yield* swap.relink(started.install)
+            yield* lease.release
+            if (started.daemon === null || !started.restart || !options.startDaemon) return
+            const state = yield* daemon.state
+            if (state._tag === "Running") return
+            yield* handover.start({
+              packageDir: started.install.packageDir,
+              version: started.to,
+              supervisor: started.daemon.supervisor,
+              schema: null,
+              status: "ok",
+              database: started.databasePath,
+            })
+          }),
+        "resume-rollback": ({ run, lease, options, append }) =>
+          steps.forward({ run, lease, startDaemon: options.startDaemon, append }),
+      }
+
+      const removeLeftovers = (run: Run) =>
+        Effect.gen(function* () {
+          const { started } = run
+          yield* files.remove(join(paths.upgrade, `rehearsal-${started.run}`))
+          yield* restore.cleanUp(started.run, started.databasePath)
+          yield* files.remove(paths.reserve)
+          yield* swap.cleanUp(started.install, started.run)
+        })
+
+      const execute = Effect.fn("Recover.execute")(function* (run: Run, lease: DataLease, options: RecoverOptions) {
+        const paused = (action: string) => (error: UpgradeError) =>
+          error._tag === "RecoveryPaused"
+            ? error
+            : new RecoveryPaused({
+                run: run.started.run,
+                action,
+                cause: error.message,
+                remedy: error.next,
+                dataDir: paths.root,
+              })
+        const plan = planFor(run)
+        // Gives back the space that was reserved for this moment.
+        yield* files.remove(paths.reserve).pipe(Effect.mapError(paused("begin")))
+        let current = yield* journal
+          .append(run, { _tag: "Recovering", direction: plan.direction, pid: environment.pid })
+          .pipe(Effect.mapError(paused("begin")))
+        const append = (record: RecordBody) =>
+          Effect.tap(journal.append(current, record), (next) =>
+            Effect.sync(() => {
+              current = next
+            }),
+          )
+        for (const action of plan.actions) {
+          if (current.undone.includes(action)) continue
+          const title = actionTitle[action]
+          yield* progress.emit({ _tag: "Recovering", action, title })
+          yield* interpret[action]({ run: current, lease, options, append }).pipe(Effect.mapError(paused(title)))
+          yield* append({ _tag: "ActionDone", action }).pipe(Effect.mapError(paused(title)))
+        }
+        yield* removeLeftovers(current).pipe(Effect.mapError(paused("clean up")))
+        return yield* append({
+          _tag: "Ended",
+          outcome: plan.direction === "forward" ? "new" : run.begun.includes("stop") ? "old" : "untouched",
+        }).pipe(Effect.mapError(paused("end")))
+      }, Effect.uninterruptible)
+
+      return Recover.of({
+        execute,
+        leftovers: removeLeftovers,
+        onSight: Effect.fn("Recover.onSight")(function* (options: RecoverOptions) {
+          const newest = yield* journal.latest
+          if (Option.isNone(newest) || newest.value.ended !== null) return Option.none()
+          return yield* Effect.scoped(
+            Effect.gen(function* () {
+              const lease = yield* locks.acquire(newest.value.started.install, "recovery")
+              // Somebody may have ended it while we waited for the locks.
+              const run = yield* journal.latest
+              if (Option.isNone(run) || run.value.ended !== null) return Option.none()
+              return Option.some(yield* execute(run.value, lease, options))
+            }),
+          )
+        }),
+      })
+    }),
+  )
+}
+

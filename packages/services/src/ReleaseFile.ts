@@ -1,0 +1,47 @@
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import { CandidateBroken } from "@waiaas/domain/PackageErrors"
+import { PACKAGE_NAME, ReleaseDocument } from "@waiaas/domain/Release"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as tar from "tar"
+
+/** Reads the metadata of a package tarball without unpacking it. */
+export class ReleaseFile extends Context.Tag("@waiaas/services/ReleaseFile")<
+  ReleaseFile,
+  { readonly read: (file: string) => Effect.Effect<ReleaseDocument, CandidateBroken | FileFailed> }
+>() {
+  static readonly layer = Layer.succeed(this, {
+    read: Effect.fn("ReleaseFile.read")(function* (file: string) {
+      const broken = (problem: string) => new CandidateBroken({ version: file, problem })
+      const text = yield* Effect.tryPromise({
+        try: () => packageJson(file),
+        catch: (cause) => {
+          const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+          return ["ENOENT", "EACCES", "EISDIR", "EIO"].includes(code)
+            ? new FileFailed({ operation: "read", path: file, code })
+            : broken("it is no gzipped tarball")
+        },
+      })
+      const release = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))(text)
+      if (Option.isNone(release) || release.value.name !== PACKAGE_NAME)
+        return yield* broken(`it holds no ${PACKAGE_NAME} package`)
+      return release.value
+    }),
+  })
+}
+
+const packageJson = async (file: string): Promise<string> => {
+  const chunks: Array<Buffer> = []
+  await tar.list({
+    file,
+    strict: true,
+    filter: (path) => path === "package/package.json",
+    onReadEntry: (entry) => {
+      entry.on("data", (chunk: Buffer) => chunks.push(chunk))
+    },
+  })
+  return Buffer.concat(chunks).toString("utf8")
+}

@@ -1,0 +1,254 @@
+import type { BackupManifest } from "@waiaas/domain/BackupManifest"
+import { BackupDamaged, NoBackup } from "@waiaas/domain/DataErrors"
+import { hiddenPaths, type Install } from "@waiaas/domain/Install"
+import type { Run } from "@waiaas/domain/JournalRecord"
+import { recoveryFor } from "@waiaas/domain/Recovery"
+import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
+import { valueTables } from "@waiaas/domain/ToolProtocol"
+import type { PhaseName } from "@waiaas/domain/UpgradePhase"
+import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import type { Version } from "@waiaas/domain/Version"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { Backup, type BackupEntry } from "./Backup.ts"
+import { Cancellation } from "./Cancellation.ts"
+import { ConfigFile } from "./ConfigFile.ts"
+import { DaemonControl } from "./DaemonControl.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { DataRestore } from "./DataRestore.ts"
+import { NpmInstaller } from "./NpmInstaller.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { PhaseReporter } from "./PhaseReporter.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { Recover } from "./Recover.ts"
+import { type DataLease, RunLocks } from "./RunLocks.ts"
+import { RunFailed } from "./Upgrade.ts"
+import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
+import { UpgradeProgress } from "./UpgradeProgress.ts"
+
+/** What a rollback would do, for the operator to agree to. */
+export interface RollbackPlan {
+  readonly install: Install
+  readonly installed: Version
+  readonly backup: BackupEntry & { readonly manifest: BackupManifest }
+  /** Rows of the tables that hold value: in the backup, and now. */
+  readonly rows: ReadonlyArray<{ readonly table: string; readonly then: number; readonly now: number }>
+  /** Where the code comes from that belongs to the data. */
+  readonly code: "same" | "retained" | "npm"
+}
+
+export interface RollbackReport {
+  readonly from: Version
+  readonly to: Version
+  readonly schema: number
+  readonly backup: string
+  /** Name of the backup of what was there before. */
+  readonly aside: string
+  readonly running: boolean
+}
+
+/** `waiaas upgrade --rollback`: data and the code that belongs to it, back together. */
+export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
+  Rollback,
+  {
+    /** Finds and verifies the backup; changes nothing. */
+    readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
+    readonly run: (plan: RollbackPlan, restart: boolean) => Effect.Effect<RollbackReport, RunFailed | UpgradeError>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const backups = yield* Backup
+      const config = yield* ConfigFile
+      const installer = yield* NpmInstaller
+      const swap = yield* PackageSwap
+      const tool = yield* DatabaseTool
+      const restore = yield* DataRestore
+      const daemon = yield* DaemonControl
+      const locks = yield* RunLocks
+      const journal = yield* UpgradeJournal
+      const recover = yield* Recover
+      const reporter = yield* PhaseReporter
+      const progress = yield* UpgradeProgress
+      const files = yield* DurableFile
+      const environment = yield* Environment
+      const { cancellable } = yield* Cancellation
+      const { paths } = yield* DataDir
+      const installed = environment.version
+
+      const choose = (name: Option.Option<string>) =>
+        Effect.gen(function* () {
+          if (Option.isNone(name)) return yield* backups.forRollback(installed)
+          const entry = (yield* backups.list).find((each) => each.name === name.value)
+          if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
+          if (entry.manifest === null || entry.problem !== null)
+            return yield* new BackupDamaged({ name: entry.name, problem: entry.problem ?? "it has no manifest" })
+          return { ...entry, manifest: yield* backups.verify(entry.name) }
+        })
+
+      const rowsOf = (path: string) =>
+        Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
+
+      const runPhases = (begun: Run, plan: RollbackPlan, lease: DataLease) =>
+        Effect.uninterruptible(
+          Effect.gen(function* () {
+            let run = begun
+            let phase: PhaseName = "check"
+            const { install, backup } = plan
+            const { started } = begun
+            const append = (record: RecordBody) =>
+              Effect.tap(journal.append(run, record), (next) =>
+                Effect.sync(() => {
+                  run = next
+                }),
+              )
+            const step = (name: "check" | "stop" | "aside", act: Effect.Effect<string, UpgradeError>) =>
+              Effect.gen(function* () {
+                phase = name
+                yield* append({ _tag: "PhaseBegun", phase: name })
+                yield* reporter.report("rollback", name, cancellable(act))
+                yield* append({ _tag: "PhaseDone", phase: name })
+              })
+            let aside = ""
+
+            const untilCommit = Effect.gen(function* () {
+              yield* swap.point(install, { format: 1, dataDir: paths.root, run: started.run, since: started.at, pid: environment.pid })
+              yield* step(
+                "check",
+                Effect.gen(function* () {
+                  yield* files.reserve(paths.reserve, 8 * 1024 * 1024)
+                  yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
+                  if (plan.code !== "same") {
+                    yield* swap.retain(install, started.from)
+                    if (plan.code === "retained") yield* swap.stageRetained(install, started.run, started.to)
+                    else yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
+                    yield* tool.describe(hiddenPaths(install.hidden).stagedPackage(started.run), paths.root)
+                  }
+                  return `backup ${backup.name} is whole`
+                }),
+              )
+              yield* step(
+                "stop",
+                Effect.gen(function* () {
+                  if (started.daemon !== null) yield* daemon.stop(started.daemon)
+                  yield* lease.take("5 seconds")
+                  return started.daemon === null ? "it was not running" : "stopped"
+                }),
+              )
+              yield* step(
+                "aside",
+                Effect.gen(function* () {
+                  const made = yield* backups.create({
+                    kind: "pre-rollback",
+                    source: "closed",
+                    database: started.databasePath,
+                    from: started.from,
+                    to: started.to,
+                    packageDir: environment.packageDir,
+                  })
+                  aside = made.name
+                  return made.name
+                }),
+              )
+              yield* append({ _tag: "Committed" })
+            })
+
+            const exit = yield* Effect.exit(untilCommit)
+            if (Exit.isFailure(exit) && !run.committed) {
+              const error = Option.getOrElse(
+                Cause.failureOption(exit.cause),
+                (): UpgradeError =>
+                  new VerificationFailed({ what: "the rollback's own code", expected: "sound", found: Cause.pretty(exit.cause).slice(0, 2000) }),
+              )
+              const told = recoveryFor(error, run)
+              const written = yield* Effect.either(
+                journal.append(run, { _tag: "Failed", phase, error: error._tag, message: error.message, next: error.next }),
+              )
+              const recovered = yield* Effect.either(
+                recover.execute(written._tag === "Right" ? written.right : run, lease, { startDaemon: true }),
+              )
+              const ended = recovered._tag === "Left" ? recovered.left : error
+              const outcome = recovered._tag === "Left" ? recoveryFor(ended, run) : told
+              return yield* new RunFailed({ cause: ended, phase, ...outcome })
+            }
+            yield* progress.emit({ _tag: "Committed" })
+            yield* recover.execute(run, lease, { startDaemon: true }).pipe(
+              Effect.mapError(
+                (error: RecoveryPaused) => new RunFailed({ cause: error, phase: "restore", ...recoveryFor(error, run) }),
+              ),
+            )
+            yield* backups.prune(started.to)
+            return {
+              from: started.from,
+              to: started.to,
+              schema: backup.manifest.schema,
+              backup: backup.name,
+              aside,
+              running: started.daemon !== null && started.restart,
+            }
+          }),
+        )
+
+      return {
+        plan: Effect.fn("Rollback.plan")(function* (name: Option.Option<string>) {
+          const { databasePath } = yield* config.load
+          yield* recover.onSight({ startDaemon: true })
+          const install = yield* installer.install
+          const backup = yield* choose(name)
+          const then = yield* rowsOf(`${backup.path}/waiaas.db`)
+          const now = yield* rowsOf(databasePath)
+          const wanted = backup.manifest.from
+          const code =
+            wanted === installed ? "same" : (yield* swap.isRetained(install, wanted)) ? "retained" : "npm"
+          return {
+            install,
+            installed,
+            backup,
+            rows: Object.keys(valueTables).map((table) => ({
+              table,
+              then: then[table]?.rows ?? 0,
+              now: now[table]?.rows ?? 0,
+            })),
+            code,
+          } as const
+        }),
+        run: Effect.fn("Rollback.run")(function* (plan: RollbackPlan, restart: boolean) {
+          const { databasePath } = yield* config.load
+          yield* swap.probe(plan.install)
+          return yield* Effect.scoped(
+            Effect.gen(function* () {
+              const lease = yield* locks.acquire(plan.install, "rollback")
+              yield* installer.expectInstalled(plan.install, plan.installed)
+              const state = yield* daemon.state
+              const run = yield* journal.begin({
+                kind: "rollback",
+                from: plan.installed,
+                to: plan.backup.manifest.from,
+                dataDir: paths.root,
+                databasePath,
+                install: plan.install,
+                daemon: state._tag === "Running" ? state.facts : null,
+                restart,
+                backup: plan.backup.name,
+                pid: environment.pid,
+              })
+              const informed = yield* journal.append(run, {
+                _tag: "PhaseBegun",
+                phase: "check",
+                facts: { schemaTo: plan.backup.manifest.schema },
+              })
+              return yield* runPhases(informed, plan, lease)
+            }),
+          )
+        }),
+      }
+    }),
+  )
+}

@@ -1,0 +1,93 @@
+import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { hiddenPaths, type Install } from "@waiaas/domain/Install"
+import { UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Scope from "effect/Scope"
+import { PackageSwap } from "./PackageSwap.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+
+/** The data lock as a run has it: taken when the daemon frees it, given up when a daemon shall have it. */
+export interface DataLease {
+  readonly take: (wait: Duration.DurationInput) => Effect.Effect<void, LockBusy | FileFailed>
+  readonly release: Effect.Effect<void>
+}
+
+/** The locks of a run, in their order: install, run, data. All end with their holder. */
+export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
+  RunLocks,
+  {
+    /** Whether somebody carries a run of this data directory on right now. */
+    readonly live: Effect.Effect<boolean, FileFailed>
+    /** Install and run lock until the scope closes, and a data lock that is not taken yet. */
+    readonly acquire: (
+      install: Install,
+      what: string,
+    ) => Effect.Effect<DataLease, LockBusy | UpgradeInProgress | FileFailed, Scope.Scope>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const lock = yield* ExclusiveLock
+      const files = yield* DurableFile
+      const swap = yield* PackageSwap
+      const { paths } = yield* DataDir
+      // Probes hold a lock for a moment: whoever wants it is a little patient.
+      const patience = "1 second"
+
+      const makeLease = (what: string): Effect.Effect<DataLease, never, Scope.Scope> =>
+        Effect.gen(function* () {
+          const held = yield* Ref.make(Option.none<Scope.CloseableScope>())
+          const release = Effect.flatMap(Ref.getAndSet(held, Option.none()), (scope) =>
+            Option.isSome(scope) ? Scope.close(scope.value, Exit.void) : Effect.void,
+          )
+          yield* Effect.addFinalizer(() => release)
+          return {
+            release,
+            take: (wait) =>
+              Effect.uninterruptibleMask((restore) =>
+                Effect.gen(function* () {
+                  if (Option.isSome(yield* Ref.get(held))) return
+                  const scope = yield* Scope.make()
+                  yield* restore(lock.acquire({ lock: "data", path: paths.dataLock, what, wait })).pipe(
+                    Scope.extend(scope),
+                    Effect.onError(() => Scope.close(scope, Exit.void)),
+                  )
+                  yield* Ref.set(held, Option.some(scope))
+                }),
+              ),
+          }
+        })
+
+      return {
+        live: lock.isHeld(paths.runLock),
+        acquire: (install, what) =>
+          Effect.gen(function* () {
+            const hidden = hiddenPaths(install.hidden)
+            yield* files.makeDirectory(install.hidden, 0o755)
+            yield* lock.acquire({ lock: "install", path: hidden.lock, what: `${what} of ${paths.root}`, wait: patience, mode: 0o644 })
+            yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
+            const pointer = yield* swap.pointer(install.hidden)
+            // The pointer of a data directory that is gone must not block upgrades for ever.
+            if (
+              Option.isSome(pointer) &&
+              pointer.value.dataDir !== paths.root &&
+              (yield* files.exists(pointer.value.dataDir))
+            ) {
+              const { dataDir, run, pid, since } = pointer.value
+              return yield* new UpgradeInProgress({ dataDir, run, pid, since })
+            }
+            return yield* makeLease(what)
+          }),
+      }
+    }),
+  )
+}

@@ -1,0 +1,142 @@
+import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { hiddenPaths, packagePaths } from "@waiaas/domain/Install"
+import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
+import type { JournalDamaged, RecoveryPaused, UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { Recover } from "./Recover.ts"
+import { RunLocks } from "./RunLocks.ts"
+import { UpgradeJournal } from "./UpgradeJournal.ts"
+
+/** What a start comes to: it may open the data, or other code has to take its place. */
+export type Admission =
+  | { readonly _tag: "Admitted"; readonly held: Option.Option<Run> }
+  /** Execute this code's daemon instead: the new package's, or the retained old one's. */
+  | { readonly _tag: "BecomeOther"; readonly daemon: string }
+
+/**
+ * Lets a start have the data. A start that meets a live run waits without the lock for the
+ * journal's word; one that meets a cut-off run recovers it first, or leaves that to the old code.
+ */
+export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
+  StartGate,
+  {
+    /** The data lock is held until the scope closes once this admits. */
+    readonly admit: Effect.Effect<
+      Admission,
+      LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+      Scope.Scope
+    >
+    /** For a held daemon: the run's word, or that nobody is left to give it. */
+    readonly verdict: (run: number) => Effect.Effect<"opened" | "undone" | "abandoned", FileFailed | JournalDamaged>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const journal = yield* UpgradeJournal
+      const locks = yield* RunLocks
+      const recover = yield* Recover
+      const lock = yield* ExclusiveLock
+      const files = yield* DurableFile
+      const environment = yield* Environment
+      const { paths } = yield* DataDir
+
+      const look = Effect.gen(function* () {
+        // Live first: a run that ends in between has written its last word before it lets go.
+        const live = yield* locks.live
+        const run = Option.getOrNull(yield* journal.latest)
+        return { run, gate: gateFor(run, live, environment.version) }
+      })
+
+      /** The code that has to take this one's place, if any: the package may have been swapped under us. */
+      const successor = (run: Run | null) =>
+        Effect.gen(function* () {
+          if (run === null) return Option.none<string>()
+          const { install } = run.started
+          if (run.starting !== null && run.starting !== environment.version && run.ended === null)
+            return Option.some(packagePaths(install.packageDir).daemon)
+          if (run.ended === null) return Option.none()
+          const stands = run.ended.outcome === "new" ? run.started.to : run.started.from
+          // Only code of the very run may step aside for it: whoever installed by hand since knows better.
+          const isPart = environment.version === run.started.from || environment.version === run.started.to
+          const isElsewhere = environment.packageDir !== install.packageDir
+          return isPart && isElsewhere && stands !== environment.version && environment.packageDir.startsWith(install.root)
+            ? Option.some(packagePaths(install.packageDir).daemon)
+            : Option.none()
+        })
+
+      const step: Effect.Effect<
+        Option.Option<Admission>,
+        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+        Scope.Scope
+      > = Effect.gen(function* () {
+        const { run, gate } = yield* look
+        if (gate._tag === "Wait") {
+          const other = yield* successor(run)
+          return Option.map(other, (daemon) => ({ _tag: "BecomeOther", daemon }) as const)
+        }
+        if (gate._tag === "Recover" && run !== null) {
+          const { started } = run
+          const isNewCode = started.kind === "upgrade" && !run.committed && environment.version === started.to
+          const retained = packagePaths(hiddenPaths(started.install.hidden).retained(started.from)).daemon
+          // New code does not undo itself: the retained old code knows how, and does not move under its own feet.
+          if (isNewCode && (yield* files.exists(retained)))
+            return Option.some({ _tag: "BecomeOther", daemon: retained } as const)
+          yield* recover.onSight({ startDaemon: false })
+          return Option.none()
+        }
+        const other = yield* successor(run)
+        if (Option.isSome(other)) return Option.some({ _tag: "BecomeOther", daemon: other.value } as const)
+        yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "the daemon", wait: "3 seconds" })
+        // Between the look and the lock a run may have begun; with the lock it cannot go past its stop.
+        const again = yield* look
+        if (again.gate._tag !== gate._tag) return Option.none()
+        return Option.some({
+          _tag: "Admitted",
+          held: gate._tag === "Held" ? Option.fromNullable(run) : Option.none(),
+        } as const)
+      })
+
+      /** Each try has a scope of its own, so that a lock taken too early is given back. */
+      const admit: Effect.Effect<
+        Admission,
+        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+        Scope.Scope
+      > = Effect.gen(function* () {
+        while (true) {
+          const attempt = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+          const result = yield* Scope.extend(step, attempt)
+          if (Option.isSome(result)) return result.value
+          yield* Scope.close(attempt, Exit.void)
+          yield* Effect.sleep("100 millis")
+        }
+      })
+
+      return StartGate.of({
+        admit,
+        verdict: (number) =>
+          Effect.gen(function* () {
+            while (true) {
+              const live = yield* locks.live
+              const run = yield* journal.latest
+              if (Option.isNone(run) || run.value.started.run !== number) return "undone" as const
+              if (run.value.committed) return "opened" as const
+              if (run.value.ended !== null || run.value.failure !== null) return "undone" as const
+              if (!live) return "abandoned" as const
+              yield* Effect.sleep("50 millis")
+            }
+          }),
+      })
+    }),
+  )
+}

@@ -1,0 +1,134 @@
+import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import Sqlite from "better-sqlite3"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { ConfigFile } from "./ConfigFile.ts"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { versionKeys } from "./KeyValueStore.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { Environment, unixSeconds } from "./platform/Environment.ts"
+import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { UpgradeJournal } from "./UpgradeJournal.ts"
+
+/** Seconds between two notices of the same version. */
+const INTERVAL = 86400
+
+export interface Notice {
+  readonly installed: Version
+  readonly latest: Version
+}
+
+/** Whether there is something to tell, from what the key-value store says. Pure. */
+export const noticeFor = (
+  values: ReadonlyMap<string, string>,
+  installed: Version,
+  now: number,
+): Option.Option<Notice> => {
+  const latest = values.get(versionKeys.latest)
+  if (!isVersion(latest) || !isUpdate(latest, installed)) return Option.none()
+  const at = Number(values.get(versionKeys.notifiedAt) ?? Number.NaN)
+  const announced = values.get(versionKeys.notified)
+  // Without a record of which version was announced the time alone decides.
+  const same = announced === undefined || announced === latest
+  // A time that lies ahead is a clock that went back: it must not silence for ever.
+  const recent = Number.isFinite(at) && at <= now && now - at < INTERVAL
+  return same && recent ? Option.none() : Option.some({ installed, latest })
+}
+
+/**
+ * Tells of a new version after a command, from the key-value store alone: no network, and the daemon
+ * may be down. The store is only read here; the note that somebody was told is made by the daemon,
+ * or under the data lock when it does not run. Nothing that fails in here reaches the command.
+ */
+export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier")<
+  UpdateNotifier,
+  {
+    readonly pending: Effect.Effect<Option.Option<Notice>>
+    /** Records that a notice was shown. */
+    readonly shown: (notice: Notice) => Effect.Effect<void>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const config = yield* ConfigFile
+      const journal = yield* UpgradeJournal
+      const files = yield* DurableFile
+      const lock = yield* ExclusiveLock
+      const client = yield* HttpClient.HttpClient
+      const environment = yield* Environment
+      const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
+
+      const readValues = (path: string) =>
+        Effect.try(() => {
+          // Read-only: such a connection never deletes or writes a write-ahead log.
+          const database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: 100 })
+          try {
+            const rows = database.prepare("SELECT key, value FROM key_value_store").raw().all() as Array<[string, string]>
+            return new Map(rows)
+          } finally {
+            database.close()
+          }
+        })
+
+      const noRun = Effect.map(journal.latest, (run) => Option.isNone(run) || run.value.ended !== null)
+
+      const throughDaemon = (notice: Notice) =>
+        Effect.gen(function* () {
+          const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+          if (Option.isNone(facts)) return
+          const token = yield* files.readText(paths.token)
+          yield* client.execute(
+            HttpClientRequest.post(`http://127.0.0.1:${facts.value.port}/v1/version/notified`).pipe(
+              HttpClientRequest.bearerToken(token.trim()),
+              HttpClientRequest.bodyUnsafeJson({ version: notice.latest }),
+            ),
+          )
+        }).pipe(Effect.timeout("300 millis"))
+
+      const underLock = (path: string, notice: Notice) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "update notice" })
+            const at = yield* now
+            yield* Effect.try(() => {
+              const database = new Sqlite(path, { fileMustExist: true, timeout: 100 })
+              try {
+                const set = database.prepare(
+                  "INSERT INTO key_value_store (key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+                )
+                set.run(versionKeys.notified, notice.latest, at)
+                set.run(versionKeys.notifiedAt, String(at), at)
+              } finally {
+                database.close()
+              }
+            })
+          }),
+        )
+
+      return {
+        pending: Effect.gen(function* () {
+          const { databasePath } = yield* config.load
+          // During a run the database belongs to the run.
+          if (!(yield* files.exists(databasePath)) || !(yield* noRun)) return Option.none()
+          return noticeFor(yield* readValues(databasePath), environment.version, yield* now)
+        }).pipe(Effect.orElseSucceed(() => Option.none())),
+        shown: (notice) =>
+          Effect.gen(function* () {
+            const { databasePath } = yield* config.load
+            if (yield* lock.isHeld(paths.dataLock)) yield* throughDaemon(notice)
+            else yield* underLock(databasePath, notice)
+          }).pipe(
+            // Not written down it is shown once more: that is all that can come of it.
+            Effect.catchAll((error) => Effect.logDebug("the update notice was not recorded", error)),
+          ),
+      }
+    }),
+  )
+}

@@ -1,0 +1,264 @@
+import type { Run } from "@waiaas/domain/JournalRecord"
+import { BadTarget } from "@waiaas/domain/PackageErrors"
+import { recoveryFor } from "@waiaas/domain/Recovery"
+import { Interrupted, VerificationFailed } from "@waiaas/domain/RunErrors"
+import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import { type PhaseName, upgradePhases } from "@waiaas/domain/UpgradePhase"
+import type { Version } from "@waiaas/domain/Version"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { Backup } from "./Backup.ts"
+import { Cancellation } from "./Cancellation.ts"
+import { ConfigFile } from "./ConfigFile.ts"
+import { DaemonControl } from "./DaemonControl.ts"
+import { NpmInstaller, type Source } from "./NpmInstaller.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { PhaseReporter } from "./PhaseReporter.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { Environment } from "./platform/Environment.ts"
+import { ReleaseFile } from "./ReleaseFile.ts"
+import { Recover } from "./Recover.ts"
+import { RunLocks } from "./RunLocks.ts"
+import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
+import { type PhaseContext, UpgradePhases } from "./UpgradePhases.ts"
+import { UpgradeProgress } from "./UpgradeProgress.ts"
+import { type Target, UpgradeTarget } from "./UpgradeTarget.ts"
+
+export interface UpgradeOptions {
+  /** An exact version or a dist-tag. */
+  readonly to: Option.Option<string>
+  /** A tarball: nothing is asked of a registry. */
+  readonly from: Option.Option<string>
+  /** Start the daemon at the end, if it ran at the beginning. */
+  readonly restart: boolean
+  /** Only step 1, cleaned up afterwards. */
+  readonly dryRun: boolean
+}
+
+export type UpgradeReport =
+  | { readonly _tag: "UpToDate"; readonly installed: Version; readonly newest: Version }
+  | { readonly _tag: "Rehearsed"; readonly from: Version; readonly to: Version; readonly schemaFrom: number; readonly schemaTo: number }
+  | {
+      readonly _tag: "Upgraded"
+      readonly from: Version
+      readonly to: Version
+      readonly schemaFrom: number
+      readonly schemaTo: number
+      /** Directory name of the backup. */
+      readonly backup: string
+      /** Seconds without a serving daemon; `null` where none ran. */
+      readonly downtime: number | null
+      readonly running: boolean
+    }
+
+/** A run that failed and was recovered: the cause, and what stands now. */
+export class RunFailed extends Data.TaggedError("RunFailed")<{
+  readonly cause: UpgradeError
+  readonly phase: PhaseName
+  readonly standing: string
+  readonly next: string
+  readonly exitCode: number
+}> {}
+
+/** `waiaas upgrade`: the seven phases as one pipeline, every failure of which ends in a recovery. */
+export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
+  Upgrade,
+  {
+    readonly run: (options: UpgradeOptions) => Effect.Effect<UpgradeReport, RunFailed | UpgradeError>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const targets = yield* UpgradeTarget
+      const installer = yield* NpmInstaller
+      const releaseFile = yield* ReleaseFile
+      const locks = yield* RunLocks
+      const recover = yield* Recover
+      const journal = yield* UpgradeJournal
+      const phases = yield* UpgradePhases
+      const reporter = yield* PhaseReporter
+      const progress = yield* UpgradeProgress
+      const swap = yield* PackageSwap
+      const backups = yield* Backup
+      const daemon = yield* DaemonControl
+      const config = yield* ConfigFile
+      const environment = yield* Environment
+      const { paths } = yield* DataDir
+      const { cancellable } = yield* Cancellation
+
+      const findTarget = (options: UpgradeOptions, database: string): Effect.Effect<readonly [Target, Source], UpgradeError> =>
+        Effect.gen(function* () {
+          if (Option.isNone(options.from)) {
+            const target = yield* targets.find(options.to, database)
+            return [target, { _tag: "Registry", version: target.release.version }] as const
+          }
+          if (Option.isSome(options.to))
+            return yield* new BadTarget({ target: options.to.value, problem: "--to and --from exclude each other" })
+          const install = yield* installer.install
+          const release = yield* releaseFile.read(options.from.value)
+          const target = yield* targets.judge(install, release, database)
+          return [target, { _tag: "Tarball", file: options.from.value }] as const
+        })
+
+      /** After the commit nothing goes back: what is left is done whatever is interrupted. */
+      const finish = (run: Run, append: PhaseContext["append"], stoppedAt: number | null) =>
+        Effect.gen(function* () {
+          const { started } = run
+          const running = started.daemon !== null && started.restart
+          if (running)
+            yield* daemon.waitHealthy({ version: started.to, schema: run.facts.schemaTo ?? null, status: "ok", pid: null })
+          const downtime = running && stoppedAt !== null ? (yield* environment.now) / 1000 - stoppedAt : null
+          yield* swap.relink(started.install)
+          yield* backups.prune(started.to)
+          const kept = (yield* backups.list).flatMap(({ manifest }) => (manifest ? [manifest.from] : []))
+          yield* swap.pruneRetained(started.install, [...kept, started.from])
+          yield* recover.leftovers(run)
+          yield* append({ _tag: "Ended", outcome: "new", ...(downtime === null ? {} : { downtime }) })
+          return {
+            _tag: "Upgraded",
+            from: started.from,
+            to: started.to,
+            schemaFrom: run.facts.schemaFrom ?? 0,
+            schemaTo: run.facts.schemaTo ?? 0,
+            backup: run.facts.backup ?? "",
+            downtime,
+            running,
+          } as const
+        })
+
+      const runPhases = (begun: Run, source: Source, lease: PhaseContext["lease"], dryRun: boolean) =>
+        Effect.uninterruptible(
+          Effect.gen(function* () {
+            let run = begun
+            let phase: PhaseName = "check"
+            let stoppedAt: number | null = null
+            const append = (record: RecordBody) =>
+              Effect.tap(journal.append(run, record), (next) =>
+                Effect.sync(() => {
+                  run = next
+                }),
+              )
+
+            const pipeline = Effect.gen(function* () {
+              yield* swap.point(run.started.install, {
+                format: 1,
+                dataDir: paths.root,
+                run: run.started.run,
+                since: run.started.at,
+                pid: environment.pid,
+              })
+              for (const each of upgradePhases) {
+                if (dryRun && each.name !== "check") break
+                phase = each.name
+                if (phase === "stop") stoppedAt = (yield* environment.now) / 1000
+                const act = phases[each.name as keyof UpgradePhases["Type"]]
+                yield* append({ _tag: "PhaseBegun", phase })
+                yield* reporter.report(
+                  "upgrade",
+                  phase,
+                  Effect.gen(function* () {
+                    const { text, facts } = yield* cancellable(act({ run, lease, source, append }))
+                    yield* append({ _tag: "PhaseDone", phase: each.name, ...(facts ? { facts } : {}) })
+                    return text
+                  }),
+                )
+              }
+            })
+
+            const exit = yield* Effect.exit(pipeline)
+            if (Exit.isFailure(exit)) {
+              // A defect is a bug, but the way back is the same: it is carried out, then the bug is shown.
+              const cause = Option.getOrElse(Cause.failureOption(exit.cause), () => asFailure(exit.cause))
+              return yield* fail(run, phase, cause, lease)
+            }
+            if (dryRun) {
+              const { facts, started } = run
+              yield* recover.execute(run, lease, { startDaemon: false })
+              return {
+                _tag: "Rehearsed",
+                from: started.from,
+                to: started.to,
+                schemaFrom: facts.schemaFrom ?? 0,
+                schemaTo: facts.schemaTo ?? 0,
+              } as const
+            }
+            // The one instant that decides: before it everything goes back, after it forward.
+            const committed = yield* Effect.exit(append({ _tag: "Committed" }))
+            if (Exit.isFailure(committed))
+              return yield* fail(run, phase, Option.getOrElse(Cause.failureOption(committed.cause), () => asFailure(committed.cause)), lease)
+            yield* progress.emit({ _tag: "Committed" })
+            return yield* finish(run, append, stoppedAt).pipe(
+              Effect.catchAll((error: UpgradeError) => {
+                const told = recoveryFor(error, run)
+                return new RunFailed({ cause: error, phase: "restart", ...told })
+              }),
+            )
+          }),
+        )
+
+      /** Tells the journal the real cause, goes back, and says what stands. */
+      const fail = (run: Run, phase: PhaseName, error: UpgradeError, lease: PhaseContext["lease"]) =>
+        Effect.gen(function* () {
+          const told = recoveryFor(error, run)
+          const failed = (outcome: Pick<typeof told, "standing" | "next" | "exitCode">, cause: UpgradeError) =>
+            new RunFailed({ cause, phase, standing: outcome.standing, next: outcome.next, exitCode: outcome.exitCode })
+          const written = yield* Effect.either(
+            journal.append(run, { _tag: "Failed", phase, error: error._tag, message: error.message, next: error.next }),
+          )
+          // A journal that cannot be written now may be writable once the reserve is given back.
+          const current = written._tag === "Right" ? written.right : run
+          const recovered = yield* Effect.either(recover.execute(current, lease, { startDaemon: true }))
+          if (recovered._tag === "Left") return yield* failed(recoveryFor(recovered.left, run), recovered.left)
+          return yield* failed(told, error)
+        })
+
+      return {
+        run: Effect.fn("Upgrade.run")(function* (options: UpgradeOptions) {
+          const { databasePath } = yield* config.load
+          const recovered = yield* recover.onSight({ startDaemon: true })
+          if (Option.isSome(recovered))
+            yield* progress.emit({
+              _tag: "Warning",
+              text: `an earlier run was cut off; it was recovered first (run ${recovered.value.started.run})`,
+            })
+          const [target, source] = yield* findTarget(options, databasePath)
+          for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
+          if (target.refusal !== null) return yield* target.refusal
+          if (!target.isNewer)
+            return { _tag: "UpToDate", installed: target.installed, newest: target.release.version } as const
+          yield* swap.probe(target.install)
+          return yield* Effect.scoped(
+            Effect.gen(function* () {
+              const lease = yield* locks.acquire(target.install, options.dryRun ? "upgrade --dry-run" : "upgrade")
+              yield* installer.expectInstalled(target.install, target.installed)
+              const state = yield* daemon.state
+              const run = yield* journal.begin({
+                kind: "upgrade",
+                from: target.installed,
+                to: target.release.version,
+                dataDir: paths.root,
+                databasePath,
+                install: target.install,
+                daemon: state._tag === "Running" ? state.facts : null,
+                restart: options.restart,
+                pid: environment.pid,
+              })
+              return yield* runPhases(run, source, lease, options.dryRun)
+            }),
+          )
+        }),
+      }
+    }),
+  )
+}
+
+const asFailure = (cause: Cause.Cause<unknown>): UpgradeError =>
+  Cause.isInterruptedOnly(cause)
+    ? new Interrupted({})
+    : new VerificationFailed({ what: "the upgrade's own code", expected: "sound", found: Cause.pretty(cause).slice(0, 2000) })

@@ -1,0 +1,143 @@
+import { join } from "node:path"
+import { crc32 } from "node:zlib"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { foldRun, JournalRecord, type Run, type Started } from "@waiaas/domain/JournalRecord"
+import { JournalDamaged } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment, unixSeconds } from "./platform/Environment.ts"
+
+/** How many ended runs are kept as history. */
+const HISTORY = 50
+
+/** A record without what every record has. */
+type Body<R> = R extends unknown ? Omit<R, "format" | "at"> : never
+export type RecordBody = Body<Exclude<JournalRecord, Started>>
+
+const Line = Schema.parseJson(JournalRecord)
+const encodeLine = (record: JournalRecord): string => {
+  const json = Schema.encodeSync(Line)(record)
+  return `${checksum(json)} ${json}\n`
+}
+const checksum = (json: string): string => crc32(json).toString(16).padStart(8, "0")
+
+const decodeLine = (line: string): Option.Option<JournalRecord> =>
+  line.slice(0, 8) === checksum(line.slice(9))
+    ? Option.getRight(Schema.decodeUnknownEither(Line)(line.slice(9)))
+    : Option.none()
+
+/**
+ * The records of a journal's text, and how many of its bytes they take. A torn last line is what a
+ * crash leaves and is dropped; anything wrong before it is damage.
+ */
+export const parseJournal = (
+  text: string,
+): Either.Either<{ readonly records: ReadonlyArray<JournalRecord>; readonly validBytes: number }, string> => {
+  const records: Array<JournalRecord> = []
+  let validBytes = 0
+  const lines = text.split("\n")
+  for (const [index, line] of lines.entries()) {
+    if (index === lines.length - 1) break
+    const record = decodeLine(line)
+    if (Option.isNone(record)) {
+      const rest = lines.slice(index + 1).join("")
+      if (rest === "") break
+      return Either.left(`line ${index + 1} is not what was written`)
+    }
+    records.push(record.value)
+    validBytes += Buffer.byteLength(line) + 1
+  }
+  return Either.right({ records, validBytes })
+}
+
+/** The durable story of every run, one file each: what was announced, done, committed, undone. */
+export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal")<
+  UpgradeJournal,
+  {
+    /** The newest run; none where no run ever changed anything. */
+    readonly latest: Effect.Effect<Option.Option<Run>, JournalDamaged | FileFailed>
+    /** Every run that is kept, oldest first. */
+    readonly history: Effect.Effect<ReadonlyArray<Run>, JournalDamaged | FileFailed>
+    /** Begins a run under the run lock; gives it its number. */
+    readonly begin: (
+      started: Omit<Started, "_tag" | "format" | "at" | "run">,
+    ) => Effect.Effect<Run, JournalDamaged | FileFailed>
+    /** Makes a record durable, before the act that it announces. Gives the run as it now stands. */
+    readonly append: (run: Run, record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const { paths } = yield* DataDir
+      const environment = yield* Environment
+      const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
+      const pathOf = (run: number) => join(paths.journals, `${String(run).padStart(6, "0")}.jsonl`)
+
+      const numbers = Effect.map(files.list(paths.journals), (names) =>
+        names.flatMap((name) => {
+          const match = /^(\d{6})\.jsonl$/.exec(name)
+          return match ? [Number(match[1])] : []
+        }),
+      )
+      const read = (number: number) =>
+        Effect.gen(function* () {
+          const path = pathOf(number)
+          const text = Option.getOrElse(yield* files.readTextIfThere(path), () => "")
+          const parsed = parseJournal(text)
+          if (Either.isLeft(parsed)) return yield* new JournalDamaged({ path, problem: parsed.left })
+          const run = foldRun(parsed.right.records)
+          if (run === null && parsed.right.records.length > 0)
+            return yield* new JournalDamaged({ path, problem: "its first record does not begin a run" })
+          return { run, validBytes: parsed.right.validBytes, size: Buffer.byteLength(text) }
+        })
+
+      /** A journal whose first record never became durable belongs to a run that changed nothing. */
+      const newestFirst = Effect.map(numbers, (all) => all.toReversed())
+
+      return UpgradeJournal.of({
+        latest: Effect.gen(function* () {
+          for (const number of yield* newestFirst) {
+            const { run } = yield* read(number)
+            if (run !== null) return Option.some(run)
+          }
+          return Option.none()
+        }),
+        history: Effect.gen(function* () {
+          const runs: Array<Run> = []
+          for (const number of yield* numbers) {
+            const { run } = yield* read(number)
+            if (run !== null) runs.push(run)
+          }
+          return runs
+        }),
+        begin: Effect.fn("UpgradeJournal.begin")(function* (body) {
+          const known = yield* numbers
+          const number = (known.at(-1) ?? 0) + 1
+          for (const old of known.slice(0, -HISTORY)) yield* files.remove(pathOf(old))
+          const started: Started = { _tag: "Started", format: 1, at: yield* now, run: number, ...body }
+          yield* files.append(pathOf(number), encodeLine(started))
+          const run = foldRun([started])
+          return run ?? (yield* new JournalDamaged({ path: pathOf(number), problem: "it could not be begun" }))
+        }),
+        append: Effect.fn("UpgradeJournal.append")(function* (run, body) {
+          const path = pathOf(run.started.run)
+          const before = yield* read(run.started.run)
+          // A line that a crash tore is taken away first, so that what follows it can be read.
+          if (before.size > before.validBytes) yield* files.truncate(path, before.validBytes)
+          const record = { format: 1, at: yield* now, ...body } as JournalRecord
+          yield* files.append(path, encodeLine(record))
+          const after = foldRun([...(before.run?.records ?? run.records), record])
+          return after ?? (yield* new JournalDamaged({ path, problem: "it does not begin with its run" }))
+        }),
+      })
+    }),
+  )
+}

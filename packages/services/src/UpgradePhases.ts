@@ -1,0 +1,269 @@
+import { dirname, join } from "node:path"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { hiddenPaths } from "@waiaas/domain/Install"
+import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import { CandidateBroken, NoSpace, RestartWouldFail } from "@waiaas/domain/PackageErrors"
+import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
+import { valueTables } from "@waiaas/domain/ToolProtocol"
+import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import type { PhaseName } from "@waiaas/domain/UpgradePhase"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Backup } from "./Backup.ts"
+import { ConfigFile } from "./ConfigFile.ts"
+import { DaemonControl } from "./DaemonControl.ts"
+import { DaemonHandover } from "./DaemonHandover.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { DataRestore } from "./DataRestore.ts"
+import { NpmInstaller, type Source } from "./NpmInstaller.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DiskSpace } from "./platform/DiskSpace.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import type { DataLease } from "./RunLocks.ts"
+import type { RecordBody } from "./UpgradeJournal.ts"
+import { UpgradeProgress } from "./UpgradeProgress.ts"
+
+/** Bytes that a recovery can count on for its journal, its logs and a daemon's start. */
+const RESERVE = 8 * 1024 * 1024
+/** Beyond the sizes that are known: a migration grows a database, npm unpacks beside its cache. */
+const HEADROOM = 64 * 1024 * 1024
+
+export interface PhaseContext {
+  readonly run: Run
+  readonly lease: DataLease
+  readonly source: Source
+  /** Makes a record durable; later phases see it. */
+  readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
+}
+
+/** What a phase ends with: words for the operator, and what later phases or a recovery need of it. */
+export interface PhaseResult {
+  readonly text: string
+  readonly facts?: PhaseFacts
+}
+
+export type UpgradeAct = (context: PhaseContext) => Effect.Effect<PhaseResult, UpgradeError>
+type UpgradePhaseName = Exclude<PhaseName, "aside" | "restore">
+
+/** What each phase of an upgrade does, by name; the order and the undo stand in `UpgradePhase`. */
+export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")<
+  UpgradePhases,
+  Record<UpgradePhaseName, UpgradeAct>
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const files = yield* DurableFile
+      const disk = yield* DiskSpace
+      const config = yield* ConfigFile
+      const installer = yield* NpmInstaller
+      const swap = yield* PackageSwap
+      const tool = yield* DatabaseTool
+      const backups = yield* Backup
+      const restore = yield* DataRestore
+      const daemon = yield* DaemonControl
+      const handover = yield* DaemonHandover
+      const progress = yield* UpgradeProgress
+      const environment = yield* Environment
+      const detail = (text: string) => progress.emit({ _tag: "Detail", text })
+
+      const sizeOf = (path: string) => Effect.map(files.stat(path), (info) => Number(info.size))
+
+      /** Everything that the run and its undo will need, asked for while nothing has been touched. */
+      const reserveSpace = (run: Run) =>
+        Effect.gen(function* () {
+          const { databasePath, install } = run.started
+          const database = yield* sizeOf(databasePath)
+          const packageSize = yield* files.sizeOfTree(install.packageDir)
+          const sameFileSystem = (yield* files.device(paths.backups)) === (yield* files.device(dirname(databasePath)))
+          // Where a backup cannot be renamed back, the undo needs room for a copy: it is taken now.
+          const reserve = RESERVE + (sameFileSystem ? 0 : Math.ceil(database * 1.2))
+          const wanted = new Map<number, { readonly path: string; bytes: number }>()
+          const want = (path: string, bytes: number) =>
+            Effect.gen(function* () {
+              const device = yield* files.device(path)
+              const known = wanted.get(device)
+              wanted.set(device, { path, bytes: (known?.bytes ?? 0) + bytes })
+            })
+          // The rehearsal's copy and its migrated growth, gone before the backup is made.
+          yield* want(paths.upgrade, database * 2 + reserve)
+          yield* want(paths.backups, sameFileSystem ? 0 : database)
+          yield* want(install.root, packageSize * 3)
+          for (const { path, bytes } of wanted.values()) {
+            const needed = bytes + HEADROOM
+            const available = yield* disk.available(path)
+            if (available < needed) return yield* new NoSpace({ path, needed, available })
+          }
+          yield* files.reserve(paths.reserve, reserve)
+          yield* restore.prepareUndo(run.started.run, databasePath)
+        })
+
+      /** A restart at the end must succeed with what is here: configuration, keystore, environment. */
+      const proveRestart = (run: Run, candidate: string) =>
+        Effect.gen(function* () {
+          const described = yield* tool.describe(candidate, paths.root)
+          const { to } = run.started
+          if (described.version !== to)
+            return yield* new CandidateBroken({ version: to, problem: `its code says to be ${described.version}` })
+          const running = run.started.daemon
+          // A supervisor starts the daemon in its own environment: ours says nothing about it.
+          if (running === null || running.supervisor !== null || !run.started.restart) return described
+          const { digest } = yield* config.load
+          if (digest !== running.configDigest)
+            return yield* new RestartWouldFail({
+              missing:
+                "the configuration here is not the one that the daemon runs with (config.toml was changed since it started, or a WAIAAS_ variable is set in only one of the two)",
+              command: "waiaas stop && waiaas start --background, with the configuration that you want; then waiaas upgrade",
+            })
+          return described
+        })
+
+      /** The migration on a consistent copy of the live data, with the full check: surprises come here. */
+      const rehearse = (run: Run, candidate: string) =>
+        Effect.gen(function* () {
+          const directory = join(paths.upgrade, `rehearsal-${run.started.run}`)
+          const copy = join(directory, "rehearsal.db")
+          yield* files.remove(directory)
+          yield* files.makeDirectory(directory)
+          yield* tool.copyLive(environment.packageDir, run.started.databasePath, copy)
+          const before = yield* tool.examine(environment.packageDir, copy, "full", valueTables)
+          const migrated = yield* tool.migrate(candidate, copy)
+          const after = yield* tool.examine(candidate, copy, "full", valueTables)
+          yield* expectSame(before.tables, after.tables)
+          yield* files.remove(directory)
+          return migrated
+        })
+
+      return {
+        check: ({ run, source }) =>
+          Effect.gen(function* () {
+            const { started } = run
+            const { install } = started
+            yield* reserveSpace(run)
+            yield* detail(`staging ${started.to} with npm`)
+            const release = yield* installer.stage(install, started.run, source)
+            const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
+            if (release.version !== started.to)
+              return yield* new CandidateBroken({ version: started.to, problem: `its package.json says ${release.version}` })
+            yield* detail("running the staged version with this configuration and keystore")
+            const described = yield* proveRestart(run, candidate)
+            yield* detail(`retaining ${started.from}`)
+            yield* swap.retain(install, started.from)
+            yield* detail("rehearsing the migration on a copy")
+            const migrated = yield* rehearse(run, candidate)
+            if (migrated.to !== described.schema.latest)
+              return yield* new CandidateBroken({
+                version: started.to,
+                problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
+              })
+            return {
+              text: `schema ${migrated.from} -> ${migrated.to} rehearsed`,
+              facts: { schemaFrom: migrated.from, schemaTo: migrated.to },
+            }
+          }),
+
+        stop: ({ run, lease }) =>
+          Effect.gen(function* () {
+            const running = run.started.daemon
+            if (running !== null) yield* daemon.stop(running)
+            yield* lease.take("5 seconds")
+            return { text: running === null ? "it was not running" : "stopped" }
+          }),
+
+        backup: ({ run }) =>
+          Effect.gen(function* () {
+            const { started, facts } = run
+            const made = yield* backups.create({
+              kind: "pre-upgrade",
+              source: "closed",
+              database: started.databasePath,
+              from: started.from,
+              to: started.to,
+              // The package is moved soon; the retained code is what stays.
+              packageDir: hiddenPaths(started.install.hidden).retained(started.from),
+              tables: valueTables,
+            })
+            if (made.manifest.schema !== facts.schemaFrom)
+              return yield* new VerificationFailed({
+                what: "the schema of the backup",
+                expected: String(facts.schemaFrom),
+                found: String(made.manifest.schema),
+              })
+            const keystore = yield* files.hashTree(paths.keystore)
+            return { text: made.name, facts: { backup: made.name, invariants: { tables: made.tables, keystore } } }
+          }),
+
+        update: ({ run }) =>
+          Effect.as(swap.swap(run.started.install, run.started.run, run.started.from), {
+            text: `${run.started.to} in place`,
+          }),
+
+        migrate: ({ run }) =>
+          Effect.map(tool.migrate(run.started.install.packageDir, run.started.databasePath), (migrated) => ({
+            text: migrated.from === migrated.to ? `schema ${migrated.to}, unchanged` : `schema ${migrated.from} -> ${migrated.to}`,
+          })),
+
+        verify: ({ run }) =>
+          Effect.gen(function* () {
+            const { started, facts } = run
+            const { packageDir } = started.install
+            const found = yield* tool.examine(packageDir, started.databasePath, "quick", valueTables)
+            if (found.schema !== facts.schemaTo)
+              return yield* new VerificationFailed({
+                what: "the schema of the database",
+                expected: String(facts.schemaTo),
+                found: String(found.schema),
+              })
+            yield* expectSame(facts.invariants?.tables ?? {}, found.tables)
+            const keystore = yield* files.hashTree(paths.keystore)
+            if (keystore !== facts.invariants?.keystore)
+              return yield* new VerificationFailed({
+                what: "the keystore",
+                expected: "the files of before the upgrade",
+                found: "changed",
+              })
+            return { text: Object.entries(found.tables).map(([table, { rows }]) => `${rows} ${table}`).join(", ") }
+          }),
+
+        restart: ({ run, lease, append }) =>
+          Effect.gen(function* () {
+            const { started, facts } = run
+            if (started.daemon === null || !started.restart) return { text: "not started" }
+            yield* append({ _tag: "Starting", version: started.to })
+            yield* lease.release
+            yield* handover.start({
+              packageDir: started.install.packageDir,
+              version: started.to,
+              supervisor: started.daemon.supervisor,
+              schema: facts.schemaTo ?? null,
+              status: "held",
+              database: started.databasePath,
+            })
+            return { text: "healthy" }
+          }),
+      }
+    }),
+  )
+}
+
+type Digests = Record<string, { readonly rows: number; readonly digest: string }>
+
+/** No row that holds value was lost, added or changed. */
+const expectSame = (before: Digests, after: Digests): Effect.Effect<void, VerificationFailed> =>
+  Effect.forEach(
+    Object.entries(before),
+    ([table, was]) => {
+      const is = after[table]
+      if (is?.digest === was.digest && is.rows === was.rows) return Effect.void
+      return new VerificationFailed({
+        what: `the table ${table}`,
+        expected: `${was.rows} rows, unchanged`,
+        found: is === undefined ? "gone" : is.rows === was.rows ? "changed" : `${is.rows} rows`,
+      })
+    },
+    { discard: true },
+  )

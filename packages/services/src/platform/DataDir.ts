@@ -1,0 +1,108 @@
+import { join, resolve } from "node:path"
+import { FileFailed, NotInitialised, UnsafeDataDir } from "@waiaas/domain/DataErrors"
+import { OtherOwner } from "@waiaas/domain/RunErrors"
+import { shellWord } from "@waiaas/domain/Shell"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { DurableFile } from "./DurableFile.ts"
+import { Environment } from "./Environment.ts"
+
+/** Everything below a data directory has its one name here. */
+export const dataPaths = (root: string) => ({
+  root,
+  config: join(root, "config.toml"),
+  token: join(root, "api.token"),
+  /** What the running daemon says of itself. */
+  facts: join(root, "daemon.json"),
+  data: join(root, "data"),
+  keystore: join(root, "keystore"),
+  logs: join(root, "logs"),
+  backups: join(root, "backups"),
+  upgrade: join(root, "upgrade"),
+  journals: join(root, "upgrade", "journal"),
+  /** Space that a recovery can count on. */
+  reserve: join(root, "upgrade", "reserve"),
+  /** Held by whoever carries a run on: an upgrade, a rollback, a recovery. */
+  runLock: join(root, "upgrade", "run.lock"),
+  /** Held by whoever has the database: the daemon, or a run while the daemon is down. */
+  dataLock: join(root, "upgrade", "data.lock"),
+  /** Registry that npm was seen to use. */
+  registry: join(root, "registry.json"),
+})
+export type DataPaths = ReturnType<typeof dataPaths>
+
+/** The data directory: `--data-dir`, then `WAIAAS_DATA_DIR`, then `~/.waiaas`; links resolved once. */
+export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
+  DataDir,
+  {
+    readonly paths: DataPaths
+    /** Whether the operator named it, rather than taking the default. */
+    readonly explicit: boolean
+    /** Fails unless it is there, is ours and is private. */
+    readonly check: Effect.Effect<void, NotInitialised | UnsafeDataDir | OtherOwner | FileFailed>
+    /** Creates what is missing, private whatever the umask. */
+    readonly create: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed>
+  }
+>() {
+  static readonly layer = (flag: Option.Option<string>) =>
+    Layer.effect(
+      this,
+      Effect.gen(function* () {
+        const environment = yield* Environment
+        const files = yield* DurableFile
+        const named = Option.orElse(flag, () =>
+          Option.filter(Option.fromNullable(environment.variables.WAIAAS_DATA_DIR), (text) => text !== ""),
+        )
+        const wanted = resolve(
+          environment.cwd,
+          Option.getOrElse(named, () => join(environment.home, ".waiaas")),
+        )
+        const real = (yield* files.exists(wanted))
+          ? yield* files.realPath(wanted).pipe(Effect.orElseSucceed(() => wanted))
+          : wanted
+        const paths = dataPaths(real)
+
+        const checkOne = (path: string) =>
+          Effect.gen(function* () {
+            const info = yield* files.stat(path)
+            const owner = Option.getOrElse(info.uid, () => 0)
+            if (environment.uid !== null && owner !== environment.uid)
+              return yield* new OtherOwner({ path, owner, user: environment.uid })
+            if ((info.mode & 0o077) !== 0)
+              return yield* new UnsafeDataDir({
+                path,
+                problem: `others may read or write it (mode ${(info.mode & 0o777).toString(8)})`,
+                command: `chmod -R go= ${shellWord(real)}`,
+              })
+          })
+
+        const checkAll = Effect.gen(function* () {
+          if (!(yield* files.isDirectory(real)))
+            return yield* new UnsafeDataDir({
+              path: real,
+              problem: "it is no directory",
+              command: "waiaas init --data-dir <another directory>",
+            })
+          for (const path of [real, paths.config, paths.token, paths.data, paths.keystore, paths.backups, paths.upgrade])
+            if (yield* files.exists(path)) yield* checkOne(path)
+        })
+
+        return {
+          paths,
+          explicit: Option.isSome(named),
+          check: Effect.gen(function* () {
+            if (!(yield* files.exists(real))) return yield* new NotInitialised({ dataDir: real })
+            yield* checkAll
+            if (!(yield* files.exists(paths.config))) return yield* new NotInitialised({ dataDir: real })
+          }),
+          create: Effect.gen(function* () {
+            if (yield* files.exists(real)) yield* checkAll
+            for (const path of [real, paths.data, paths.keystore, paths.logs, paths.backups, paths.upgrade, paths.journals])
+              yield* files.makeDirectory(path)
+          }),
+        }
+      }),
+    )
+}

@@ -1,0 +1,344 @@
+import { createHash } from "node:crypto"
+import { basename, dirname, join } from "node:path"
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+const CHUNK = 4 * 1024 * 1024
+
+const codeOfReason: Record<string, string> = {
+  NotFound: "ENOENT",
+  PermissionDenied: "EACCES",
+  AlreadyExists: "EEXIST",
+  Busy: "EBUSY",
+}
+
+const errnoOf = (error: PlatformError): string => {
+  const cause = error._tag === "SystemError" ? error.cause : undefined
+  if (typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string") return cause.code
+  return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
+}
+
+/**
+ * Files that must survive a power cut. A write is durable when its effect ends: the content is
+ * synced, and so is every directory whose entries changed. Files are 0600, directories 0700.
+ */
+export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
+  DurableFile,
+  {
+    readonly exists: (path: string) => Effect.Effect<boolean, FileFailed>
+    readonly readText: (path: string) => Effect.Effect<string, FileFailed>
+    /** None where the file is not there. */
+    readonly readTextIfThere: (path: string) => Effect.Effect<Option.Option<string>, FileFailed>
+    /** Entry names, sorted; empty where the directory is not there. */
+    readonly list: (directory: string) => Effect.Effect<ReadonlyArray<string>, FileFailed>
+    readonly isDirectory: (path: string) => Effect.Effect<boolean, FileFailed>
+    readonly stat: (path: string) => Effect.Effect<FileSystem.File.Info, FileFailed>
+    readonly realPath: (path: string) => Effect.Effect<string, FileFailed>
+    /** Target of a link; none where there is no link. */
+    readonly readLink: (path: string) => Effect.Effect<Option.Option<string>>
+    /** Replaces the file by temporary file, sync, rename, directory sync. */
+    readonly write: (path: string, text: string, mode?: number) => Effect.Effect<void, FileFailed>
+    /** Adds to the end of a file and syncs it; creates it if it is not there. */
+    readonly append: (path: string, text: string) => Effect.Effect<void, FileFailed>
+    /** Cuts a file to `size` bytes and syncs it. */
+    readonly truncate: (path: string, size: number) => Effect.Effect<void, FileFailed>
+    /** A file of `size` bytes of real, allocated space. */
+    readonly reserve: (path: string, size: number) => Effect.Effect<void, FileFailed>
+    readonly makeDirectory: (path: string, mode?: number) => Effect.Effect<void, FileFailed>
+    readonly chmod: (path: string, mode: number) => Effect.Effect<void, FileFailed>
+    readonly syncDirectory: (path: string) => Effect.Effect<void, FileFailed>
+    /** Renames and syncs both directories. */
+    readonly rename: (from: string, to: string) => Effect.Effect<void, FileFailed>
+    /** Removes a file or a tree; nothing to remove is fine. */
+    readonly remove: (path: string) => Effect.Effect<void, FileFailed>
+    /** Makes `path` a link to `target`, replacing what is there in one rename. */
+    readonly link: (target: string, path: string) => Effect.Effect<void, FileFailed>
+    /** Copies a file that nobody has open, syncs the copy, and hashes what was read. */
+    readonly copy: (
+      from: string,
+      to: string,
+      mode?: number,
+    ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
+    readonly hash: (path: string) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
+    /** Copies a tree (files, directories, links) and syncs all of it. `to` must not exist. */
+    readonly copyTree: (from: string, to: string) => Effect.Effect<void, FileFailed>
+    /** Syncs every file and directory of a tree. */
+    readonly syncTree: (path: string) => Effect.Effect<void, FileFailed>
+    /** sha256 over names, kinds and contents of a tree. */
+    readonly hashTree: (path: string) => Effect.Effect<string, FileFailed>
+    /** Bytes in a tree. */
+    readonly sizeOfTree: (path: string) => Effect.Effect<number, FileFailed>
+    /** The device that a path is on: a rename works only inside one. */
+    readonly device: (path: string) => Effect.Effect<number, FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+
+      const attempt =
+        (operation: string, path: string) =>
+        <A, R>(effect: Effect.Effect<A, PlatformError, R>): Effect.Effect<A, FileFailed, R> =>
+          Effect.mapError(effect, (error) => new FileFailed({ operation, path, code: errnoOf(error) }))
+      const orIfMissing =
+        <B>(otherwise: B) =>
+        <A, R>(effect: Effect.Effect<A, FileFailed, R>): Effect.Effect<A | B, FileFailed, R> =>
+          Effect.catchIf(
+            effect,
+            (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
+            () => Effect.succeed(otherwise),
+          )
+
+      const readLink = (path: string) => Effect.option(fs.readLink(path))
+      const exists = (path: string) =>
+        // A dangling link is there too: it has to be seen before something is put in its place.
+        Effect.flatMap(readLink(path), (link) =>
+          Option.isSome(link) ? Effect.succeed(true) : fs.exists(path).pipe(attempt("look for", path)),
+        )
+      const stat = (path: string) => fs.stat(path).pipe(attempt("look at", path))
+      const isDirectory = (path: string) =>
+        Effect.map(orIfMissing(null)(stat(path)), (info) => info?.type === "Directory")
+      const list = (directory: string) =>
+        fs.readDirectory(directory).pipe(
+          attempt("list", directory),
+          orIfMissing([] as Array<string>),
+          Effect.map((names) => [...names].sort()),
+        )
+
+      const sync = (path: string) =>
+        Effect.scoped(
+          Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync).pipe(attempt("make durable", path)),
+        )
+      const syncDirectory = sync
+
+      const chmod = (path: string, mode: number) => fs.chmod(path, mode).pipe(attempt("set the mode of", path))
+
+      const writeNew = (path: string, content: Uint8Array, mode: number) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const file = yield* fs.open(path, { flag: "w", mode })
+            yield* fs.chmod(path, mode)
+            yield* file.writeAll(content)
+            yield* file.sync
+          }).pipe(attempt("write", path)),
+        )
+
+      const rename = (from: string, to: string) =>
+        Effect.gen(function* () {
+          yield* fs.rename(from, to).pipe(attempt("rename to", to))
+          yield* syncDirectory(dirname(to))
+          if (dirname(from) !== dirname(to)) yield* syncDirectory(dirname(from))
+        })
+
+      const remove = (path: string) =>
+        Effect.gen(function* () {
+          if (!(yield* exists(path))) return
+          yield* fs.remove(path, { recursive: true }).pipe(attempt("remove", path), orIfMissing(undefined))
+          yield* syncDirectory(dirname(path)).pipe(orIfMissing(undefined))
+        })
+
+      const makeDirectory = (path: string, mode = 0o700): Effect.Effect<void, FileFailed> =>
+        Effect.gen(function* () {
+          if (yield* isDirectory(path)) return
+          yield* makeDirectory(dirname(path), mode)
+          yield* fs.makeDirectory(path, { mode }).pipe(attempt("create the directory", path))
+          yield* chmod(path, mode)
+          yield* syncDirectory(dirname(path))
+        })
+
+      const eachChunk = (
+        path: string,
+        use: (chunk: Uint8Array) => Effect.Effect<void, FileFailed>,
+      ): Effect.Effect<void, FileFailed> =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const file = yield* fs.open(path, { flag: "r" }).pipe(attempt("open", path))
+            const buffer = new Uint8Array(CHUNK)
+            while (true) {
+              const count = Number(yield* file.read(buffer).pipe(attempt("read", path)))
+              if (count === 0) return
+              yield* use(buffer.subarray(0, count))
+            }
+          }),
+        )
+
+      const hash = (path: string) =>
+        Effect.gen(function* () {
+          const digest = createHash("sha256")
+          let size = 0
+          yield* eachChunk(path, (chunk) =>
+            Effect.sync(() => {
+              digest.update(chunk)
+              size += chunk.length
+            }),
+          )
+          return { size, sha256: digest.digest("hex") }
+        })
+
+      const copy = (from: string, to: string, mode = 0o600) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const digest = createHash("sha256")
+            let size = 0
+            const target = yield* fs.open(to, { flag: "w", mode }).pipe(attempt("create", to))
+            yield* chmod(to, mode)
+            yield* eachChunk(from, (chunk) =>
+              Effect.suspend(() => {
+                digest.update(chunk)
+                size += chunk.length
+                return target.writeAll(chunk).pipe(attempt("write", to))
+              }),
+            )
+            yield* target.sync.pipe(attempt("make durable", to))
+            return { size, sha256: digest.digest("hex") }
+          }),
+        )
+
+      type Entry = { readonly name: string; readonly kind: "link" | "directory" | "file" }
+      const entries = (directory: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
+        Effect.flatMap(list(directory), (names) =>
+          Effect.forEach(names, (name) =>
+            Effect.gen(function* () {
+              const path = join(directory, name)
+              if (Option.isSome(yield* readLink(path))) return { name, kind: "link" as const }
+              return { name, kind: (yield* isDirectory(path)) ? ("directory" as const) : ("file" as const) }
+            }),
+          ),
+        )
+
+      const copyTree = (from: string, to: string): Effect.Effect<void, FileFailed> =>
+        Effect.gen(function* () {
+          const info = yield* stat(from)
+          yield* fs.makeDirectory(to, { mode: info.mode & 0o777 }).pipe(attempt("create the directory", to))
+          yield* chmod(to, info.mode & 0o777)
+          for (const entry of yield* entries(from)) {
+            const source = join(from, entry.name)
+            const target = join(to, entry.name)
+            if (entry.kind === "directory") yield* copyTree(source, target)
+            else if (entry.kind === "link") {
+              const link = yield* fs.readLink(source).pipe(attempt("read the link", source))
+              yield* fs.symlink(link, target).pipe(attempt("link", target))
+            } else yield* copy(source, target, (yield* stat(source)).mode & 0o777)
+          }
+          yield* syncDirectory(to)
+        })
+
+      const syncTree = (path: string): Effect.Effect<void, FileFailed> =>
+        Effect.gen(function* () {
+          for (const entry of yield* entries(path)) {
+            if (entry.kind === "directory") yield* syncTree(join(path, entry.name))
+            else if (entry.kind === "file") yield* sync(join(path, entry.name))
+          }
+          yield* syncDirectory(path)
+        })
+
+      const hashTree = (path: string): Effect.Effect<string, FileFailed> =>
+        Effect.gen(function* () {
+          const digest = createHash("sha256")
+          for (const entry of yield* entries(path)) {
+            const child = join(path, entry.name)
+            const content =
+              entry.kind === "directory"
+                ? yield* hashTree(child)
+                : entry.kind === "link"
+                  ? Option.getOrElse(yield* readLink(child), () => "")
+                  : (yield* hash(child)).sha256
+            digest.update(`${entry.kind} ${entry.name}\n${content}\n`)
+          }
+          return digest.digest("hex")
+        })
+
+      const sizeOfTree = (path: string): Effect.Effect<number, FileFailed> =>
+        Effect.gen(function* () {
+          let size = 0
+          for (const entry of yield* entries(path)) {
+            if (entry.kind === "directory") size += yield* sizeOfTree(join(path, entry.name))
+            else if (entry.kind === "file") size += Number((yield* stat(join(path, entry.name))).size)
+          }
+          return size
+        })
+
+      return DurableFile.of({
+        exists,
+        stat,
+        isDirectory,
+        list,
+        readLink,
+        chmod,
+        syncDirectory,
+        rename,
+        remove,
+        makeDirectory,
+        hash,
+        copy,
+        copyTree,
+        syncTree,
+        hashTree,
+        sizeOfTree,
+        realPath: (path) => fs.realPath(path).pipe(attempt("resolve", path)),
+        readText: (path) => fs.readFileString(path).pipe(attempt("read", path)),
+        readTextIfThere: (path) =>
+          fs.readFileString(path).pipe(attempt("read", path), Effect.map(Option.some), orIfMissing(Option.none())),
+        write: (path, text, mode = 0o600) =>
+          Effect.gen(function* () {
+            const temporary = join(dirname(path), `.${basename(path)}.tmp`)
+            yield* writeNew(temporary, Buffer.from(text), mode)
+            yield* rename(temporary, path)
+          }),
+        append: (path, text) =>
+          Effect.gen(function* () {
+            const isNew = !(yield* exists(path))
+            yield* Effect.scoped(
+              Effect.gen(function* () {
+                const file = yield* fs.open(path, { flag: "a", mode: 0o600 })
+                if (isNew) yield* fs.chmod(path, 0o600)
+                yield* file.writeAll(Buffer.from(text))
+                yield* file.sync
+              }).pipe(attempt("append to", path)),
+            )
+            if (isNew) yield* syncDirectory(dirname(path))
+          }),
+        truncate: (path, size) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const file = yield* fs.open(path, { flag: "r+" })
+              yield* file.truncate(size)
+              yield* file.sync
+            }).pipe(attempt("shorten", path)),
+          ),
+        reserve: (path, size) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const file = yield* fs.open(path, { flag: "w", mode: 0o600 })
+              const zeros = new Uint8Array(CHUNK)
+              for (let left = size; left > 0; left -= CHUNK) yield* file.writeAll(zeros.subarray(0, Math.min(left, CHUNK)))
+              yield* file.sync
+            }).pipe(attempt("reserve space in", path)),
+          ),
+        link: (target, path) =>
+          Effect.gen(function* () {
+            const temporary = join(dirname(path), `.${basename(path)}.tmp`)
+            yield* remove(temporary)
+            yield* fs.symlink(target, temporary).pipe(attempt("link", temporary))
+            yield* rename(temporary, path)
+          }),
+        device: (path) => Effect.map(stat(path), (info) => info.dev),
+      })
+    }),
+  )
+}
+
+/** Decodes a small JSON file with a schema; none where it is not there or is not what it should be. */
+export const readJsonIfValid = <A, I>(schema: Schema.Schema<A, I>, path: string) =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const text = yield* files.readTextIfThere(path)
+    return Option.flatMap(text, (content) => Schema.decodeUnknownOption(Schema.parseJson(schema))(content))
+  })

@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs"
+import { homedir } from "node:os"
+import { dirname } from "node:path"
+import { fileURLToPath } from "node:url"
+import { VERSION } from "@waiaas/domain/Build"
+import type { Version } from "@waiaas/domain/Version"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+/** Facts of this process and its surroundings; the only place that reads `process` for them. */
+export class Environment extends Context.Tag("@waiaas/services/Environment")<
+  Environment,
+  {
+    readonly variables: Readonly<Record<string, string | undefined>>
+    /** Effective user id; `null` where the system has none. */
+    readonly uid: number | null
+    readonly home: string
+    readonly cwd: string
+    readonly pid: number
+    readonly platform: string
+    /** The Node that runs this code, links resolved. */
+    readonly node: string
+    readonly nodeVersion: string
+    /** Version of this code. */
+    readonly version: Version
+    /** Directory of the package that this code was loaded from. */
+    readonly packageDir: string
+    /** Whether this process runs inside a container. */
+    readonly container: boolean
+    /** Unix milliseconds; the system's clock, which can go back. */
+    readonly now: Effect.Effect<number>
+  }
+>() {
+  static readonly layer = Layer.sync(this, () => ({
+    variables: process.env,
+    uid: process.geteuid?.() ?? null,
+    home: homedir(),
+    cwd: process.cwd(),
+    pid: process.pid,
+    platform: process.platform,
+    node: process.execPath,
+    nodeVersion: process.versions.node,
+    version: VERSION as Version,
+    // A bundle stands in <package>/dist: one directory up is the package.
+    packageDir: dirname(dirname(fileURLToPath(import.meta.url))),
+    container: inContainer(),
+    now: Effect.clockWith((clock) => clock.currentTimeMillis),
+  }))
+}
+
+const inContainer = (): boolean => {
+  if (process.env.container !== undefined || process.env.KUBERNETES_SERVICE_HOST !== undefined) return true
+  for (const marker of ["/.dockerenv", "/run/.containerenv"]) {
+    try {
+      readFileSync(marker)
+      return true
+    } catch {
+      // Not there: look for the next marker.
+    }
+  }
+  return false
+}
+
+/** Unix seconds. */
+export const unixSeconds = Effect.flatMap(Environment, (environment) => environment.now).pipe(
+  Effect.map((milliseconds) => Math.floor(milliseconds / 1000)),
+)

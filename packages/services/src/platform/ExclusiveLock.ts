@@ -1,0 +1,159 @@
+import { dirname } from "node:path"
+import { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import Sqlite from "better-sqlite3"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
+import { Environment, unixSeconds } from "./Environment.ts"
+
+export type LockName = "install" | "run" | "data"
+
+/** Facts about a lock's holder, for messages. Never in the lock file: reading that would drop the lock. */
+export const Holder = Schema.Struct({
+  pid: Schema.Int,
+  what: Schema.String,
+  /** Unix seconds. */
+  since: Schema.Int,
+})
+export type Holder = typeof Holder.Type
+
+export const holderPath = (path: string): string => path.replace(/(\.lock)?$/, ".holder.json")
+
+/**
+ * Locks that the operating system releases when their holder dies: an exclusive SQLite transaction
+ * on a small file of its own. The file stays; only the transaction is the lock.
+ */
+export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")<
+  ExclusiveLock,
+  {
+    /** Held until the scope closes. `wait`: how long to try; then `LockBusy` with what is known of the holder. */
+    readonly acquire: (options: {
+      readonly lock: LockName
+      readonly path: string
+      readonly what: string
+      readonly wait?: Duration.DurationInput
+      readonly mode?: number
+    }) => Effect.Effect<void, LockBusy | FileFailed, Scope.Scope>
+    /** Whether some other process holds it now. */
+    readonly isHeld: (path: string) => Effect.Effect<boolean, FileFailed>
+    readonly holder: (path: string) => Effect.Effect<Option.Option<Holder>, FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const environment = yield* Environment
+      const holder = (path: string) =>
+        readJsonIfValid(Holder, holderPath(path)).pipe(Effect.provideService(DurableFile, files))
+
+      const failed = (path: string, cause: unknown) =>
+        new FileFailed({
+          operation: "lock",
+          path,
+          code: cause instanceof Sqlite.SqliteError ? cause.code : "EIO",
+        })
+
+      /** The open, locked database; `null` where another holds it. */
+      const tryLock = (path: string) =>
+        Effect.try({
+          try: () => {
+            const database = new Sqlite(path, { timeout: 0 })
+            try {
+              database.exec("BEGIN EXCLUSIVE")
+              return database
+            } catch (cause) {
+              database.close()
+              if (isBusy(cause)) return null
+              throw cause
+            }
+          },
+          catch: (cause) => failed(path, cause),
+        })
+
+      return ExclusiveLock.of({
+        acquire: ({ lock, path, what, wait = 0, mode = 0o600 }) =>
+          Effect.gen(function* () {
+            if (!(yield* files.exists(path))) {
+              yield* files.makeDirectory(dirname(path))
+              yield* files.append(path, "")
+              yield* files.chmod(path, mode)
+            }
+            const busy = Effect.flatMap(holder(path), (known) =>
+              new LockBusy({
+                lock,
+                path,
+                holder: Option.match(known, {
+                  onNone: () => "an unknown process",
+                  onSome: (facts) =>
+                    `${facts.what}, process ${facts.pid}, since ${new Date(facts.since * 1000).toISOString()}`,
+                }),
+              }),
+            )
+            const once = Effect.acquireRelease(
+              Effect.flatMap(tryLock(path), (database) => (database === null ? busy : Effect.succeed(database))),
+              (database) => Effect.sync(() => database.close()),
+            )
+            yield* Effect.retry(once, {
+              while: (error) => error._tag === "LockBusy",
+              schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
+            })
+            const since = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
+            yield* files.write(holderPath(path), JSON.stringify({ pid: environment.pid, what, since } satisfies Holder), mode)
+          }),
+        isHeld: (path) =>
+          Effect.gen(function* () {
+            if (!(yield* files.exists(path))) return false
+            return yield* Effect.try({
+              try: () => {
+                // Reading needs a shared lock, which an exclusive one refuses; probes do not disturb each other.
+                const database = new Sqlite(path, { readonly: true, timeout: 0 })
+                try {
+                  database.prepare("SELECT count(*) FROM sqlite_master").get()
+                  return false
+                } catch (cause) {
+                  if (isBusy(cause)) return true
+                  throw cause
+                } finally {
+                  database.close()
+                }
+              },
+              catch: (cause) => failed(path, cause),
+            })
+          }),
+        holder,
+      })
+    }),
+  )
+
+  /** Locks inside one process: for tests of what is done under them. */
+  static readonly layerMemory = Layer.sync(this, () => {
+    const held = new Map<string, Holder>()
+    return ExclusiveLock.of({
+      acquire: ({ lock, path, what }) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            const other = held.get(path)
+            if (other) return new LockBusy({ lock, path, holder: `${other.what}, process ${other.pid}` })
+            held.set(path, { pid: 1, what, since: 0 })
+            return Effect.void
+          }),
+          () => Effect.sync(() => held.delete(path)),
+        ),
+      isHeld: (path) => Effect.sync(() => held.has(path)),
+      holder: (path) => Effect.sync(() => Option.fromNullable(held.get(path))),
+    })
+  })
+}
+
+const isBusy = (cause: unknown): boolean =>
+  cause instanceof Sqlite.SqliteError && (cause.code.startsWith("SQLITE_BUSY") || cause.code === "SQLITE_LOCKED")
+
+/** How often somebody who waits looks again. */
+export const pollInterval = Duration.millis(50)

@@ -1,0 +1,176 @@
+import { type ChildProcess, spawn } from "node:child_process"
+import { closeSync, openSync, readFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { createInterface } from "node:readline"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+
+/** A child that could not be started, or did not end in time. Internal: callers map it. */
+export class ProcessFailed extends Data.TaggedError("ProcessFailed")<{
+  readonly command: string
+  readonly reason: "not-found" | "not-allowed" | "timeout" | "other"
+  readonly output: string
+}> {}
+
+export interface ProcessResult {
+  /** `null` when a signal ended it. */
+  readonly exitCode: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** What a child's output may take in memory; more is cut at the front. */
+const OUTPUT_LIMIT = 8 * 1024 * 1024
+
+/** Children: argv arrays only, never a shell; each in a process group of its own. */
+export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")<
+  ProcessRunner,
+  {
+    /** Runs to the end with both outputs drained. Interruption and the time limit end the whole group. */
+    readonly run: (options: {
+      readonly command: string
+      readonly args: ReadonlyArray<string>
+      readonly cwd?: string
+      readonly env?: Readonly<Record<string, string | undefined>>
+      readonly input?: string
+      readonly timeout: Duration.DurationInput
+      readonly onLine?: (line: string) => void
+    }) => Effect.Effect<ProcessResult, ProcessFailed>
+    /** Starts a process that outlives this one, its output appended to `log`. Gives its pid. */
+    readonly detach: (options: {
+      readonly command: string
+      readonly args: ReadonlyArray<string>
+      readonly cwd: string
+      readonly env: Readonly<Record<string, string | undefined>>
+      readonly log: string
+    }) => Effect.Effect<number, ProcessFailed>
+    /** Start time of a live process as the system counts it; none when there is no such process. */
+    readonly identity: (pid: number) => Effect.Effect<Option.Option<string>>
+    /** Sends a signal; false when there is no such process or it may not be signalled. */
+    readonly signal: (pid: number, signal: "SIGTERM" | "SIGKILL") => Effect.Effect<boolean>
+  }
+>() {
+  static readonly layer = Layer.succeed(this, {
+    run: ({ command, args, cwd, env, input, timeout, onLine }) =>
+      Effect.suspend(() => {
+        let output = ""
+        return Effect.acquireUseRelease(
+          Effect.sync(() =>
+            spawn(command, [...args], {
+              cwd,
+              env: env ?? process.env,
+              detached: true,
+              stdio: ["pipe", "pipe", "pipe"],
+            }),
+          ),
+          (child) =>
+            Effect.async<ProcessResult, ProcessFailed>((resume) => {
+              let stdout = ""
+              let stderr = ""
+              child.stdout.setEncoding("utf8").on("data", (text: string) => {
+                stdout = (stdout + text).slice(-OUTPUT_LIMIT)
+                output = (output + text).slice(-OUTPUT_LIMIT)
+              })
+              child.stderr.setEncoding("utf8").on("data", (text: string) => {
+                stderr = (stderr + text).slice(-OUTPUT_LIMIT)
+                output = (output + text).slice(-OUTPUT_LIMIT)
+              })
+              if (onLine) createInterface({ input: child.stdout }).on("line", onLine)
+              // A child that ends without reading its input closes the pipe: its exit code tells, not this.
+              child.stdin.on("error", () => {})
+              child.stdin.end(input ?? "")
+              child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
+              child.on("close", (exitCode, signal) =>
+                resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
+              )
+            }).pipe(
+              Effect.timeoutFail({
+                duration: timeout,
+                onTimeout: () => new ProcessFailed({ command, reason: "timeout", output }),
+              }),
+            ),
+          endGroup,
+        )
+      }),
+    detach: ({ command, args, cwd, env, log }) =>
+      Effect.async<number, ProcessFailed>((resume) => {
+        let fd: number
+        try {
+          fd = openSync(log, "a", 0o600)
+        } catch (cause) {
+          resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
+          return
+        }
+        const child = spawn(command, [...args], { cwd, env, detached: true, stdio: ["ignore", fd, fd] })
+        closeSync(fd)
+        child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
+        child.on("spawn", () => {
+          child.unref()
+          resume(Effect.succeed(child.pid ?? 0))
+        })
+      }),
+    identity: (pid) => Effect.sync(() => processStart(pid)),
+    signal: (pid, signal) =>
+      Effect.sync(() => {
+        try {
+          return process.kill(pid, signal)
+        } catch {
+          return false
+        }
+      }),
+  })
+}
+
+const startFailure = (command: string, cause: NodeJS.ErrnoException): ProcessFailed =>
+  new ProcessFailed({
+    command,
+    reason: cause.code === "ENOENT" ? "not-found" : cause.code === "EACCES" ? "not-allowed" : "other",
+    output: cause.message,
+  })
+
+const signalGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
+  if (child.pid === undefined) return
+  try {
+    process.kill(-child.pid, signal)
+  } catch {
+    // The group is gone already.
+  }
+}
+
+/** Ends what is left of a child's group: politely, then after 3 s for good. */
+const endGroup = (child: ChildProcess): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+      signalGroup(child, "SIGKILL")
+      resume(Effect.void)
+      return
+    }
+    const escalate = setTimeout(() => signalGroup(child, "SIGKILL"), 3000)
+    child.on("close", () => {
+      clearTimeout(escalate)
+      signalGroup(child, "SIGKILL")
+      resume(Effect.void)
+    })
+    signalGroup(child, "SIGTERM")
+  })
+
+const processStart = (pid: number): Option.Option<string> => {
+  try {
+    if (process.platform === "linux") {
+      // Field 22 of /proc/<pid>/stat, counted after the command name, which may contain anything.
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+      // A zombie has ended: only its parent has not looked yet.
+      return fields[0] === "Z" ? Option.none() : Option.fromNullable(fields[19])
+    }
+    const text = execFileSync("/bin/ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" }).trim()
+    return text === "" ? Option.none() : Option.some(text)
+  } catch {
+    return Option.none()
+  }
+}

@@ -1,0 +1,131 @@
+/** Bundles the published code: `node scripts/build.mts [--out DIR] [--version X] [--schema N] [--fault NAME]`. */
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises"
+import { join, resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { isVersion } from "@waiaas/domain/Version"
+import * as esbuild from "esbuild"
+import { root, rootManifest } from "./lib/repo.mts"
+
+export interface Entries {
+  readonly bin: string
+  readonly cli: string
+  readonly daemon: string
+}
+
+export interface BuildOptions {
+  /** Directory that gets `dist/`. */
+  readonly out: string
+  readonly version?: string
+  /** Newest migration of the release. */
+  readonly schema?: number
+  /** Name of a planned fault, for test releases. */
+  readonly fault?: string
+  readonly entries?: Entries
+}
+
+const entriesOfRepository: Entries = {
+  bin: join(root, "packages/cli/src/bin.ts"),
+  cli: join(root, "packages/cli/src/main.ts"),
+  daemon: join(root, "packages/daemon/src/main.ts"),
+}
+
+/** The files of `dist/`, for the manifest's exact `files`. */
+export const distFiles = ["bin.js", "cli.js", "daemon.js", "third-party-licenses.txt"] as const
+
+// Bundled CommonJS asks for Node's own modules with `require`, which a module does not have.
+const requireBanner = `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`
+
+/** `node_modules/@scope/name` of a bundled input, or nothing for our own code. */
+const packageOf = (input: string): string | undefined =>
+  /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1]
+
+const licencesOf = (inputs: ReadonlyArray<string>): string => {
+  const directories = [...new Set(inputs.flatMap((input) => packageOf(join(root, input)) ?? []))].sort()
+  return directories
+    .map((directory) => {
+      const manifest = JSON.parse(readFileSync(join(directory, "package.json"), "utf8"))
+      const file = readdirSync(directory).find((name) => /^licen[cs]e/i.test(name))
+      const text = file === undefined ? manifest.license : readFileSync(join(directory, file), "utf8").trim()
+      return `${manifest.name} ${manifest.version}\n\n${text}\n`
+    })
+    .join(`\n${"-".repeat(80)}\n\n`)
+}
+
+export const build = async (options: BuildOptions): Promise<string> => {
+  const dist = join(options.out, "dist")
+  const entries = options.entries ?? entriesOfRepository
+  const { version = rootManifest.version, schema = LATEST_SCHEMA, fault = "" } = options
+  if (!isVersion(version)) throw new Error(`--version: ${version} is not an exact semantic version`)
+  if (!Number.isInteger(schema) || schema < 1 || schema > LATEST_SCHEMA) {
+    throw new Error(`--schema: a migration number, 1..${LATEST_SCHEMA}`)
+  }
+  for (const entry of Object.values(entries)) {
+    if (!existsSync(entry)) throw new Error(`nothing to bundle: ${entry} does not exist`)
+  }
+  const common = {
+    absWorkingDir: root,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: "none",
+    metafile: true,
+    logLevel: "warning",
+    define: {
+      __WAIAAS_VERSION__: JSON.stringify(version),
+      __WAIAAS_SCHEMA__: String(schema),
+      __WAIAAS_FAULT__: JSON.stringify(fault),
+    },
+  } satisfies esbuild.BuildOptions
+  await rm(dist, { recursive: true, force: true })
+  await mkdir(dist, { recursive: true })
+  const graph = (name: "cli" | "daemon") =>
+    esbuild.build({
+      ...common,
+      entryPoints: [entries[name]],
+      outfile: join(dist, `${name}.js`),
+      target: "node22",
+      external: ["better-sqlite3"],
+      banner: { js: requireBanner },
+    })
+  const [cli, daemon] = await Promise.all([
+    graph("cli"),
+    graph("daemon"),
+    // An old Node has to be able to read it: it is the file that says which Node is needed.
+    esbuild.build({
+      ...common,
+      entryPoints: [entries.bin],
+      outfile: join(dist, "bin.js"),
+      target: ["es2020", "node12.20"],
+      external: ["./cli.js"],
+      banner: { js: "#!/usr/bin/env node" },
+    }),
+  ])
+  const inputs = [...Object.keys(cli.metafile.inputs), ...Object.keys(daemon.metafile.inputs)]
+  await writeFile(join(dist, "third-party-licenses.txt"), licencesOf(inputs))
+  for (const name of distFiles) await chmod(join(dist, name), name === "bin.js" ? 0o755 : 0o644)
+  return dist
+}
+
+/** The options of `build` and `pack` on a command line. */
+export const parseReleaseArgs = (defaultOut: string): BuildOptions => {
+  const { values } = parseArgs({
+    options: {
+      out: { type: "string", default: defaultOut },
+      version: { type: "string" },
+      schema: { type: "string" },
+      fault: { type: "string" },
+    },
+  })
+  return {
+    out: resolve(values.out),
+    ...(values.version !== undefined && { version: values.version }),
+    ...(values.schema !== undefined && { schema: Number(values.schema) }),
+    ...(values.fault !== undefined && { fault: values.fault }),
+  }
+}
+
+if (import.meta.main) console.log(await build(parseReleaseArgs(join(root, "packages/cli"))))

@@ -1,0 +1,165 @@
+/** Makes the installable tarball of any version: `npm run pack -- --out DIR [--version X] [--schema N] [--fault NAME]`. */
+import { createHash } from "node:crypto"
+import { existsSync, globSync, readFileSync } from "node:fs"
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join, relative } from "node:path"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
+import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
+import { type BuildOptions, build, distFiles, parseReleaseArgs } from "./build.mts"
+import { cleanEnv, node, npmCli, root, rootManifest } from "./lib/repo.mts"
+import { mustRun } from "./lib/run.mts"
+
+export type PackOptions = Omit<BuildOptions, "out">
+
+const cacheDir = join(root, "node_modules/.cache/waiaas-pack")
+const dayMs = 86_400_000
+
+/** The one runtime dependency, shipped inside the tarball so that an offline install is whole. */
+const bundled = "better-sqlite3"
+
+const shownFiles = ["README.md", "LICENSE"].filter((name) => existsSync(join(root, name)))
+
+/** Sources of the native module: only a compiler reads them, and no install may need one. */
+const compilerOnly = /\/(deps|src|tools)$|\.(c|h|gypi?)$/
+
+/**
+ * Releases that an install below `minimum` goes through, ascending: it takes the first that is newer than itself.
+ * Each migrates everything from the stop before it, so the chain has no gap and no step that a stop cannot make.
+ */
+export const stopsFor = (minimum: number): ReadonlyArray<string> => {
+  const stops: Array<string> = []
+  for (let schema = 1; schema < minimum; schema += DIRECT_MINORS - 1) {
+    const stop = stopFor(schema)
+    if (stop === undefined)
+      throw new Error(`releaseOfSchema knows no stop for a database at schema ${schema}`)
+    stops.push(stop)
+  }
+  return stops
+}
+
+/** The published `package.json`. */
+export const publishedManifest = (version: string, schema: number) => {
+  const range = rangeFor(schema)
+  return {
+    name: PACKAGE_NAME,
+    version,
+    description: "WAIaaS: a self-hosted wallet service for AI agents, with an upgrade that never bricks it",
+    keywords: ["wallet", "ai-agents", "self-hosted", "daemon", "ed25519"],
+    license: rootManifest.license,
+    homepage: "https://github.com/waiaas/waiaas#readme",
+    repository: { type: "git", url: "git+https://github.com/waiaas/waiaas.git", directory: "packages/cli" },
+    bugs: { url: "https://github.com/waiaas/waiaas/issues" },
+    type: "module",
+    bin: { waiaas: "dist/bin.js" },
+    engines: { node: ">=22.15.0" },
+    files: distFiles.map((name) => `dist/${name}`),
+    dependencies: { [bundled]: rootManifest.dependencies?.[bundled] },
+    bundleDependencies: [bundled],
+    publishConfig: { access: "public", provenance: true },
+    waiaas: { upgradeProtocol: UPGRADE_PROTOCOL, schema: range, stops: stopsFor(range.minimum) },
+  }
+}
+
+/** npm keeps a file's executable bit; nothing here but `bin.js` may have one, whatever the umask or checkout. */
+const normaliseModes = async (directory: string): Promise<void> => {
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    await chmod(path, entry.isDirectory() || relative(directory, path) === "dist/bin.js" ? 0o755 : 0o644)
+  }
+}
+
+const copyBundled = async (staging: string): Promise<void> => {
+  const from = join(root, "node_modules", bundled)
+  const to = join(staging, "node_modules", bundled)
+  const filter = (source: string) => !compilerOnly.test(source)
+  await cp(from, to, { recursive: true, filter })
+  const nested = join(to, "node_modules/node-addon-api")
+  // npm may hoist it; the bundle always nests it.
+  const hoisted = join(root, "node_modules/node-addon-api")
+  if (!existsSync(nested)) await cp(hoisted, nested, { recursive: true, filter })
+}
+
+const makeTarball = async (options: PackOptions, destination: string): Promise<void> => {
+  const staging = await mkdtemp(join(tmpdir(), "waiaas-pack-"))
+  try {
+    await build({ ...options, out: staging })
+    const manifest = publishedManifest(
+      options.version ?? rootManifest.version,
+      options.schema ?? LATEST_SCHEMA,
+    )
+    await writeFile(join(staging, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`)
+    for (const name of shownFiles) await copyFile(join(root, name), join(staging, name))
+    await copyBundled(staging)
+    await normaliseModes(staging)
+    const cache = await mkdtemp(join(tmpdir(), "waiaas-pack-npm-"))
+    try {
+      await mustRun(node, [npmCli, "pack", "--ignore-scripts", "--pack-destination", destination], {
+        cwd: staging,
+        env: cleanEnv({ npm_config_cache: cache, npm_config_userconfig: join(cache, "npmrc") }),
+      })
+    } finally {
+      await rm(cache, { recursive: true, force: true })
+    }
+  } finally {
+    await rm(staging, { recursive: true, force: true })
+  }
+}
+
+/** Everything that a tarball is made of. */
+const keyOf = (options: PackOptions): string => {
+  const hash = createHash("sha256").update(JSON.stringify(options))
+  const own = ["scripts/build.mts", "scripts/pack.mts", "package.json", "package-lock.json", ...shownFiles]
+  const sources = globSync("packages/*/src/**/*.*", { cwd: root }).sort()
+  const manifests = globSync("packages/*/package.json", { cwd: root }).sort()
+  const entries = Object.values(options.entries ?? {}).map((path) => relative(root, path))
+  for (const path of [...own, ...manifests, ...sources, ...entries]) {
+    hash.update(`\0${path}\0`).update(readFileSync(join(root, path)))
+  }
+  return hash.digest("hex").slice(0, 24)
+}
+
+const tarballName = (version: string) => `${PACKAGE_NAME.replace("@", "").replace("/", "-")}-${version}.tgz`
+
+const dropOldEntries = async (): Promise<void> => {
+  for (const name of await readdir(cacheDir)) {
+    const path = join(cacheDir, name)
+    const info = await stat(path).catch(() => undefined)
+    if (info !== undefined && Date.now() - info.mtimeMs > dayMs) {
+      await rm(path, { recursive: true, force: true })
+    }
+  }
+}
+
+/** The path of the tarball, from a cache that is keyed by content. Safe to call from many processes at once. */
+export const pack = async (options: PackOptions = {}): Promise<string> => {
+  const key = keyOf(options)
+  const entry = join(cacheDir, key)
+  const tarball = join(entry, tarballName(options.version ?? rootManifest.version))
+  if (existsSync(tarball)) return tarball
+  await mkdir(cacheDir, { recursive: true })
+  await dropOldEntries()
+  const partial = await mkdtemp(join(cacheDir, "partial-"))
+  try {
+    await makeTarball(options, partial)
+    // A source changed while it was bundled: the tarball is of neither state.
+    if (keyOf(options) !== key) return await pack(options)
+    await rename(partial, entry).catch((error: NodeJS.ErrnoException) => {
+      // Another process was first, with the same content.
+      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error
+    })
+  } finally {
+    await rm(partial, { recursive: true, force: true })
+  }
+  return tarball
+}
+
+if (import.meta.main) {
+  const { out, ...options } = parseReleaseArgs(process.cwd())
+  const tarball = await pack(options)
+  await mkdir(out, { recursive: true })
+  const target = join(out, tarballName(options.version ?? rootManifest.version))
+  await copyFile(tarball, target)
+  console.log(target)
+}

@@ -1,0 +1,14 @@
+/** `npm test`: types, rules, the package, then every test of the fast build. Under 3 minutes on two cores. */
+import { checkPackage } from "./lib/check-package.mts"
+import { check, runSuites, type Suite, vitest } from "./lib/suites.mts"
+import { lint } from "./lint.mts"
+import { typecheck } from "./typecheck.mts"
+
+export const fastSuites: ReadonlyArray<Suite> = [
+  check("typecheck", typecheck),
+  check("lint", lint),
+  check("package", checkPackage),
+  vitest("vitest", ["layers", "scenarios"], 300_000),
+]
+
+if (import.meta.main) process.exitCode = await runSuites(fastSuites)

@@ -1,0 +1,21 @@
+import { availableParallelism } from "node:os"
+import { defineConfig } from "vitest/config"
+
+const project = (name: string, include: Array<string>, timeout: number) => ({
+  extends: true as const,
+  test: { name, include, testTimeout: timeout, hookTimeout: timeout },
+})
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    // Tests of real processes wait more than they compute.
+    poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism()) } },
+    projects: [
+      project("layers", ["packages/*/test/**/*.test.ts", "test/lessons/**/*.test.ts"], 15_000),
+      project("scenarios", ["test/scenarios/**/*.test.ts", "test/tooling/**/*.test.ts"], 60_000),
+      // Run by .ci/run, not by npm test.
+      project("slow", ["test/slow/**/*.test.ts"], 600_000),
+    ],
+  },
+})
