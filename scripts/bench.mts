@@ -14,6 +14,7 @@ import { Registry } from "../test/support/registry.mts"
 import { release } from "../test/support/releases.mts"
 import { fill } from "./lib/fill.mts"
 import { requestsPerSecond } from "./lib/http-load.mts"
+import { interruption } from "./lib/interruption.mts"
 import { root } from "./lib/repo.mts"
 import { mustRun } from "./lib/run.mts"
 
@@ -55,8 +56,17 @@ const ms = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(valu
 const mb = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`
 const ratio = (value: number) => `${value.toFixed(2)}x`
 
-const newMachine = async (registry: Registry, version: string): Promise<Machine> => {
+/** All that were made, so that an interruption leaves none behind. */
+const machines: Array<Machine> = []
+
+const emptyMachine = async (registry: Registry): Promise<Machine> => {
   const machine = await makeMachine({ registryUrl: registry.url })
+  machines.push(machine)
+  return machine
+}
+
+const newMachine = async (registry: Registry, version: string): Promise<Machine> => {
+  const machine = await emptyMachine(registry)
   await machine.installGlobal(`@waiaas/cli@${version}`)
   return machine
 }
@@ -104,7 +114,7 @@ const install = async (registry: Registry, version: string) => {
   let packages = 0
   let bytes = 0
   for (let round = 0; round < 3; round++) {
-    const machine = await makeMachine({ registryUrl: registry.url })
+    const machine = await emptyMachine(registry)
     try {
       seconds.push((await machine.installGlobal(`@waiaas/cli@${version}`)).ms)
       const { stdout } = await machine.npm(["ls", "--global", "--all", "--parseable"])
@@ -341,25 +351,27 @@ const writeDocument = (text: string) => {
   writeFileSync(document, `${before}${marks[0]}\n${text}\n${marks[1]}${after}`)
 }
 
+const measureAll = async (registry: Registry) => {
+  await registry.publish(await release("2.0.0", 4))
+  await registry.publish(await release("2.1.0", 5))
+  const machine = await newMachine(registry, "2.1.0")
+  const port = await initialise(machine)
+  await coldStart(machine)
+  await install(registry, "2.1.0")
+  await start(machine, port)
+  await machine.mustWaiaas(["start", "--background"])
+  await idleMemory(machine)
+  await healthRate(port)
+  await machine.mustWaiaas(["stop"])
+  for (const size of sizes.filter(({ bytes }) => !flags.quick || bytes < 1e9)) {
+    await bySize(registry, machine, size)
+  }
+}
+
 const bench = async () => {
   const registry = await Registry.start()
-  const machines: Array<Machine> = []
   try {
-    await registry.publish(await release("2.0.0", 4))
-    await registry.publish(await release("2.1.0", 5))
-    const machine = await newMachine(registry, "2.1.0")
-    machines.push(machine)
-    const port = await initialise(machine)
-    await coldStart(machine)
-    await install(registry, "2.1.0")
-    await start(machine, port)
-    await machine.mustWaiaas(["start", "--background"])
-    await idleMemory(machine)
-    await healthRate(port)
-    await machine.mustWaiaas(["stop"])
-    for (const size of sizes.filter(({ bytes }) => !flags.quick || bytes < 1e9)) {
-      await bySize(registry, machine, size)
-    }
+    await Promise.race([measureAll(registry), interruption])
   } finally {
     for (const machine of machines) await machine.destroy()
     await registry.stop()

@@ -8,6 +8,7 @@ import { type Machine, makeMachine, processesIn } from "../test/support/machine.
 import { freePort, request, until } from "../test/support/net.mts"
 import { Registry } from "../test/support/registry.mts"
 import { release } from "../test/support/releases.mts"
+import { interruption } from "./lib/interruption.mts"
 
 const oldRelease = { version: "2.0.0", schema: 4 }
 const newRelease = { version: "2.1.0", schema: 5 }
@@ -134,13 +135,6 @@ const story = async (machine: Machine, registry: Registry) => {
   await operator(machine, "stop")
   assert.deepEqual(machine.processes(), [], "the product left a process behind")
 }
-
-const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const
-
-/** Fails when this process is told to end, so that what was started is still taken down. */
-const interruption = new Promise<never>((_, reject) => {
-  for (const signal of signals) process.once(signal, () => reject(new Error(`interrupted by ${signal}`)))
-})
 
 const demo = async (): Promise<void> => {
   const registry = await Registry.start()

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto"
 import Database from "better-sqlite3"
 
 const eventsPerAgent = 4
-const batch = 2000
+const batch = 500
 
 /** Nobody else may have the database open. Gives the number of agents that were added. */
 export const fill = (path: string, bytes: number): number => {

@@ -39,9 +39,9 @@ export class BackgroundWorkers extends Context.Tag("@waiaas/daemon/BackgroundWor
       const fibers = new Map<string, Fiber.RuntimeFiber<never>>()
 
       yield* Effect.addFinalizer(() =>
-        Fiber.interruptAll(fibers.values()).pipe(
-          // A finalizer cannot be interrupted: only a detached wait can be given up.
-          Effect.disconnect,
+        Fiber.interruptAll([...fibers.values()]).pipe(
+          // A finalizer cannot be interrupted; this wait has to be, to be given up.
+          Effect.interruptible,
           Effect.timeoutOption(STOP_LIMIT),
           Effect.tap((ended) =>
             Option.isNone(ended)

@@ -3,7 +3,9 @@ import type { Config } from "@waiaas/domain/Config"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
 import * as HashMap from "effect/HashMap"
+import * as HashSet from "effect/HashSet"
 import * as Layer from "effect/Layer"
 import * as List from "effect/List"
 import * as Logger from "effect/Logger"
@@ -59,7 +61,7 @@ const format = (options: Logger.Logger.Options<unknown>, secrets: ReadonlyArray<
   })
 }
 
-/** Replaces Effect's default logger. */
+/** Replaces every other logger. */
 export const layerLog = (options: LogOptions): Layer.Layer<never, never, Environment> =>
   Layer.unwrapScoped(
     Effect.gen(function* () {
@@ -85,9 +87,10 @@ export const layerLog = (options: LogOptions): Layer.Layer<never, never, Environ
         toStderr(line)
         file?.write(line, entry.date.getTime())
       })
-      return Layer.merge(
-        Logger.replace(Logger.defaultLogger, logger),
-        Logger.minimumLogLevel(levels[options.level]),
+      // The only one: NodeRuntime.runMain puts a logger of its own there, which writes to stdout.
+      return Layer.locallyScoped(FiberRef.currentLoggers, HashSet.make(logger)).pipe(
+        // One after the other: what a parallel merge puts into the fiber is not taken out again at its end.
+        Layer.provideMerge(Logger.minimumLogLevel(levels[options.level])),
       )
     }),
   )

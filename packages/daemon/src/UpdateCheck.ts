@@ -7,7 +7,7 @@ export class UpdateCheckFailed extends Schema.TaggedError<UpdateCheckFailed>()("
   problem: Schema.String,
 }) {
   override get message() {
-    return `The registry could not be asked: ${this.problem}.`
+    return this.problem
   }
 }
 

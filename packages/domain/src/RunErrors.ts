@@ -197,3 +197,19 @@ export class RequestRefused extends Schema.TaggedError<RequestRefused>()("Reques
     return ExitCode.failed
   }
 }
+
+/** A part of a command that ran as a process of its own and said why it failed. */
+export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandFailed", {
+  text: Schema.String,
+  exitCode: Schema.Int,
+}) {
+  override get message() {
+    return this.text
+      .replace(/^error: /, "")
+      .replace(/\n\s*next: .*$/s, "")
+      .trim()
+  }
+  get next() {
+    return /next: (.*)$/s.exec(this.text)?.[1]?.trim() ?? "waiaas --help"
+  }
+}

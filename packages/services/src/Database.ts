@@ -37,7 +37,7 @@ export const layerDatabase = (options: {
         if (!options.create) return yield* unopenable("it does not exist")
         yield* files.makeDirectory(dirname(path))
         yield* files.append(path, "")
-      }).pipe(Effect.catchTag("FileFailed", (error) => unopenable(error.message)))
+      }).pipe(Effect.catchTag("FileFailed", (error) => unopenable(error.message.replace(/\.$/, ""))))
       return Layer.effect(
         SqlClient,
         Effect.gen(function* () {

@@ -9,8 +9,12 @@ import * as Effect from "effect/Effect"
 
 /** Made on first use: a start should not wait for it. */
 const lazy = <A>(make: () => A): (() => A) => {
-  let made: { readonly value: A } | null = null
-  return () => (made ??= { value: make() }).value
+  const made: Array<A> = []
+  return () => {
+    const [first = make()] = made
+    made[0] = first
+    return first
+  }
 }
 
 const spec = lazy(() => {

@@ -113,8 +113,8 @@ export const trackConnections = (server: Server) => {
         for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon()
         return Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
       }).pipe(
-        // A finalizer cannot be interrupted: only a detached wait can be given up.
-        Effect.disconnect,
+        // A finalizer cannot be interrupted; this wait has to be, to be given up.
+        Effect.interruptible,
         Effect.timeoutOption(within),
         Effect.map((done) => {
           if (Option.isSome(done)) return 0

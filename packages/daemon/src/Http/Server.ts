@@ -66,7 +66,7 @@ const serve = (options: ServerOptions) =>
         Effect.gen(function* () {
           const cut = yield* drain(options.drain)
           if (cut > 0) yield* Effect.logWarning(`${cut} requests were cut off: they did not finish in time.`)
-          const ended = yield* idle.await.pipe(Effect.disconnect, Effect.timeoutOption(LAST_GRACE))
+          const ended = yield* idle.await.pipe(Effect.interruptible, Effect.timeoutOption(LAST_GRACE))
           if (Option.isNone(ended)) yield* Effect.logError(`${running} requests did not end.`)
         }),
     )

@@ -24,6 +24,10 @@ const errnoOf = (error: PlatformError): string => {
   return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
 }
 
+/** Writing nothing is no failure, though the platform counts it as one. */
+const writeAll = (file: FileSystem.File, content: Uint8Array) =>
+  content.length === 0 ? Effect.void : file.writeAll(content)
+
 /**
  * Files that must survive a power cut. A write is durable when its effect ends: the content is
  * synced, and so is every directory whose entries changed. Files are 0600, directories 0700.
@@ -125,7 +129,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           Effect.gen(function* () {
             const file = yield* fs.open(path, { flag: "w", mode })
             yield* fs.chmod(path, mode)
-            yield* file.writeAll(content)
+            yield* writeAll(file, content)
             yield* file.sync
           }).pipe(attempt("write", path)),
         )
@@ -299,7 +303,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
               Effect.gen(function* () {
                 const file = yield* fs.open(path, { flag: "a", mode: 0o600 })
                 if (isNew) yield* fs.chmod(path, 0o600)
-                yield* file.writeAll(Buffer.from(text))
+                yield* writeAll(file, Buffer.from(text))
                 yield* file.sync
               }).pipe(attempt("append to", path)),
             )

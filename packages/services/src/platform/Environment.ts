@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { homedir } from "node:os"
 import { dirname } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -26,7 +26,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     readonly version: Version
     /** Directory of the package that this code was loaded from. */
     readonly packageDir: string
-    /** Whether this process runs inside a container. */
+    /** Whether this is our container image, whose code is replaced by a new image. */
     readonly container: boolean
     /** Unix milliseconds; the system's clock, which can go back. */
     readonly now: Effect.Effect<number>
@@ -44,22 +44,10 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     version: VERSION as Version,
     // A bundle stands in <package>/dist: one directory up is the package.
     packageDir: dirname(dirname(fileURLToPath(import.meta.url))),
-    container: inContainer(),
+    // Our image carries this file; a container that somebody installed npm packages in does not.
+    container: existsSync("/etc/waiaas-image"),
     now: Effect.clockWith((clock) => clock.currentTimeMillis),
   }))
-}
-
-const inContainer = (): boolean => {
-  if (process.env.container !== undefined || process.env.KUBERNETES_SERVICE_HOST !== undefined) return true
-  for (const marker of ["/.dockerenv", "/run/.containerenv"]) {
-    try {
-      readFileSync(marker)
-      return true
-    } catch {
-      // Not there: look for the next marker.
-    }
-  }
-  return false
 }
 
 /** Unix seconds. */

@@ -1,0 +1,50 @@
+import { packagePaths } from "@waiaas/domain/Install"
+import { CommandFailed } from "@waiaas/domain/RunErrors"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+
+const Initialised = Schema.Struct({
+  dataDir: Schema.String,
+  created: Schema.Boolean,
+  keystore: Schema.Literal("password", "key-file"),
+  database: Schema.String,
+})
+
+/** Runs `dist/daemon.js <verb>` of this package as a child and gives its answer. */
+export const runDaemonFile = (verb: "init") =>
+  Effect.gen(function* () {
+    const { node, packageDir, variables, cwd } = yield* Environment
+    const { paths } = yield* DataDir
+    const runner = yield* ProcessRunner
+    const failed = (text: string, exitCode: number) => new CommandFailed({ text, exitCode })
+    const ended = yield* runner
+      .run({
+        command: node,
+        args: [packagePaths(packageDir).daemon, verb, "--data-dir", paths.root],
+        cwd,
+        env: variables,
+        timeout: "2 minutes",
+      })
+      .pipe(Effect.mapError((error) => failed(`waiaas ${verb} ${error.reason}: ${error.output}`, 1)))
+    if (ended.exitCode !== 0) return yield* failed(ended.stderr.trim(), ended.exitCode ?? 1)
+    const result = Schema.decodeUnknownOption(Schema.parseJson(Initialised))(ended.stdout)
+    return Option.isSome(result) ? result.value : yield* failed("waiaas init gave no answer", 1)
+  })
+
+/** Becomes the daemon: one process, which a supervisor or a terminal goes on to own. */
+export const takeOver = (args: ReadonlyArray<string>) =>
+  Effect.flatMap(Environment, ({ node, packageDir, variables }) =>
+    Effect.sync((): void => {
+      // Node marks execve as experimental; an operator cannot do anything about that line.
+      process.removeAllListeners("warning")
+      const env = Object.fromEntries(
+        Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+      )
+      if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
+      process.execve(node, [node, packagePaths(packageDir).daemon, ...args], env)
+    }),
+  )

@@ -1,0 +1,63 @@
+/** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
+import type * as ValidationError from "@effect/cli/ValidationError"
+import { ExitCode } from "@waiaas/domain/ExitCode"
+import { RunFailed } from "@waiaas/services/Upgrade"
+import * as Cause from "effect/Cause"
+import * as Option from "effect/Option"
+
+interface Told {
+  readonly message: string
+  readonly next: string | null
+  readonly standing: string | null
+  readonly exitCode: number
+  readonly error: string
+}
+
+const isValidation = (error: unknown): error is ValidationError.ValidationError =>
+  typeof error === "object" && error !== null && "error" in error && "_tag" in error
+
+const read = (error: unknown): Told => {
+  if (error instanceof RunFailed)
+    return {
+      error: error.cause._tag,
+      message: `${error.cause.message} (step: ${error.phase})`,
+      standing: error.standing,
+      next: error.next,
+      exitCode: error.exitCode,
+    }
+  if (error instanceof Error) {
+    const { next, exitCode, _tag } = error as { readonly next?: string; readonly exitCode?: number; readonly _tag?: string }
+    return {
+      error: _tag ?? error.name,
+      message: error.message,
+      standing: null,
+      next: next ?? null,
+      exitCode: exitCode ?? ExitCode.failed,
+    }
+  }
+  // What @effect/cli refuses it has explained itself already.
+  if (isValidation(error)) return { error: error._tag, message: "", standing: null, next: "waiaas --help", exitCode: ExitCode.usage }
+  return { error: "Unknown", message: String(error), standing: null, next: null, exitCode: ExitCode.failed }
+}
+
+/** What is told of a failure; none where there is nothing to tell. */
+export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
+  const failure = Cause.failureOption(cause)
+  if (Option.isSome(failure)) return Option.some(read(failure.value))
+  if (Cause.isInterruptedOnly(cause))
+    return Option.some({ error: "Interrupted", message: "Interrupted.", standing: null, next: null, exitCode: ExitCode.interrupted })
+  return Option.some({
+    error: "Bug",
+    message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
+    standing: null,
+    next: "Report it with the lines above. waiaas status tells what stands.",
+    exitCode: ExitCode.failed,
+  })
+}
+
+export const tell = (told: Told, json: boolean): void => {
+  if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
+  if (told.message === "") return
+  const lines = [`error: ${told.message}`, ...(told.standing ? [told.standing] : []), ...(told.next ? [`next: ${told.next}`] : [])]
+  process.stderr.write(`${lines.join("\n")}\n`)
+}

@@ -1,0 +1,141 @@
+import type { ProgressEvent } from "@waiaas/services/UpgradeProgress"
+import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
+import { Environment } from "@waiaas/services/platform/Environment"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+
+/** What a command says: results on stdout; progress, warnings and notices on stderr. */
+export class Output extends Context.Tag("@waiaas/cli/Output")<
+  Output,
+  {
+    readonly mode: "human" | "json" | "quiet"
+    /** A result: the lines for a person, the value for a script. */
+    readonly result: (value: unknown, lines: ReadonlyArray<string>) => Effect.Effect<void>
+    /** Something on the way; quiet and scripts do not hear it. */
+    readonly note: (line: string) => Effect.Effect<void>
+    readonly event: (event: ProgressEvent) => Effect.Effect<void>
+  }
+>() {
+  static readonly layerOf = (mode: "human" | "json" | "quiet") =>
+    Layer.scoped(
+      this,
+      Effect.gen(function* () {
+        const { variables } = yield* Environment
+        const spinner = yield* makeSpinner(mode === "human" && process.stderr.isTTY === true)
+        const paint = painter(process.stderr.isTTY === true && (variables.NO_COLOR ?? "") === "")
+        const out = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
+        const err = (text: string) => Effect.sync(() => spinner.print(text))
+        return {
+          mode,
+          result: (value, lines) =>
+            Effect.suspend(() => {
+              spinner.stop()
+              return mode === "json" ? out(JSON.stringify(value)) : out(lines.join("\n"))
+            }),
+          note: (line) => (mode === "human" ? err(line) : Effect.void),
+          event: (event) => {
+            if (mode === "json") return out(JSON.stringify({ event: event._tag, ...event, _tag: undefined }))
+            if (mode === "quiet") return Effect.void
+            return Effect.sync(() => {
+              const line = describe(event, paint)
+              if (event._tag === "PhaseStarted") spinner.start(line)
+              else if (event._tag === "Detail") spinner.detail(line)
+              else {
+                if (event._tag === "PhaseDone" || event._tag === "PhaseFailed") spinner.stop()
+                spinner.print(line)
+              }
+            })
+          },
+        }
+      }),
+    )
+
+  /** A run's progress goes where the command's output goes. */
+  static readonly layerProgress = Layer.effect(
+    UpgradeProgress,
+    Effect.map(Output, ({ event }) => ({ emit: event })),
+  )
+}
+
+type Paint = Record<"bold" | "green" | "red" | "yellow" | "dim", (text: string) => string>
+const codes = { bold: 1, green: 32, red: 31, yellow: 33, dim: 2 } as const
+const painter = (on: boolean): Paint => {
+  const paint = (code: number) => (text: string) => (on ? `\u001b[${code}m${text}\u001b[0m` : text)
+  return {
+    bold: paint(codes.bold),
+    green: paint(codes.green),
+    red: paint(codes.red),
+    yellow: paint(codes.yellow),
+    dim: paint(codes.dim),
+  }
+}
+
+const seconds = (value: number): string => `${value.toFixed(1)} s`
+
+const describe = (event: ProgressEvent, paint: Paint): string => {
+  switch (event._tag) {
+    case "PhaseStarted":
+      return `[${event.index}/${event.total}] ${event.title}`
+    case "Detail":
+      return `      ${event.text}`
+    case "PhaseDone":
+      return `      ${paint.green("done")} in ${seconds(event.seconds)}: ${event.result}`
+    case "PhaseFailed":
+      return `      ${paint.red("failed")}: ${event.message}`
+    case "Committed":
+      return `      ${paint.bold("committed")}`
+    case "Recovering":
+      return `      ${paint.yellow("recovery")}: ${event.title}`
+    case "Warning":
+      return `${paint.yellow("warning")}: ${event.text}`
+  }
+}
+
+/** One line that moves on a terminal; elsewhere each line is printed once. */
+const makeSpinner = (moving: boolean) =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const frames = ["|", "/", "-", "\\"]
+        let timer: NodeJS.Timeout | undefined
+        let title = ""
+        let detail = ""
+        let began = 0
+        let frame = 0
+        const write = (text: string) => void process.stderr.write(text)
+        const clear = () => moving && timer !== undefined && write("\r\u001b[2K")
+        const draw = () => {
+          frame = (frame + 1) % frames.length
+          write(`\r\u001b[2K${frames[frame]} ${title}${detail ? ` (${detail.trim()})` : ""} ${Math.floor((performance.now() - began) / 1000)} s`)
+        }
+        const stop = () => {
+          clear()
+          clearInterval(timer)
+          if (timer !== undefined) write(`${title}\n`)
+          timer = undefined
+        }
+        return {
+          start: (line: string) => {
+            stop()
+            title = line
+            detail = ""
+            began = performance.now()
+            if (moving) timer = setInterval(draw, 120)
+            else write(`${line}\n`)
+          },
+          detail: (line: string) => {
+            detail = line
+            if (!moving) write(`${line}\n`)
+          },
+          print: (line: string) => {
+            clear()
+            write(`${line}\n`)
+          },
+          stop,
+        }
+      }),
+      (spinner) => Effect.sync(spinner.stop),
+    ),
+    (spinner) => spinner,
+  )

@@ -1,0 +1,23 @@
+import { Environment } from "@waiaas/services/platform/Environment"
+import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Output } from "./Output.ts"
+
+/** The box of a pending update on stderr, after a command; at most once a day, and never in a script's way. */
+export const showUpdateNotice = Effect.gen(function* () {
+  const { mode } = yield* Output
+  const { variables } = yield* Environment
+  const silenced = (variables.WAIAAS_NO_UPDATE_NOTIFY ?? "") !== ""
+  if (mode === "quiet" || silenced) return
+  const notifier = yield* UpdateNotifier
+  const pending = yield* notifier.pending
+  if (Option.isNone(pending)) return
+  const { installed, latest } = pending.value
+  const lines = [`Update available: ${installed} -> ${latest}`, "Run: waiaas upgrade"]
+  const width = Math.max(...lines.map((line) => line.length))
+  const edge = `+${"-".repeat(width + 2)}+`
+  const box = [edge, ...lines.map((line) => `| ${line.padEnd(width)} |`), edge].join("\n")
+  yield* Effect.sync(() => void process.stderr.write(`\n${box}\n`))
+  yield* notifier.shown(pending.value)
+})

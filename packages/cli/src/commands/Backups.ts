@@ -1,0 +1,97 @@
+/** Backups of database and configuration. */
+import * as Args from "@effect/cli/Args"
+import * as Command from "@effect/cli/Command"
+import { makeVersion } from "@waiaas/domain/Version"
+import { Backup } from "@waiaas/services/Backup"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { Recover } from "@waiaas/services/Recover"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Output } from "../Output.ts"
+import { keystoreNote, size, table, when } from "./Text.ts"
+
+const create = Command.make("create", {}, () =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { paths, check } = yield* DataDir
+      const { version, packageDir } = yield* Environment
+      yield* check
+      const { databasePath } = yield* (yield* ConfigFile).load
+      yield* (yield* Recover).onSight({ startDaemon: true })
+      const lock = yield* ExclusiveLock
+      // One at a time, and never beside an upgrade: the order of backups is made under this lock.
+      yield* lock.acquire({ lock: "run", path: paths.runLock, what: "backup create", wait: "2 seconds" })
+      const state = yield* (yield* DaemonControl).state
+      if (state._tag !== "Running")
+        yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "backup create", wait: "2 seconds" })
+      const made = yield* (yield* Backup).create({
+        kind: "manual",
+        source: state._tag === "Running" ? "live" : "closed",
+        database: databasePath,
+        from: makeVersion(version),
+        packageDir,
+      })
+      yield* (yield* Output).result({ name: made.name, path: made.path, ...made.manifest }, [
+        `Backup ${made.name}`,
+        made.path,
+        keystoreNote,
+      ])
+    }),
+  ),
+).pipe(Command.withDescription("Back up database and config.toml now; the daemon may run"))
+
+const list = Command.make("list", {}, () =>
+  Effect.gen(function* () {
+    const { check } = yield* DataDir
+    const { version } = yield* Environment
+    yield* check
+    const backups = yield* Backup
+    const entries = yield* backups.list
+    const next = yield* Effect.option(backups.forRollback(version))
+    const nextName = Option.match(next, { onNone: () => null, onSome: ({ name }) => name })
+    const rows = entries.map(({ name, manifest, problem }) => [
+      name,
+      manifest === null ? "?" : `${manifest.from}${manifest.to ? ` -> ${manifest.to}` : ""}`,
+      manifest === null ? "?" : String(manifest.schema),
+      manifest === null ? "?" : size(manifest.files.reduce((sum, file) => sum + file.size, 0)),
+      manifest === null ? "?" : when(manifest.createdAt),
+      problem ?? (name === nextName ? "whole; a rollback takes this one" : "whole"),
+    ])
+    yield* (yield* Output).result(
+      {
+        backups: entries.map(({ name, path, manifest, problem }) => ({ name, path, problem, ...manifest })),
+        rollback: nextName,
+      },
+      [
+        ...(rows.length === 0
+          ? ["No backups yet: waiaas backup create"]
+          : table(["NAME", "VERSION", "SCHEMA", "SIZE", "MADE", "STATE"], rows)),
+        keystoreNote,
+      ],
+    )
+  }),
+).pipe(Command.withDescription("List the backups, oldest first, and which one a rollback would take"))
+
+const verify = Command.make(
+  "verify",
+  { name: Args.text({ name: "name" }).pipe(Args.withDescription("A backup (waiaas backup list)")) },
+  ({ name }) =>
+    Effect.gen(function* () {
+      const { check } = yield* DataDir
+      yield* check
+      const manifest = yield* (yield* Backup).verify(name)
+      yield* (yield* Output).result({ name, whole: true, ...manifest }, [
+        `${name} is whole: every byte is what was backed up.`,
+        keystoreNote,
+      ])
+    }),
+).pipe(Command.withDescription("Read a whole backup and compare it with its checksums"))
+
+export const backup = Command.make("backup").pipe(
+  Command.withDescription("Make, list and verify backups of database and configuration"),
+  Command.withSubcommands([create, list, verify]),
+)

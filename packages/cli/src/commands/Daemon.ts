@@ -1,0 +1,201 @@
+/** The daemon's life: init, start, stop, status, health. */
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import { LockBusy } from "@waiaas/domain/DataErrors"
+import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import { shellWord } from "@waiaas/domain/Shell"
+import { isUpdate, isVersion } from "@waiaas/domain/Version"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { DaemonHandover } from "@waiaas/services/DaemonHandover"
+import { NpmInstaller } from "@waiaas/services/NpmInstaller"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { Recover } from "@waiaas/services/Recover"
+import { RunLocks } from "@waiaas/services/RunLocks"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Output } from "../Output.ts"
+import { runDaemonFile, takeOver } from "../DaemonFile.ts"
+import { when } from "./Text.ts"
+
+/** So that the daemon's check and npm's install agree; unknown is a warning, never a failure. */
+const recordRegistry = Effect.gen(function* () {
+  const installer = yield* NpmInstaller
+  const files = yield* DurableFile
+  const { paths } = yield* DataDir
+  if (yield* files.exists(paths.registry)) return
+  const install = yield* installer.install
+  const registry = yield* installer.registry(install)
+  yield* files.write(paths.registry, JSON.stringify({ registry }))
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.flatMap(Output, (output) =>
+      output.note(
+        `warning: it is not known which registry npm uses, so the daemon will not look for new versions (set [daemon] update_registry): ${error.message.split("\n")[0]}`,
+      ),
+    ),
+  ),
+)
+
+export const init = Command.make("init", {}, () =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { paths } = yield* DataDir
+    const disk = yield* DiskSpace
+    const made = yield* runDaemonFile("init")
+    yield* recordRegistry
+    if (yield* disk.isNetwork(paths.root))
+      yield* output.note(
+        `warning: ${paths.root} is on a network file system; its locks and syncs cannot be relied on. Use a local disk.`,
+      )
+    const place = shellWord(paths.root)
+    yield* output.result(made, [
+      made.created ? `Initialised ${paths.root}` : `${paths.root} is initialised already; nothing was changed.`,
+      `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
+      `next: waiaas start --background --data-dir ${place}`,
+    ])
+  }),
+).pipe(Command.withDescription("Create a data directory: configuration, database, keystore, API token"))
+
+export const start = Command.make(
+  "start",
+  {
+    background: Options.boolean("background").pipe(
+      Options.withAlias("b"),
+      Options.withDescription("Start it and return once it is healthy"),
+    ),
+  },
+  ({ background }) =>
+    Effect.gen(function* () {
+      const output = yield* Output
+      const { paths, check } = yield* DataDir
+      const control = yield* DaemonControl
+      const { version, packageDir } = yield* Environment
+      yield* check
+      const { config, databasePath } = yield* (yield* ConfigFile).load
+      const state = yield* control.state
+      if (state._tag === "Running") {
+        const { pid, port } = state.facts
+        return yield* output.result({ running: true, pid, port, started: false }, [
+          `WAIaaS ${state.facts.version} runs already: process ${pid}, port ${port}.`,
+        ])
+      }
+      yield* recordRegistry
+      if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
+      if (yield* (yield* RunLocks).live)
+        return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: "an upgrade, which will start the daemon itself" })
+      const recovered = yield* (yield* Recover).onSight({ startDaemon: false })
+      if (Option.isSome(recovered))
+        yield* output.note(`run ${recovered.value.started.run} was cut off; it was recovered first`)
+      const stands = Option.match(recovered, {
+        onNone: () => version as string,
+        onSome: ({ started, ended }) => (ended?.outcome === "new" ? started.to : started.from),
+      })
+      const installed = Option.match(recovered, { onNone: () => packageDir, onSome: ({ started }) => started.install.packageDir })
+      const facts = yield* (yield* DaemonHandover).start({
+        packageDir: installed,
+        version: stands,
+        supervisor: null,
+        schema: null,
+        status: "ok",
+        database: databasePath,
+      })
+      yield* output.result({ running: true, pid: facts.pid, port: facts.port, started: true }, [
+        `WAIaaS ${stands} serves on http://${config.daemon.hostname}:${facts.port} (process ${facts.pid}).`,
+      ])
+    }),
+).pipe(Command.withDescription("Run the daemon here, or in the background"))
+
+export const stop = Command.make("stop", {}, () =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const control = yield* DaemonControl
+    const { check } = yield* DataDir
+    yield* check
+    const state = yield* control.state
+    if (state._tag === "Stopped") return yield* output.result({ stopped: false }, ["WAIaaS does not run."])
+    if (state._tag === "Busy")
+      return yield* new LockBusy({ lock: "data", path: "the data lock", holder: state.holder })
+    yield* control.stop(state.facts)
+    const { supervisor } = state.facts
+    yield* output.result({ stopped: true }, [
+      "WAIaaS has stopped.",
+      ...(supervisor === null ? [] : [`It is owned by ${supervisor}, which may start it again: stop it there.`]),
+    ])
+  }),
+).pipe(Command.withDescription("Stop the daemon and wait until it has ended"))
+
+export const status = Command.make("status", {}, () =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { paths, check } = yield* DataDir
+    const { version } = yield* Environment
+    yield* check
+    const state = yield* (yield* DaemonControl).state
+    const run = yield* (yield* UpgradeJournal).latest
+    const live = yield* (yield* RunLocks).live
+    const open = Option.filter(run, ({ ended }) => ended === null)
+    const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
+    const latest = health?.latestVersion ?? null
+    const lines = [
+      `WAIaaS ${version}, data in ${paths.root}`,
+      state._tag === "Stopped"
+        ? "daemon: stopped (waiaas start --background)"
+        : state._tag === "Busy"
+          ? `daemon: not running, but the data is in use by ${state.holder}`
+          : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, http://${state.facts.hostname}:${state.facts.port}, since ${when(state.facts.startedAt)}`,
+      ...(health === null ? [] : [`schema: ${health.schemaVersion}`]),
+      ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
+        ? [`update: ${latest} is available (waiaas upgrade)`]
+        : []),
+      ...Option.match(open, {
+        onNone: () => [],
+        onSome: ({ started }) => [
+          live
+            ? `${started.kind}: run ${started.run} to ${started.to} is going on (waiaas upgrade --status)`
+            : `${started.kind}: run ${started.run} to ${started.to} was cut off; waiaas start recovers it`,
+        ],
+      }),
+    ]
+    yield* output.result(
+      {
+        version,
+        dataDir: paths.root,
+        daemon: state._tag,
+        ...(state._tag === "Running" ? { facts: state.facts } : {}),
+        health,
+        run: Option.match(open, {
+          onNone: () => null,
+          onSome: ({ started }) => ({ run: started.run, kind: started.kind, from: started.from, to: started.to, live }),
+        }),
+      },
+      lines,
+    )
+  }),
+).pipe(Command.withDescription("What runs, with which data; never waits longer than a second"))
+
+export const health = Command.make("health", {}, () =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { check } = yield* DataDir
+    yield* check
+    const { config } = yield* (yield* ConfigFile).load
+    const control = yield* DaemonControl
+    const state = yield* control.state
+    const [hostname, port] =
+      state._tag === "Running"
+        ? [state.facts.hostname, state.facts.port]
+        : [config.daemon.hostname, config.daemon.port]
+    if (state._tag !== "Running")
+      return yield* new DaemonUnreachable({ address: `http://${hostname}:${port}`, problem: "it does not run" })
+    const answer = yield* control.health(hostname, port)
+    yield* output.result(answer, [
+      `${answer.status}: WAIaaS ${answer.version}, schema ${answer.schemaVersion}, up ${answer.uptime} s`,
+    ])
+  }),
+).pipe(Command.withDescription("Ask /health; exit code 0 only if the daemon answers"))
+

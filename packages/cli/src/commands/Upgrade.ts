@@ -1,0 +1,205 @@
+/** `waiaas upgrade` with all its flags. */
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as Prompt from "@effect/cli/Prompt"
+import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
+import { BadTarget } from "@waiaas/domain/PackageErrors"
+import { Unconfirmed } from "@waiaas/domain/RunErrors"
+import { upgradePhases } from "@waiaas/domain/UpgradePhase"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Rollback } from "@waiaas/services/Rollback"
+import { RunLocks } from "@waiaas/services/RunLocks"
+import { Upgrade } from "@waiaas/services/Upgrade"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Output } from "../Output.ts"
+import { keystoreNote, size, when } from "./Text.ts"
+
+const options = {
+  check: Options.boolean("check").pipe(Options.withDescription("Only say whether an upgrade is possible; change nothing")),
+  dryRun: Options.boolean("dry-run").pipe(
+    Options.withDescription("Stage the new version and rehearse the migration, then clean up; the daemon serves on"),
+  ),
+  to: Options.text("to").pipe(Options.withDescription("An exact version, or a dist-tag such as latest"), Options.optional),
+  from: Options.file("from", { exists: "either" }).pipe(
+    Options.withDescription("A tarball of the new version: no registry is asked"),
+    Options.optional,
+  ),
+  rollback: Options.boolean("rollback").pipe(
+    Options.withDescription("Go back: data and code of before the last upgrade, together"),
+  ),
+  backup: Options.text("backup").pipe(
+    Options.withDescription("With --rollback: this backup instead (waiaas backup list)"),
+    Options.optional,
+  ),
+  yes: Options.boolean("yes").pipe(Options.withAlias("y"), Options.withDescription("With --rollback: do not ask")),
+  start: Options.boolean("no-start", { ifPresent: false }).pipe(
+    Options.withDescription("Do not start the daemon at the end"),
+  ),
+  status: Options.boolean("status").pipe(Options.withDescription("What the journal says of the last runs; change nothing")),
+}
+
+const check = (to: Option.Option<string>) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { databasePath } = yield* (yield* ConfigFile).load
+    const target = yield* (yield* UpgradeTarget).find(to, databasePath)
+    const { installed, release, schemaFrom, schemaTo, refusal, warnings } = target
+    const possible = target.isNewer && refusal === null
+    yield* output.result(
+      {
+        current: installed,
+        latest: release.version,
+        updateAvailable: target.isNewer,
+        possible,
+        schema: { from: schemaFrom, to: schemaTo },
+        reason: refusal?.message ?? null,
+        next: possible ? "waiaas upgrade" : (refusal?.next ?? null),
+        warnings,
+      },
+      [
+        `Current version: ${installed} (schema ${schemaFrom})`,
+        `Latest version:  ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
+        ...warnings.map((text) => `warning: ${text}`),
+        ...(refusal !== null
+          ? [refusal.message, `next: ${refusal.next}`]
+          : target.isNewer
+            ? [
+                "Upgrade available",
+                schemaTo === schemaFrom
+                  ? "The database stays as it is."
+                  : `The database is migrated from schema ${schemaFrom} to ${schemaTo}.`,
+                `Unpacked size: ${size(release.dist?.unpackedSize ?? 0)}`,
+                `next: waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`,
+              ]
+            : ["Already up to date"]),
+      ],
+    )
+    if (refusal !== null) return yield* refusal
+  })
+
+const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { paths } = yield* DataDir
+    const report = yield* (yield* Upgrade).run(options)
+    if (report._tag === "UpToDate")
+      return yield* output.result(report, [`Already up to date (${report.installed})`])
+    if (report._tag === "Rehearsed")
+      return yield* output.result(report, [
+        `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
+        "Nothing was changed. next: waiaas upgrade",
+      ])
+    const backup = `${paths.backups}/${report.backup}`
+    yield* output.result({ ...report, backup }, [
+      `Upgraded WAIaaS from ${report.from} to ${report.to}.`,
+      `Schema:   ${report.schemaFrom} -> ${report.schemaTo}`,
+      report.downtime === null ? "Downtime: none, the daemon was not running" : `Downtime: ${report.downtime.toFixed(2)} s`,
+      `Backup:   ${backup}`,
+      `Go back:  waiaas upgrade --rollback`,
+      ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
+    ])
+  })
+
+const rollbackRun = (options: {
+  readonly backup: Option.Option<string>
+  readonly yes: boolean
+  readonly start: boolean
+}) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const rollback = yield* Rollback
+    const plan = yield* rollback.plan(options.backup)
+    const { manifest, name } = plan.backup
+    const words = [
+      `Rollback from ${plan.installed} to ${manifest.from}, with the data of ${when(manifest.createdAt)} (schema ${manifest.schema}).`,
+      `Backup:  ${name}`,
+      ...plan.rows.map(({ table, then, now }) =>
+        now === then
+          ? `Since then: no ${table} were added or removed.`
+          : `Since then: ${Math.abs(now - then)} ${table} ${now > then ? "were added; they are not in that backup" : "were removed; they come back"}.`,
+      ),
+      "Today's data is kept aside as a pre-rollback backup.",
+      keystoreNote,
+    ]
+    for (const line of words) yield* output.note(line)
+    if (!options.yes) {
+      const command = `waiaas upgrade --rollback${Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })} --yes`
+      const unconfirmed = new Unconfirmed({ what: "The rollback", command })
+      if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
+      const agreed = yield* Prompt.run(Prompt.confirm({ message: "Go back?", initial: false })).pipe(
+        Effect.mapError(() => unconfirmed),
+      )
+      if (!agreed) return yield* unconfirmed
+    }
+    const { paths } = yield* DataDir
+    const report = yield* rollback.run(plan, options.start)
+    yield* output.result({ ...report, rows: plan.rows }, [
+      `Rolled back to WAIaaS ${report.from === report.to ? "the data of" : ""} ${report.to}, schema ${report.schema}.`.replace("  ", " "),
+      `Restored:   ${report.backup}`,
+      `Kept aside: ${paths.backups}/${report.aside}`,
+      ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
+    ])
+  })
+
+const tellStatus = Effect.gen(function* () {
+  const output = yield* Output
+  const runs = (yield* (yield* UpgradeJournal).history).slice(-10)
+  const live = yield* (yield* RunLocks).live
+  const lines = runs.flatMap((run, index) => {
+    const { started, failure, ended } = run
+    const state =
+      ended !== null
+        ? { new: `${started.to} stands`, old: `undone, ${started.from} stands`, untouched: "nothing was changed" }[ended.outcome]
+        : live && index === runs.length - 1
+          ? `going on: ${run.begun.at(-1) ?? "beginning"}, process ${started.pid}`
+          : "cut off; waiaas start recovers it"
+    return [
+      `run ${started.run}: ${started.kind} ${started.from} -> ${started.to}, ${when(started.at)}: ${state}`,
+      ...(failure === null ? [] : [`  failed in ${failure.phase}: ${failure.message.split("\n")[0]}`]),
+    ]
+  })
+  yield* output.result(
+    runs.map((run) => ({
+      run: run.started.run,
+      kind: run.started.kind,
+      from: run.started.from,
+      to: run.started.to,
+      startedAt: run.started.at,
+      begun: run.begun,
+      committed: run.committed,
+      failure: run.failure,
+      ended: run.ended,
+    })),
+    lines.length === 0 ? ["No upgrade was run here yet."] : lines,
+  )
+})
+
+const help = [
+  "Upgrade to the newest version, in seven steps:",
+  ...upgradePhases.map((phase, index) => `${index + 1}. ${phase.title}: ${phase.description}.`),
+  "A failure before the commit puts everything back; one after it goes forward.",
+  `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`,
+].join("\n")
+
+export const upgrade = Command.make("upgrade", options, (given) =>
+  Effect.gen(function* () {
+    yield* (yield* DataDir).check
+    const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
+    const usage = (target: string, problem: string) => new BadTarget({ target, problem })
+    if (modes > 1) return yield* usage("--check, --dry-run, --rollback, --status", "only one of them can be given")
+    if (given.rollback && (Option.isSome(given.to) || Option.isSome(given.from)))
+      return yield* usage("--rollback", "it takes no --to and no --from; choose a backup with --backup <name>")
+    if (!given.rollback && Option.isSome(given.backup)) return yield* usage("--backup", "it goes with --rollback")
+    if (given.status) return yield* tellStatus
+    if (given.check) return yield* check(given.to)
+    // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
+    if (given.rollback) return yield* Effect.uninterruptible(rollbackRun(given))
+    return yield* Effect.uninterruptible(
+      upgradeRun({ to: given.to, from: given.from, restart: given.start, dryRun: given.dryRun }),
+    )
+  }),
+).pipe(Command.withDescription(help))

@@ -1,0 +1,30 @@
+/** How the daemon's process ends when it fails: what is said on stderr, and its exit code. */
+import { ExitCode } from "@waiaas/domain/ExitCode"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+
+interface Told {
+  readonly message: string
+  readonly next?: string
+  readonly exitCode?: number
+}
+const isTold = (error: unknown): error is Told => error instanceof Error
+
+/** A graceful stop by a signal is an interruption, and no failure. */
+export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
+  if (Cause.isInterruptedOnly(cause)) return ExitCode.done
+  const error = Option.filter(Cause.failureOption(cause), isTold)
+  return Option.match(error, { onNone: () => ExitCode.failed, onSome: ({ exitCode }) => exitCode ?? ExitCode.failed })
+}
+
+export const reportFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    if (Cause.isInterruptedOnly(cause)) return
+    const error = Option.filter(Cause.failureOption(cause), isTold)
+    const text = Option.match(error, {
+      onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
+      onSome: ({ message, next }) => `error: ${message}${next === undefined ? "" : `\n  next: ${next}`}`,
+    })
+    process.stderr.write(`${text}\n`)
+  })

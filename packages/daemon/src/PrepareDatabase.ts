@@ -1,0 +1,70 @@
+import type { BackupDamaged, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
+import { releaseFor } from "@waiaas/domain/SchemaRange"
+import { Backup } from "@waiaas/services/Backup"
+import { Compatibility } from "@waiaas/services/Compatibility"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import { layerDatabase } from "@waiaas/services/Database"
+import { migrate } from "@waiaas/services/Migrator"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import * as Effect from "effect/Effect"
+
+/**
+ * Brings the database to this code's schema before it is opened for good, under the data lock:
+ * compatibility, then a verified backup, then the migration in one transaction (MIG-04).
+ */
+export const prepareDatabase = (path: string) =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const tool = yield* DatabaseTool
+    const compatibility = yield* Compatibility
+    const { packageDir } = yield* Environment
+    if (!(yield* files.exists(path))) {
+      yield* migrate(path).pipe(Effect.provide(layerDatabase({ path, create: true })))
+      yield* Effect.logInfo(`A new database was created with schema ${LATEST_SCHEMA}: ${path}`)
+      return
+    }
+    const { schema } = yield* tool.examine(packageDir, path, "none", {})
+    const verdict = yield* compatibility.admit(schema)
+    if (verdict._tag === "Current") return
+    if (verdict._tag === "NeedsMigration") {
+      const name = yield* backUp(path, schema)
+      yield* Effect.logInfo(`Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data of before`)
+    }
+    const { to } = yield* tool.migrate(packageDir, path)
+    yield* Effect.logInfo(`The database is at schema ${to} now`)
+  })
+
+/** A backup of this very data, made now or found: a crash loop must not push out the history. */
+const backUp = (
+  path: string,
+  schema: number,
+): Effect.Effect<string, BackupDamaged | DatabaseFailed | FileFailed, Backup | DatabaseTool | DurableFile | Environment> =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const tool = yield* DatabaseTool
+    const backups = yield* Backup
+    const { packageDir, version } = yield* Environment
+    yield* tool.checkpoint(packageDir, path)
+    const now = yield* files.hash(path)
+    for (const { name, manifest, problem } of (yield* backups.list).toReversed()) {
+      if (manifest === null || problem !== null) continue
+      const same = manifest.files.some((file) => file.name === DATABASE_FILE && file.sha256 === now.sha256)
+      const whole = same && (yield* Effect.either(backups.verify(name)))._tag === "Right"
+      if (whole) return name
+    }
+    yield* backups.removePartial
+    const made = yield* backups.create({
+      kind: "pre-migrate",
+      source: "closed",
+      database: path,
+      // The code that wrote it is not here to say its version: the schema tells the release.
+      from: releaseFor(schema) ?? version,
+      to: version,
+      packageDir,
+    })
+    yield* backups.prune(version)
+    return made.name
+  })

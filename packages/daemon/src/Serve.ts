@@ -1,0 +1,187 @@
+import { SqlClient } from "@effect/sql/SqlClient"
+import { FAULT, VERSION } from "@waiaas/domain/Build"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { Run } from "@waiaas/domain/JournalRecord"
+import { DaemonStartFailed } from "@waiaas/domain/RunErrors"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { layerDatabase } from "@waiaas/services/Database"
+import { KeyValueStore } from "@waiaas/services/KeyValueStore"
+import { checkCompatible } from "@waiaas/services/Migrator"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { Recover } from "@waiaas/services/Recover"
+import { RunLocks } from "@waiaas/services/RunLocks"
+import { StartGate } from "@waiaas/services/StartGate"
+import { VersionCheck } from "@waiaas/services/VersionCheck"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { BackgroundWorkers } from "./BackgroundWorkers.ts"
+import { layerDaemon } from "./DaemonLayers.ts"
+import { Facts } from "./Facts.ts"
+import { HeldGate } from "./HeldGate.ts"
+import { Keystore } from "./Keystore.ts"
+import { layerLog } from "./Log.ts"
+import { prepareDatabase } from "./PrepareDatabase.ts"
+import { Shutdown } from "./Shutdown.ts"
+import { detectSupervisor } from "./Supervision.ts"
+import { UpdateCheck, UpdateCheckFailed } from "./UpdateCheck.ts"
+
+/** What `serve` ends with: it was asked to stop, or other code has to take this process over. */
+export type Ending = { readonly _tag: "Stopped" } | { readonly _tag: "BecomeOther"; readonly daemon: string }
+
+/** The daemon: environment and lock, database, keystore, services, HTTP, background workers, ready. */
+export const serve = Effect.scoped(
+  Effect.gen(function* () {
+    const { paths, check } = yield* DataDir
+    yield* check
+    const loaded = yield* (yield* ConfigFile).load
+    const { config } = loaded
+    const log = layerLog({ level: config.daemon.log_level, file: loaded.logFile })
+    return yield* Effect.gen(function* () {
+      const admission = yield* (yield* StartGate).admit
+      if (admission._tag === "BecomeOther") return admission
+      const { held } = admission
+      const facts = yield* writeFacts(loaded.digest, config.daemon)
+      // A held daemon opens what the upgrade migrated: it changes nothing itself.
+      if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
+      if (FAULT === "start") return yield* startFailed("this release was made not to start")
+
+      const database = layerClosing.pipe(
+        Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })),
+      )
+      const daemon = layerDaemon({
+        hostname: config.daemon.hostname,
+        port: config.daemon.port,
+        drain: Duration.seconds(Math.max(1, config.daemon.shutdown_timeout - 2)),
+      }).pipe(
+        Layer.provideMerge(layerUpdateCheck),
+        Layer.provideMerge(Layer.mergeAll(Keystore.layer, HeldGate.layer(Option.isSome(held) ? "held" : "open"))),
+        Layer.provideMerge(Shutdown.layer),
+        Layer.provideMerge(Layer.succeed(Facts, facts)),
+        Layer.provideMerge(database),
+      )
+      yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
+      yield* (yield* DurableFile).remove(paths.facts)
+      return { _tag: "Stopped" } as const
+    }).pipe(Effect.provide(log))
+  }),
+)
+
+type DaemonSettings = {
+  readonly hostname: string
+  readonly port: number
+  readonly shutdown_timeout: number
+  readonly update_check: boolean
+  readonly update_check_interval: number
+}
+
+/** From ready to stop. */
+const run = (databasePath: string, config: DaemonSettings, held: Option.Option<Run>) =>
+  Effect.gen(function* () {
+    const shutdown = yield* Shutdown
+    yield* checkCompatible(databasePath)
+    if (config.update_check) {
+      const { check } = yield* UpdateCheck
+      yield* (yield* BackgroundWorkers).register(
+        "version check",
+        Duration.seconds(config.update_check_interval),
+        Effect.catchAll(check, (error) => Effect.logWarning(error.message)),
+        { runImmediately: true },
+      )
+    }
+    yield* Effect.logInfo(
+      `WAIaaS ${VERSION} ${Option.isSome(held) ? "is held until the upgrade is committed" : "is ready"} on ${config.hostname}:${config.port}`,
+    )
+    if (FAULT === "crash-loop") yield* Effect.forkDaemon(Effect.delay(Effect.sync(() => process.exit(9)), "1500 millis"))
+    const why = yield* Effect.raceFirst(
+      shutdown.requested,
+      Option.match(held, { onNone: () => Effect.never, onSome: awaitCommit }),
+    )
+    yield* Effect.logInfo(`Stopping: ${why}`)
+    yield* endInTime(config.shutdown_timeout)
+  })
+
+/** A held daemon opens by the journal's word alone; without its upgrader it ends, and is no failure of anybody's data. */
+const awaitCommit = (run: Run) =>
+  Effect.gen(function* () {
+    const gate = yield* StartGate
+    const word = yield* gate.verdict(run.started.run)
+    if (word !== "opened")
+      return yield* startFailed(word === "undone" ? "the upgrade was undone" : "the upgrade was cut off before its commit")
+    yield* (yield* HeldGate).open
+    yield* Effect.logInfo("The upgrade is committed: serving")
+    yield* finishIfAbandoned
+    return yield* Effect.never
+  })
+
+/** An upgrader that died after the commit left its last steps: they are done here, if this user may. */
+const finishIfAbandoned = Effect.gen(function* () {
+  const locks = yield* RunLocks
+  const recover = yield* Recover
+  while (yield* locks.live) yield* Effect.sleep("100 millis")
+  yield* recover.onSight({ startDaemon: false }).pipe(
+    Effect.catchAll((error) => Effect.logWarning(`The upgrade is committed, but not tidied up: ${error.message} ${error.next}`)),
+  )
+})
+
+const startFailed = (problem: string) =>
+  Effect.flatMap(DataDir, ({ paths }) => new DaemonStartFailed({ version: VERSION, problem, logFile: `${paths.logs}/daemon.log` }))
+
+/** A stop that does not come to its end is ended: a supervisor must not wait for ever. */
+const endInTime = (seconds: number) =>
+  Effect.sync(() => {
+    setTimeout(() => {
+      process.stderr.write(`The stop took longer than shutdown_timeout (${seconds} s): ending.\n`)
+      process.exit(1)
+    }, seconds * 1000).unref()
+  })
+
+/** Everything from the write-ahead log into the database when the last request is through. */
+const layerClosing = Layer.scopedDiscard(
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    yield* Effect.addFinalizer(() =>
+      sql`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(
+        Effect.catchAll((error) => Effect.logWarning("The last checkpoint failed; the next start does it", error)),
+      ),
+    )
+  }),
+)
+
+const layerUpdateCheck = Layer.effect(
+  UpdateCheck,
+  Effect.map(VersionCheck, ({ check }) => ({
+    check: Effect.matchEffect(check, {
+      onFailure: (error) => new UpdateCheckFailed({ problem: error.message }),
+      onSuccess: ({ latest, isUpdate }) => (isUpdate ? Effect.logInfo(`A new version is available: ${latest}`) : Effect.void),
+    }),
+  })),
+).pipe(Layer.provide(VersionCheck.layer.pipe(Layer.provide(KeyValueStore.layer))))
+
+const writeFacts = (configDigest: string, config: DaemonSettings) =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const environment = yield* Environment
+    const { paths } = yield* DataDir
+    const runner = yield* ProcessRunner
+    const facts: DaemonFacts = {
+      format: 1,
+      pid: environment.pid,
+      processStart: Option.getOrElse(yield* runner.identity(environment.pid), () => ""),
+      version: environment.version,
+      hostname: config.hostname,
+      port: config.port,
+      supervisor: yield* detectSupervisor,
+      packageDir: environment.packageDir,
+      configDigest,
+      shutdownTimeout: config.shutdown_timeout,
+      startedAt: yield* unixSeconds,
+    }
+    yield* files.write(paths.facts, JSON.stringify(Schema.encodeSync(DaemonFacts)(facts)))
+    return facts
+  })

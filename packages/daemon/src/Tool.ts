@@ -1,0 +1,77 @@
+/** The child side of `ToolProtocol`: one request on standard input, replies on standard output. */
+import { text } from "node:stream/consumers"
+import { LATEST_SCHEMA, VERSION } from "@waiaas/domain/Build"
+import { RestartWouldFail } from "@waiaas/domain/PackageErrors"
+import { rangeFor } from "@waiaas/domain/SchemaRange"
+import { shellWord } from "@waiaas/domain/Shell"
+import {
+  Description,
+  Examination,
+  Migration,
+  type ToolError,
+  ToolReply,
+  ToolRequest,
+} from "@waiaas/domain/ToolProtocol"
+import { makeVersion } from "@waiaas/domain/Version"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import type { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { Keystore } from "./Keystore.ts"
+
+/** Whether a daemon of this code could start here: configuration, keystore, environment. Exports nothing of them. */
+export const describeHere = (dataDir: string): Effect.Effect<typeof Description.Type, ToolError, DurableFile | Environment> =>
+  Effect.gen(function* () {
+    const { paths, check } = yield* DataDir
+    const config = yield* ConfigFile
+    const cannot = (error: { readonly message: string; readonly next: string }) =>
+      new RestartWouldFail({ missing: error.message.replace(/\.$/, ""), command: error.next })
+    yield* check.pipe(Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot }))
+    const { digest, databasePath } = yield* config.load
+    yield* Keystore.verifyCheck.pipe(Effect.catchTags({ KeystoreLocked: cannot, KeystoreDamaged: cannot }))
+    return {
+      version: makeVersion(VERSION),
+      schema: rangeFor(LATEST_SCHEMA),
+      configDigest: digest,
+      databasePath: databasePath || paths.data,
+    }
+  }).pipe(Effect.provide(ConfigFile.layer), Effect.provide(DataDir.layer(Option.some(dataDir))))
+
+const reply = (message: ToolReply): Effect.Effect<void> =>
+  Effect.sync(() => void process.stdout.write(`${JSON.stringify(Schema.encodeSync(ToolReply)(message))}\n`))
+
+const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTool | Environment> =>
+  Effect.gen(function* () {
+    const tool = yield* DatabaseTool
+    const { packageDir } = yield* Environment
+    switch (request._tag) {
+      case "Describe":
+        return Schema.encodeSync(Description)(yield* tool.describe(packageDir, request.dataDir))
+      case "Examine":
+        return Schema.encodeSync(Examination)(
+          yield* tool.examine(packageDir, request.database, request.check, request.tables),
+        )
+      case "Checkpoint":
+        return yield* tool.checkpoint(packageDir, request.database)
+      case "CopyLive":
+        return yield* tool.copyLive(packageDir, request.from, request.to)
+      case "Migrate":
+        return Schema.encodeSync(Migration)(yield* tool.migrate(packageDir, request.database))
+    }
+  })
+
+export const runTool: Effect.Effect<void, ToolError, DatabaseTool | Environment> = Effect.gen(function* () {
+  const input = yield* Effect.promise(() => text(process.stdin))
+  const request = Schema.decodeUnknownOption(Schema.parseJson(ToolRequest))(input)
+  if (Option.isNone(request))
+    return yield* new RestartWouldFail({
+      missing: `this code does not know the request ${input.slice(0, 200)}`,
+      command: `npm install --global ${shellWord(`@waiaas/cli@${VERSION}`)}`,
+    })
+  const result = yield* answer(request.value)
+  yield* reply({ _tag: "Done", result: result ?? null })
+}).pipe(Effect.tapError((error) => reply({ _tag: "Refused", error })))

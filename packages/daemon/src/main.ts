@@ -1,0 +1,95 @@
+/**
+ * The daemon's package entry, wiring only: `serve` (the daemon), `init` (a data directory) and `tool`
+ * (acts on a database with this code, for an upgrader of any version).
+ */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Backup } from "@waiaas/services/Backup"
+import { Compatibility } from "@waiaas/services/Compatibility"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { DaemonHandover } from "@waiaas/services/DaemonHandover"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import { DataRestore } from "@waiaas/services/DataRestore"
+import { PackageSwap } from "@waiaas/services/PackageSwap"
+import { PhaseReporter } from "@waiaas/services/PhaseReporter"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { Registry } from "@waiaas/services/platform/Registry"
+import { Recover } from "@waiaas/services/Recover"
+import { RollbackSteps } from "@waiaas/services/RollbackSteps"
+import { RunLocks } from "@waiaas/services/RunLocks"
+import { StartGate } from "@waiaas/services/StartGate"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import { execute } from "./Execute.ts"
+import { exitCodeOf, reportFailure } from "./Failure.ts"
+import { initialise } from "./Initialise.ts"
+import { serve } from "./Serve.ts"
+import { describeHere, runTool } from "./Tool.ts"
+
+const [verb, ...rest] = process.argv.slice(2)
+const flag = rest[0] === "--data-dir" ? Option.fromNullable(rest[1]) : Option.none<string>()
+
+const Platform = Layer.mergeAll(ProcessRunner.layer, FetchHttpClient.layer, ExclusiveLock.layer).pipe(
+  Layer.provideMerge(DurableFile.layer),
+  Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, Environment.layer)),
+)
+const Place = Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer).pipe(
+  Layer.provideMerge(DataDir.layer(flag)),
+  Layer.provideMerge(Platform),
+)
+/** The daemon's own code works on the database in this process: it holds the data lock. */
+const Tool = Layer.unwrapEffect(
+  Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
+    DatabaseTool.layerLocal((dataDir) => Effect.provide(describeHere(dataDir), context)),
+  ),
+).pipe(Layer.provideMerge(Platform))
+const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(
+  Layer.provideMerge(Backup.layer),
+  Layer.provideMerge(Tool),
+  Layer.provideMerge(Place),
+)
+/** A start that meets a cut-off run recovers it, so all of the recovery is here too. */
+const Recovery = StartGate.layer.pipe(
+  Layer.provideMerge(Recover.layer),
+  Layer.provideMerge(RollbackSteps.layer),
+  Layer.provideMerge(Layer.mergeAll(PhaseReporter.layer, DaemonHandover.layer, RunLocks.layer)),
+  Layer.provideMerge(Layer.mergeAll(DaemonControl.layer, PackageSwap.layer, UpgradeProgress.layerSilent, Registry.layer)),
+  Layer.provideMerge(Data),
+)
+
+const program = Effect.gen(function* () {
+  switch (verb) {
+    case "serve": {
+      const ending = yield* serve.pipe(Effect.provide(Recovery))
+      if (ending._tag === "BecomeOther") yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
+      return
+    }
+    case "init": {
+      const made = yield* initialise.pipe(Effect.provide(Data))
+      return yield* Effect.sync(() => void process.stdout.write(`${JSON.stringify(made)}\n`))
+    }
+    case "tool":
+      return yield* runTool.pipe(Effect.provide(Tool))
+    default:
+      return yield* Effect.dieMessage(`${verb ?? "nothing"} is none of serve, init, tool: this file is run by waiaas`)
+  }
+})
+
+// Standard output is for answers; `serve` replaces this by its own log.
+const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
+
+NodeRuntime.runMain(program.pipe(Effect.tapErrorCause(reportFailure), Effect.provide(Stderr)), {
+  disableErrorReporting: true,
+  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
+})

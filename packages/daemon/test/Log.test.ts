@@ -1,0 +1,248 @@
+import { strict as assert } from "node:assert"
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
+import { join } from "node:path"
+import { it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import { type LogOptions, layerLog } from "../src/Log.ts"
+import { redactText, redactValue } from "../src/Redact.ts"
+import { layerEnvironment, temporaryDirectory } from "./support.ts"
+
+/** Runs `effect` with the daemon's log in `file`; gives what came on stderr. */
+const logged = (effect: Effect.Effect<unknown>, options: Partial<LogOptions> = {}, variables = {}) =>
+  Effect.gen(function* () {
+    const stderr: Array<string> = []
+    yield* effect.pipe(
+      Effect.provide(
+        layerLog({ level: "info", file: null, stderr: (line) => void stderr.push(line), ...options }).pipe(
+          Layer.provide(layerEnvironment(variables)),
+        ),
+      ),
+    )
+    return stderr
+  })
+
+it.scopedLive(
+  "one JSON object a line, the same on stderr and in the file, which is 0600 in a 0700 directory",
+  () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      const file = join(root, "logs", "daemon.log")
+      const umask = process.umask(0)
+      const stderr = yield* logged(
+        Effect.logInfo("started", { port: 3100 }).pipe(
+          Effect.annotateLogs("worker", "check"),
+          Effect.zipRight(Effect.logError("failed\nin two lines", new Error("why"))),
+        ),
+        { file },
+      ).pipe(Effect.ensuring(Effect.sync(() => process.umask(umask))))
+      const lines = readFileSync(file, "utf8").trimEnd().split("\n")
+      assert.deepEqual(lines, stderr)
+      assert.equal(lines.length, 2)
+      const [first, second] = lines.map((line) => JSON.parse(line))
+      assert.deepEqual(
+        { ...first, time: "" },
+        {
+          time: "",
+          level: "INFO",
+          message: "started",
+          values: [{ port: 3100 }],
+          annotations: { worker: "check" },
+        },
+      )
+      assert.ok(!Number.isNaN(Date.parse(first.time)))
+      assert.equal(second.level, "ERROR")
+      assert.equal(statSync(file).mode & 0o777, 0o600)
+      assert.equal(statSync(join(root, "logs")).mode & 0o777, 0o700)
+    }),
+)
+
+it.scopedLive("no other logger writes besides it, and it is gone when its scope is", () =>
+  Effect.gen(function* () {
+    let others = 0
+    const other = Logger.add(Logger.make(() => void others++))
+    const lines = yield* Effect.provide(logged(Effect.logInfo("inside")), other)
+    assert.deepEqual([lines.length, others], [1, 0])
+    yield* Effect.provide(Effect.zipRight(logged(Effect.void), Effect.logInfo("outside")), other)
+    assert.equal(others, 1)
+  }),
+)
+
+it.scopedLive("the level of the configuration counts", () =>
+  Effect.gen(function* () {
+    const all = Effect.all([
+      Effect.logDebug("d"),
+      Effect.logInfo("i"),
+      Effect.logWarning("w"),
+      Effect.logError("e"),
+    ])
+    const messages = (level: LogOptions["level"]) =>
+      Effect.map(logged(all, { level }), (lines) => lines.map((line) => JSON.parse(line).message).join(""))
+    assert.equal(yield* messages("debug"), "diwe")
+    assert.equal(yield* messages("info"), "iwe")
+    assert.equal(yield* messages("warning"), "we")
+    assert.equal(yield* messages("error"), "e")
+  }),
+)
+
+it.scopedLive("a full file is renamed, five are kept, no line is lost before that", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const file = join(root, "daemon.log")
+    const lines = (count: number, from = 0) =>
+      Effect.forEach(Array.from({ length: count }), (_, index) =>
+        Effect.logInfo(`line ${from + index} ${"x".repeat(100)}`),
+      )
+    yield* logged(lines(20), { file, size: 1000, count: 5 })
+    // A start goes on with the file that is there.
+    yield* logged(lines(20, 20), { file, size: 1000, count: 5 })
+    const names = readdirSync(root).sort()
+    assert.deepEqual(names, ["daemon.log", "daemon.log.1", "daemon.log.2", "daemon.log.3", "daemon.log.4"])
+    const numbers: Array<number> = []
+    for (const name of ["daemon.log.4", "daemon.log.3", "daemon.log.2", "daemon.log.1", "daemon.log"]) {
+      assert.ok(statSync(join(root, name)).size <= 1000)
+      assert.equal(statSync(join(root, name)).mode & 0o777, 0o600)
+      for (const line of readFileSync(join(root, name), "utf8").trimEnd().split("\n"))
+        numbers.push(Number(JSON.parse(line).message.split(" ")[1]))
+    }
+    assert.equal(numbers.at(-1), 39)
+    assert.deepEqual(
+      numbers,
+      numbers.map((_, index) => (numbers[0] ?? 0) + index),
+    )
+  }),
+)
+
+it.scopedLive("a full disk: one warning on stderr, and the program goes on", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const file = join(root, "daemon.log")
+    // Every write to /dev/full fails with ENOSPC.
+    symlinkSync("/dev/full", file)
+    const stderr = yield* logged(
+      Effect.all([Effect.logInfo("a"), Effect.logInfo("b"), Effect.logInfo("c")]),
+      { file },
+    )
+    assert.equal(stderr.filter((line) => line.includes("ENOSPC")).length, 1)
+    assert.deepEqual(
+      stderr.map((line) => JSON.parse(line).message).filter((message) => message.length === 1),
+      ["a", "b", "c"],
+    )
+  }),
+)
+
+it.scopedLive("a log that can be written again says how much is missing", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const file = join(root, "sub", "daemon.log")
+    writeFileSync(join(root, "sub"), "in the way")
+    const { makeRotatingFile } = yield* Effect.promise(() => import("../src/RotatingFile.ts"))
+    const problems: Array<string> = []
+    const log = makeRotatingFile({
+      path: file,
+      size: 1000,
+      count: 5,
+      onProblem: (text) => void problems.push(text),
+    })
+    log.write("one", 0)
+    log.write("two", 5_000)
+    assert.equal(problems.length, 1)
+    assert.match(problems[0] ?? "", /ENOTDIR|EEXIST/)
+    rmSync(join(root, "sub"))
+    log.write("three", 9_999)
+    log.write("four", 10_000)
+    log.write("five", 10_001)
+    log.close(10_002)
+    const lines = readFileSync(file, "utf8").trimEnd().split("\n")
+    assert.deepEqual([lines[0], lines[2]], ["four", "five"])
+    assert.match(lines[1] ?? "", /3 lines before/)
+    assert.equal(problems.length, 1)
+  }),
+)
+
+it.scopedLive("a directory that the operator chose keeps its mode", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const chosen = join(root, "var")
+    mkdirSync(chosen)
+    chmodSync(chosen, 0o755)
+    yield* logged(Effect.logInfo("x"), { file: join(chosen, "daemon.log") })
+    assert.equal(statSync(chosen).mode & 0o777, 0o755)
+  }),
+)
+
+it("secrets are taken out of text", () => {
+  const token = "0123456789abcdef".repeat(4)
+  for (const text of [
+    `authorization: Bearer ${token}`,
+    `{"authorization":"bearer ${token}"}`,
+    `//registry.example/:_authToken=${token}`,
+    `_authToken = "${token}"`,
+    `npm_${token}`,
+    `https://user:${token}@registry.example/x`,
+    `https://${token}@registry.example/x`,
+    `WAIAAS_MASTER_PASSWORD=${token}`,
+    `{\\"password\\":\\"${token}\\"}`,
+    `{"masterPassword": "${token} with spaces"}`,
+    `api_key: '${token}'`,
+    `secret=${token};`,
+    `x ${token} y`,
+  ]) {
+    const result = redactText(text, text.startsWith("x ") ? [token] : [])
+    assert.ok(!result.includes(token), result)
+    assert.ok(!result.includes("with spaces"), result)
+    assert.match(result, /\[redacted\]/)
+  }
+  for (const text of [
+    "GET https://registry.example/@waiaas/cli",
+    "Set WAIAAS_MASTER_PASSWORD_FILE or another",
+    "The API token /data/api.token cannot be used: it does not exist.",
+    `agent 3f public key ${token}`,
+  ])
+    assert.equal(redactText(text), text)
+})
+
+it("secrets are taken out of structures", () => {
+  const value = redactValue({
+    headers: { Authorization: "x", accept: "y" },
+    list: [{ password: { deep: 1 } }],
+    error: new Error("https://u:p@h/"),
+    bytes: Buffer.from("key"),
+    big: 1n,
+  })
+  assert.deepEqual(value, {
+    headers: { Authorization: "[redacted]", accept: "y" },
+    list: [{ password: "[redacted]" }],
+    error: "https://[redacted]@h/",
+    bytes: "[3 bytes]",
+    big: "1",
+  })
+  const loop: Record<string, unknown> = {}
+  loop.self = loop
+  assert.ok(JSON.stringify(redactValue(loop)).includes("[...]"))
+})
+
+it.scopedLive("the master password of the environment is hidden wherever it stands", () =>
+  Effect.gen(function* () {
+    const stderr = yield* logged(
+      Effect.zipRight(
+        Effect.logError("correct horse", { note: "correct horse" }),
+        Effect.logError("cause", new Error("correct horse")),
+      ).pipe(Effect.annotateLogs("a", "correct horse")),
+      {},
+      { WAIAAS_MASTER_PASSWORD: "correct horse" },
+    )
+    assert.equal(stderr.length, 2)
+    assert.ok(!stderr.join("").includes("horse"), stderr.join("\n"))
+  }),
+)

@@ -1,0 +1,157 @@
+import { strict as assert } from "node:assert"
+import * as http from "node:http"
+import * as net from "node:net"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
+import { ListenFailed } from "../src/Http/NodeServer.ts"
+import { ask, type DaemonOptions, initialise, startDaemon, temporaryDirectory } from "./support.ts"
+
+/** A daemon in a scope of its own, which the test closes: a stop. */
+const startInScope = (options: Omit<DaemonOptions, "root">) =>
+  Effect.gen(function* () {
+    const scope = yield* Scope.make()
+    const daemon = yield* startDaemon(options).pipe(Scope.extend(scope))
+    const stop = Effect.gen(function* () {
+      const before = performance.now()
+      yield* Scope.close(scope, Exit.void)
+      return performance.now() - before
+    })
+    return { ...daemon, stop }
+  })
+
+const connectFails = (port: number) => Effect.map(Effect.flip(ask(port, "/health")), (error) => error.message)
+
+it.scopedLive(
+  "a stop refuses new connections, lets a request in flight finish with its database, and then ends",
+  () =>
+    Effect.gen(function* () {
+      const begun = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const { port, call, stop } = yield* startInScope({
+        check: Effect.zipRight(Deferred.succeed(begun, undefined), Deferred.await(go)),
+      })
+      // The answer is read from the database after the wait: it has to be open still.
+      const request = yield* Effect.fork(call("POST", "/v1/version/check"))
+      yield* Deferred.await(begun)
+      const stopping = yield* Effect.fork(stop)
+      yield* Effect.sleep("100 millis")
+      assert.match(yield* connectFails(port), /ECONNREFUSED/)
+      assert.equal(stopping.unsafePoll(), null, "it waits for the request")
+      yield* Deferred.succeed(go, undefined)
+      const answer = yield* Fiber.join(request)
+      assert.equal(answer.status, 200, answer.text)
+      assert.equal(answer.json.version.length > 0, true)
+      assert.equal(answer.headers.connection, "close")
+      assert.ok((yield* Fiber.join(stopping)) < 2000)
+    }),
+)
+
+it.scopedLive("idle keep-alive connections and silent ones do not delay a stop", () =>
+  Effect.gen(function* () {
+    const { port, stop } = yield* startInScope({})
+    const agent = new http.Agent({ keepAlive: true })
+    assert.equal((yield* ask(port, "/health", { agent })).status, 200)
+    const silent = net.connect(port, "127.0.0.1").on("error", () => {})
+    const half = net.connect(port, "127.0.0.1", () => half.write("GET /health HT")).on("error", () => {})
+    yield* Effect.sleep("50 millis")
+    const milliseconds = yield* stop
+    assert.ok(milliseconds < 500, `${milliseconds} ms`)
+    for (const socket of [silent, half]) socket.destroy()
+    agent.destroy()
+  }),
+)
+
+it.scopedLive("a request that never ends is cut off at the deadline", () =>
+  Effect.gen(function* () {
+    const begun = yield* Deferred.make<void>()
+    const { call, stop } = yield* startInScope({
+      check: Effect.zipRight(Deferred.succeed(begun, undefined), Effect.never),
+      server: { drain: "300 millis" },
+    })
+    const request = yield* Effect.fork(call("POST", "/v1/version/check"))
+    yield* Deferred.await(begun)
+    const milliseconds = yield* stop
+    assert.ok(milliseconds >= 290 && milliseconds < 1500, `${milliseconds} ms`)
+    assert.ok(Exit.isFailure(yield* Fiber.await(request)))
+  }),
+)
+
+it.scopedLive("a stop that begins with an interruption, as a signal's does, still lets requests finish", () =>
+  Effect.gen(function* () {
+    const begun = yield* Deferred.make<void>()
+    const ready = yield* Deferred.make<Effect.Effect.Success<ReturnType<typeof startDaemon>>>()
+    const main = yield* Effect.fork(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const check = Effect.zipRight(Deferred.succeed(begun, undefined), Effect.sleep("400 millis"))
+          yield* Deferred.succeed(ready, yield* startDaemon({ check }))
+          return yield* Effect.never
+        }),
+      ),
+    )
+    const { call } = yield* Deferred.await(ready)
+    const request = yield* Effect.fork(call("POST", "/v1/version/check"))
+    yield* Deferred.await(begun)
+    yield* Fiber.interrupt(main)
+    assert.equal((yield* Fiber.join(request)).status, 200)
+  }),
+)
+
+it.scopedLive("an agent whose client hung up is stored whole before the database closes", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    yield* initialise(root)
+    const scope = yield* Scope.make()
+    const { port, token } = yield* startDaemon({ root }).pipe(Scope.extend(scope))
+    for (let index = 0; index < 20; index++) {
+      const request = http.request({
+        port,
+        host: "127.0.0.1",
+        path: "/v1/agents",
+        method: "POST",
+        headers: { host: `127.0.0.1:${port}`, authorization: `Bearer ${token}` },
+      })
+      request.on("error", () => {})
+      request.end('{"name":"alice"}')
+      yield* Effect.sleep(`${index} millis`)
+      request.destroy()
+    }
+    yield* Scope.close(scope, Exit.void)
+    const { context, call } = yield* startDaemon({ root })
+    const sql = Context.get(context, SqlClient)
+    const rows = yield* sql<{ id: string }>`SELECT id FROM agents`
+    assert.ok(rows.length > 0, "some got through")
+    for (const { id } of rows)
+      assert.equal((yield* call("POST", `/v1/agents/${id}/sign`, { message: "x" })).status, 200)
+  }),
+)
+
+it.scopedLive("a port that is taken is a failure that names it and what to set", () =>
+  Effect.gen(function* () {
+    const { port } = yield* startDaemon()
+    const error = yield* Effect.flip(startDaemon({ server: { port } }))
+    assert.ok(error instanceof ListenFailed)
+    assert.match(error.message, new RegExp(`port ${port}: another program listens there`))
+    assert.match(error.next, /WAIAAS_DAEMON_PORT/)
+  }),
+)
+
+it.scopedLive("a missing or damaged token refuses the start", () =>
+  Effect.gen(function* () {
+    const { root } = yield* startDaemon()
+    const { rmSync, writeFileSync } = yield* Effect.promise(() => import("node:fs"))
+    writeFileSync(`${root}/api.token`, "short\n", { mode: 0o600 })
+    const damaged = yield* Effect.flip(startDaemon({ root }))
+    assert.match((damaged as Error).message, /64 hexadecimal digits/)
+    assert.ok(!(damaged as Error).message.includes("short"))
+    rmSync(`${root}/api.token`)
+    const started = yield* startDaemon({ root })
+    assert.match(started.token, /^[0-9a-f]{64}$/, "initialise makes a new one")
+  }),
+)

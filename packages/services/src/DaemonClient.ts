@@ -1,0 +1,77 @@
+import * as HttpApiClient from "@effect/platform/HttpApiClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { DaemonApi } from "@waiaas/domain/DaemonApi"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { DaemonUnreachable, RequestRefused } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+
+const makeClient = (base: string, token: string) =>
+  HttpApiClient.make(DaemonApi, {
+    baseUrl: base,
+    transformClient: HttpClient.mapRequest(HttpClientRequest.bearerToken(token)),
+  })
+export type ApiClient = Effect.Effect.Success<ReturnType<typeof makeClient>>
+
+/** The API of the running daemon, with the token of the data directory. */
+export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
+  DaemonClient,
+  {
+    /** One call; what the daemon refuses becomes an error for the operator. At most 30 s. */
+    readonly call: <A, E>(
+      use: (client: ApiClient) => Effect.Effect<A, E>,
+    ) => Effect.Effect<A, DaemonUnreachable | RequestRefused | FileFailed>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const files = yield* DurableFile
+      const http = yield* HttpClient.HttpClient
+      return {
+        call: <A, E>(use: (client: ApiClient) => Effect.Effect<A, E>) =>
+          Effect.gen(function* () {
+            const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+            if (Option.isNone(facts))
+              return yield* new DaemonUnreachable({ address: paths.root, problem: "it does not run (waiaas start --background)" })
+            const { hostname, port } = facts.value
+            const host = hostname === "0.0.0.0" ? "127.0.0.1" : hostname.includes(":") ? `[${hostname}]` : hostname
+            const base = `http://${host}:${port}`
+            const token = (yield* files.readText(paths.token)).trim()
+            const client = yield* makeClient(base, token).pipe(Effect.provideService(HttpClient.HttpClient, http))
+            return yield* use(client).pipe(
+              Effect.timeout("30 seconds"),
+              Effect.mapError((error) => explain(base, error)),
+            )
+          }),
+      }
+    }),
+  )
+}
+
+const explain = (address: string, error: unknown): DaemonUnreachable | RequestRefused => {
+  const { _tag: tag = "", message = "" } = (typeof error === "object" && error !== null ? error : {}) as {
+    readonly _tag?: string
+    readonly message?: string
+  }
+  if (tag === "RequestError") return new DaemonUnreachable({ address, problem: "no connection (waiaas start --background)" })
+  if (tag === "TimeoutException") return new DaemonUnreachable({ address, problem: "no answer within 30 s" })
+  return new RequestRefused({ status: statusOf[tag] ?? 500, problem: message || tag })
+}
+
+const statusOf: Readonly<Record<string, number>> = {
+  Unauthorized: 401,
+  NotFound: 404,
+  Conflict: 409,
+  Suspended: 409,
+  HttpApiDecodeError: 400,
+  ParseError: 400,
+  Unavailable: 503,
+}
