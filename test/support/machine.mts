@@ -94,6 +94,11 @@ export class Machine {
     this.dataDir = join(this.home, ".waiaas")
   }
 
+  /** A machine that was made before, or a copy of one, at its place now (absolute, without links). */
+  static at(directory: string): Machine {
+    return new Machine(directory)
+  }
+
   static async make({ registryUrl = "http://127.0.0.1:9" }: MachineOptions = {}): Promise<Machine> {
     const machine = new Machine(await realpath(await mkdtemp(join(tmpdir(), "waiaas-machine-"))))
     const { prefix, home, directory } = machine

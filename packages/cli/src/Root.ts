@@ -41,6 +41,20 @@ export const hoistGlobals = (args: ReadonlyArray<string>): ReadonlyArray<string>
   return [...front, ...rest]
 }
 
+/**
+ * Help is asked for wherever it stands on the line, of the command that the line begins with. The
+ * library's own search for it (`finalCheckBuiltIn`) answers every command with the first one's help.
+ */
+export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const end = args.indexOf("--")
+  const own = end === -1 ? args : args.slice(0, end)
+  if (!own.includes("--help") && !own.includes("-h")) return args
+  const begin = own.findIndex((arg, index) => !arg.startsWith("-") && !withValue.includes(own[index - 1] ?? ""))
+  if (begin === -1) return ["--help"]
+  const words = own.slice(begin)
+  return [...words.slice(0, words.findIndex((arg) => arg.startsWith("-"))), "--help"]
+}
+
 /** `waiaas completions <shell>` is what an operator types; the library's own flag answers it. */
 export const completionsToFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args[0] === "completions" ? ["--completions", args[1] ?? "bash"] : args
+  args[0] === "completions" && args[1] !== "--help" ? ["--completions", args[1] ?? "bash"] : args

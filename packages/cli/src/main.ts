@@ -12,29 +12,35 @@ import * as Option from "effect/Option"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
 import { health, init, start, status, stop } from "./commands/Daemon.ts"
-import { upgrade } from "./commands/Upgrade.ts"
+import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
 import { tell, toldOf } from "./Failure.ts"
 import { layerFor } from "./Layers.ts"
-import { completionsToFlag, hoistGlobals, root } from "./Root.ts"
+import { layerPlainConsole } from "./PlainConsole.ts"
+import { completionsToFlag, helpOfCommand, hoistGlobals, root } from "./Root.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
+
+const args = completionsToFlag(helpOfCommand(hoistGlobals(process.argv.slice(2))))
+/** Who is upgrading needs no notice of it; the process that upgraded is the old version still. */
+const isUpgrade = args.includes("upgrade")
+const noColor = (process.env.NO_COLOR ?? "") !== ""
 
 const command = root.pipe(
   Command.withDescription(
-    "WAIaaS: a self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background",
+    "A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.",
   ),
-  Command.withSubcommands([init, start, stop, status, health, agent, backup, upgrade]),
-  Command.transformHandler((handler) => Effect.zipLeft(handler, showUpdateNotice)),
+  Command.withSubcommands([init, start, stop, status, health, agent, backup, isUpgrade ? upgrade : upgradeInBrief]),
+  Command.transformHandler((handler) => (isUpgrade ? handler : Effect.zipLeft(handler, showUpdateNotice))),
   // Last: a handler that is set later would forget it.
   Command.provide((globals) => layerFor(globals)),
 )
 
-const args = completionsToFlag(hoistGlobals(process.argv.slice(2)))
 const run = Command.run(command, { name: "WAIaaS", version: VERSION })
 const program = run([...process.argv.slice(0, 2), ...args]).pipe(
   Effect.provide(
     Layer.mergeAll(
       NodeContext.layer,
-      CliConfig.layer({ isCaseSensitive: true, finalCheckBuiltIn: true }),
+      layerPlainConsole({ stdout: noColor || process.stdout.isTTY !== true, stderr: noColor || process.stderr.isTTY !== true }),
+      CliConfig.layer({ isCaseSensitive: true, finalCheckBuiltIn: false }),
       Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.stringLogger)),
     ),
   ),
@@ -42,6 +48,8 @@ const program = run([...process.argv.slice(0, 2), ...args]).pipe(
 
 NodeRuntime.runMain(program, {
   disableErrorReporting: true,
+  // It would log to stdout beside the logger that was chosen.
+  disablePrettyLogger: true,
   teardown: (exit, onExit) => {
     const told = Exit.isFailure(exit) ? toldOf(exit.cause) : Option.none()
     if (Option.isSome(told)) tell(told.value, args.includes("--json"))

@@ -1,5 +1,6 @@
 import { SqlClient } from "@effect/sql/SqlClient"
-import type { Health, HealthError } from "@waiaas/domain/DaemonApi"
+import type { HealthError } from "@waiaas/domain/DaemonApi"
+import type { Health } from "@waiaas/domain/Health"
 import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import { readSchema } from "@waiaas/services/Migrator"
 import { Environment } from "@waiaas/services/platform/Environment"

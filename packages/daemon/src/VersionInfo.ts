@@ -1,16 +1,12 @@
 import type { VersionStatus } from "@waiaas/domain/DaemonApi"
 import type { DatabaseFailed } from "@waiaas/domain/DataErrors"
-import { channelOf, isNewer, isPrerelease, isVersion, type Version } from "@waiaas/domain/Version"
+import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
 import { KeyValueStore, versionKeys } from "@waiaas/services/KeyValueStore"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-
-/** Whether `latest` is something to move to: newer, and no pre-release of a channel that is not followed. */
-export const isUpdate = (latest: Version, installed: Version): boolean =>
-  isNewer(latest, installed) && (!isPrerelease(latest) || channelOf(latest) === channelOf(installed))
 
 /** What the key-value store knows of versions. A value that is none reads as "not known", never as an error. */
 export class VersionInfo extends Context.Tag("@waiaas/daemon/VersionInfo")<

@@ -10,7 +10,7 @@ import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
-import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import { layerDatabaseToolLocal } from "@waiaas/services/DatabaseToolLocal"
 import { DataRestore } from "@waiaas/services/DataRestore"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { PhaseReporter } from "@waiaas/services/PhaseReporter"
@@ -51,7 +51,7 @@ const Place = Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer).pipe(
 /** The daemon's own code works on the database in this process: it holds the data lock. */
 const Tool = Layer.unwrapEffect(
   Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    DatabaseTool.layerLocal((dataDir) => Effect.provide(describeHere(dataDir), context)),
+    layerDatabaseToolLocal((dataDir) => Effect.provide(describeHere(dataDir), context)),
   ),
 ).pipe(Layer.provideMerge(Platform))
 const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(
@@ -91,5 +91,7 @@ const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logg
 
 NodeRuntime.runMain(program.pipe(Effect.tapErrorCause(reportFailure), Effect.provide(Stderr)), {
   disableErrorReporting: true,
+  // It would log to stdout beside the logger that was chosen.
+  disablePrettyLogger: true,
   teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
 })

@@ -119,6 +119,13 @@ it.scopedLive("a body has at most 1 MiB, announced or not, and the refusal arriv
     })
     assert.equal(announced.status, 413)
     assert.equal(announced.json._tag, "TooLarge")
+    // What is announced is refused before it is sent.
+    const unsent = yield* raw(
+      port,
+      `POST /v1/agents HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nauthorization: Bearer ${token}\r\ncontent-length: 2000000\r\n\r\n`,
+      500,
+    )
+    assert.match(unsent, /^HTTP\/1.1 413 /)
     const chunked = yield* ask(port, "/v1/agents", {
       method: "POST",
       headers: { authorization, "transfer-encoding": "chunked" },

@@ -156,17 +156,28 @@ it.scopedLive("a log that can be written again says how much is missing", () =>
     })
     log.write("one", 0)
     log.write("two", 5_000)
-    assert.equal(problems.length, 1)
+    log.write("three", 10_500)
+    assert.equal(problems.length, 1, "one outage, one warning")
     assert.match(problems[0] ?? "", /ENOTDIR|EEXIST/)
     rmSync(join(root, "sub"))
-    log.write("three", 9_999)
-    log.write("four", 10_000)
-    log.write("five", 10_001)
-    log.close(10_002)
+    log.write("within the pause", 20_000)
+    log.write("four", 20_500)
+    log.write("five", 20_501)
+    log.close(20_502)
     const lines = readFileSync(file, "utf8").trimEnd().split("\n")
     assert.deepEqual([lines[0], lines[2]], ["four", "five"])
-    assert.match(lines[1] ?? "", /3 lines before/)
+    assert.match(lines[1] ?? "", /4 lines before/)
     assert.equal(problems.length, 1)
+  }),
+)
+
+it.scopedLive("a log file that others could read is closed to them", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const file = join(root, "daemon.log")
+    writeFileSync(file, "", { mode: 0o644 })
+    yield* logged(Effect.logInfo("x"), { file })
+    assert.equal(statSync(file).mode & 0o777, 0o600)
   }),
 )
 

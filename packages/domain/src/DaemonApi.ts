@@ -9,22 +9,8 @@ import * as OpenApi from "@effect/platform/OpenApi"
 import * as Schema from "effect/Schema"
 import { BackupKind } from "./BackupManifest.ts"
 import { DaemonFacts } from "./DaemonFacts.ts"
+import { Health } from "./Health.ts"
 import { Version } from "./Version.ts"
-
-export const Health = Schema.Struct({
-  /** `held`: an upgrade is not committed yet, everything but `/health` answers 503. */
-  status: Schema.Literal("ok", "held"),
-  version: Schema.String,
-  latestVersion: Schema.NullOr(Schema.String),
-  updateAvailable: Schema.Boolean,
-  /** What the database says. */
-  schemaVersion: Schema.Int,
-  /** Seconds since the start. */
-  uptime: Schema.Int,
-  /** Unix seconds. */
-  timestamp: Schema.Int,
-})
-export type Health = typeof Health.Type
 
 /** The database cannot be read: the daemon is up, and good for nothing. */
 export const HealthError = Schema.Struct({

@@ -1,7 +1,5 @@
-import * as HttpApiClient from "@effect/platform/HttpApiClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import { DaemonApi } from "@waiaas/domain/DaemonApi"
+import type { DaemonApiClient } from "@waiaas/domain/DaemonApiClient"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { DaemonUnreachable, RequestRefused } from "@waiaas/domain/RunErrors"
@@ -12,20 +10,13 @@ import * as Option from "effect/Option"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 
-const makeClient = (base: string, token: string) =>
-  HttpApiClient.make(DaemonApi, {
-    baseUrl: base,
-    transformClient: HttpClient.mapRequest(HttpClientRequest.bearerToken(token)),
-  })
-export type ApiClient = Effect.Effect.Success<ReturnType<typeof makeClient>>
-
 /** The API of the running daemon, with the token of the data directory. */
 export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
   DaemonClient,
   {
     /** One call; what the daemon refuses becomes an error for the operator. At most 30 s. */
     readonly call: <A, E>(
-      use: (client: ApiClient) => Effect.Effect<A, E>,
+      use: (client: DaemonApiClient) => Effect.Effect<A, E>,
     ) => Effect.Effect<A, DaemonUnreachable | RequestRefused | FileFailed>
   }
 >() {
@@ -36,7 +27,7 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
       const files = yield* DurableFile
       const http = yield* HttpClient.HttpClient
       return {
-        call: <A, E>(use: (client: ApiClient) => Effect.Effect<A, E>) =>
+        call: <A, E>(use: (client: DaemonApiClient) => Effect.Effect<A, E>) =>
           Effect.gen(function* () {
             const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
             if (Option.isNone(facts))
@@ -45,7 +36,9 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
             const host = hostname === "0.0.0.0" ? "127.0.0.1" : hostname.includes(":") ? `[${hostname}]` : hostname
             const base = `http://${host}:${port}`
             const token = (yield* files.readText(paths.token)).trim()
-            const client = yield* makeClient(base, token).pipe(Effect.provideService(HttpClient.HttpClient, http))
+            // Evaluated on use (it is in the same bundle): most commands never call the API.
+            const { makeDaemonApiClient } = yield* Effect.promise(() => import("@waiaas/domain/DaemonApiClient"))
+            const client = yield* makeDaemonApiClient(base, token).pipe(Effect.provideService(HttpClient.HttpClient, http))
             return yield* use(client).pipe(
               Effect.timeout("30 seconds"),
               Effect.mapError((error) => explain(base, error)),

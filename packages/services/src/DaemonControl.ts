@@ -1,7 +1,7 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { Health } from "@waiaas/domain/DaemonApi"
+import { Health } from "@waiaas/domain/Health"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"

@@ -26,6 +26,8 @@ import { UpgradeProgress } from "./UpgradeProgress.ts"
 export interface RecoverOptions {
   /** False where the caller is itself about to become the daemon. */
   readonly startDaemon: boolean
+  /** True where it is no recovery that an operator should hear of: the planned end of a run. */
+  readonly silent?: boolean
 }
 
 /** How long a daemon that saw its upgrader die may take to let go of the data. */
@@ -182,7 +184,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         for (const action of plan.actions) {
           if (current.undone.includes(action)) continue
           const title = actionTitle[action]
-          yield* progress.emit({ _tag: "Recovering", action, title })
+          if (options.silent !== true) yield* progress.emit({ _tag: "Recovering", action, title })
           yield* interpret[action]({ run: current, lease, options, append }).pipe(Effect.mapError(paused(title)))
           yield* append({ _tag: "ActionDone", action }).pipe(Effect.mapError(paused(title)))
         }

@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as tar from "tar"
 
 /** Reads the metadata of a package tarball without unpacking it. */
 export class ReleaseFile extends Context.Tag("@waiaas/services/ReleaseFile")<
@@ -34,6 +33,8 @@ export class ReleaseFile extends Context.Tag("@waiaas/services/ReleaseFile")<
 }
 
 const packageJson = async (file: string): Promise<string> => {
+  // Evaluated on use: no other command pays for it. It is in the same bundle, so no file is read late.
+  const tar = await import("tar")
   const chunks: Array<Buffer> = []
   await tar.list({
     file,

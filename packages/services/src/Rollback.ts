@@ -179,7 +179,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               return yield* new RunFailed({ cause: ended, phase, ...outcome })
             }
             yield* progress.emit({ _tag: "Committed" })
-            yield* recover.execute(run, lease, { startDaemon: true }).pipe(
+            yield* recover.execute(run, lease, { startDaemon: true, silent: true }).pipe(
               Effect.mapError(
                 (error: RecoveryPaused) => new RunFailed({ cause: error, phase: "restore", ...recoveryFor(error, run) }),
               ),

@@ -179,7 +179,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             }
             if (dryRun) {
               const { facts, started } = run
-              yield* recover.execute(run, lease, { startDaemon: false })
+              yield* recover.execute(run, lease, { startDaemon: false, silent: true })
               return {
                 _tag: "Rehearsed",
                 from: started.from,

@@ -28,9 +28,9 @@ const lines = (agent: Agent): ReadonlyArray<string> => [
 const create = Command.make(
   "create",
   {
-    name: Args.text({ name: "name" }),
-    chain: Options.text("chain").pipe(Options.withDefault("solana")),
-    network: Options.text("network").pipe(Options.withDefault("mainnet")),
+    name: Args.text({ name: "name" }).pipe(Args.withDescription("Letters, digits, spaces and ._- (at most 64), beginning with a letter or digit")),
+    chain: Options.text("chain").pipe(Options.withDescription("The chain it is for"), Options.withDefault("solana")),
+    network: Options.text("network").pipe(Options.withDescription("The chain's network"), Options.withDefault("mainnet")),
     owner: Options.text("owner").pipe(Options.withDescription("The owner's address"), Options.optional),
   },
   ({ name, chain, network, owner }) =>

@@ -59,7 +59,7 @@ export const init = Command.make("init", {}, () =>
       `next: waiaas start --background --data-dir ${place}`,
     ])
   }),
-).pipe(Command.withDescription("Create a data directory: configuration, database, keystore, API token"))
+).pipe(Command.withDescription("Create a data directory: configuration, database, keystore, API token. What is there already is left alone. WAIAAS_MASTER_PASSWORD or WAIAAS_MASTER_PASSWORD_FILE, if set now, seals the keystore; else a key file does."))
 
 export const start = Command.make(
   "start",
@@ -108,7 +108,7 @@ export const start = Command.make(
         `WAIaaS ${stands} serves on http://${config.daemon.hostname}:${facts.port} (process ${facts.pid}).`,
       ])
     }),
-).pipe(Command.withDescription("Run the daemon here, or in the background"))
+).pipe(Command.withDescription("Run the daemon in this process, as a supervisor wants it, or in the background. An upgrade that was cut off is recovered first."))
 
 export const stop = Command.make("stop", {}, () =>
   Effect.gen(function* () {
@@ -127,7 +127,7 @@ export const stop = Command.make("stop", {}, () =>
       ...(supervisor === null ? [] : [`It is owned by ${supervisor}, which may start it again: stop it there.`]),
     ])
   }),
-).pipe(Command.withDescription("Stop the daemon and wait until it has ended"))
+).pipe(Command.withDescription("Stop the daemon: requests in flight finish, and the command waits until the process has ended (exit code 5 if it does not)"))
 
 export const status = Command.make("status", {}, () =>
   Effect.gen(function* () {
@@ -176,7 +176,7 @@ export const status = Command.make("status", {}, () =>
       lines,
     )
   }),
-).pipe(Command.withDescription("What runs, with which data; never waits longer than a second"))
+).pipe(Command.withDescription("What runs, with which version and schema, and whether an upgrade was cut off; changes nothing"))
 
 export const health = Command.make("health", {}, () =>
   Effect.gen(function* () {
@@ -197,5 +197,5 @@ export const health = Command.make("health", {}, () =>
       `${answer.status}: WAIaaS ${answer.version}, schema ${answer.schemaVersion}, up ${answer.uptime} s`,
     ])
   }),
-).pipe(Command.withDescription("Ask /health; exit code 0 only if the daemon answers"))
+).pipe(Command.withDescription("Ask the daemon's GET /health; exit code 0 only if it answers"))
 

@@ -19,27 +19,27 @@ import { Output } from "../Output.ts"
 import { keystoreNote, size, when } from "./Text.ts"
 
 const options = {
-  check: Options.boolean("check").pipe(Options.withDescription("Only say whether an upgrade is possible; change nothing")),
+  check: Options.boolean("check").pipe(Options.withDescription("Only say whether an upgrade is possible, to which version and schema, and why not; change nothing")),
   dryRun: Options.boolean("dry-run").pipe(
-    Options.withDescription("Stage the new version and rehearse the migration, then clean up; the daemon serves on"),
+    Options.withDescription("Step 1 alone: stage the new version, run it, rehearse the migration on a copy, then clean up; the daemon serves on"),
   ),
-  to: Options.text("to").pipe(Options.withDescription("An exact version, or a dist-tag such as latest"), Options.optional),
+  to: Options.text("to").pipe(Options.withDescription("An exact version such as 2.1.0, or a dist-tag such as latest (default: the channel of the installed version)"), Options.optional),
   from: Options.file("from", { exists: "either" }).pipe(
-    Options.withDescription("A tarball of the new version: no registry is asked"),
+    Options.withDescription("A tarball of the new version (npm pack @waiaas/cli): no registry is asked"),
     Options.optional,
   ),
   rollback: Options.boolean("rollback").pipe(
-    Options.withDescription("Go back: data and code of before the last upgrade, together"),
+    Options.withDescription("Go back: data and code of before the last upgrade, together; what was written since is kept aside as a backup"),
   ),
   backup: Options.text("backup").pipe(
     Options.withDescription("With --rollback: this backup instead (waiaas backup list)"),
     Options.optional,
   ),
-  yes: Options.boolean("yes").pipe(Options.withAlias("y"), Options.withDescription("With --rollback: do not ask")),
+  yes: Options.boolean("yes").pipe(Options.withAlias("y"), Options.withDescription("With --rollback: do not ask (needed where there is no terminal)")),
   start: Options.boolean("no-start", { ifPresent: false }).pipe(
-    Options.withDescription("Do not start the daemon at the end"),
+    Options.withDescription("Do not start the daemon at the end; nothing starts a daemon that did not run before"),
   ),
-  status: Options.boolean("status").pipe(Options.withDescription("What the journal says of the last runs; change nothing")),
+  status: Options.boolean("status").pipe(Options.withDescription("What became of the last ten runs, with the cause of each failure; change nothing")),
 }
 
 const check = (to: Option.Option<string>) =>
@@ -72,7 +72,7 @@ const check = (to: Option.Option<string>) =>
                 schemaTo === schemaFrom
                   ? "The database stays as it is."
                   : `The database is migrated from schema ${schemaFrom} to ${schemaTo}.`,
-                `Unpacked size: ${size(release.dist?.unpackedSize ?? 0)}`,
+                ...(release.dist?.unpackedSize ? [`Unpacked size: ${size(release.dist.unpackedSize)}`] : []),
                 `next: waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`,
               ]
             : ["Already up to date"]),
@@ -97,7 +97,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     yield* output.result({ ...report, backup }, [
       `Upgraded WAIaaS from ${report.from} to ${report.to}.`,
       `Schema:   ${report.schemaFrom} -> ${report.schemaTo}`,
-      report.downtime === null ? "Downtime: none, the daemon was not running" : `Downtime: ${report.downtime.toFixed(2)} s`,
+      report.downtime === null ? "Downtime: not measured, no daemon was started at the end" : `Downtime: ${report.downtime.toFixed(2)} s`,
       `Backup:   ${backup}`,
       `Go back:  waiaas upgrade --rollback`,
       ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
@@ -203,3 +203,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     )
   }),
 ).pipe(Command.withDescription(help))
+
+/** The same command for the list of all commands, where the seven steps would drown the rest. */
+export const upgradeInBrief = upgrade.pipe(
+  Command.withDescription("Upgrade to the newest version, or go back (waiaas upgrade --help tells the steps and the exit codes)"),
+)

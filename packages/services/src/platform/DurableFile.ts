@@ -164,7 +164,9 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         Effect.scoped(
           Effect.gen(function* () {
             const file = yield* fs.open(path, { flag: "r" }).pipe(attempt("open", path))
-            const buffer = new Uint8Array(CHUNK)
+            const size = Number((yield* file.stat.pipe(attempt("look at", path))).size)
+            // A tree of many small files must not cost a large buffer each.
+            const buffer = new Uint8Array(Math.min(CHUNK, size + 1))
             while (true) {
               const count = Number(yield* file.read(buffer).pipe(attempt("read", path)))
               if (count === 0) return

@@ -1,0 +1,101 @@
+import { createHash } from "node:crypto"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
+import type { Description, Tables, ToolError } from "@waiaas/domain/ToolProtocol"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { databaseFailed, layerDatabase } from "./Database.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { migrate, readSchema } from "./Migrator.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import type { Environment } from "./platform/Environment.ts"
+
+/** `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use. */
+export const layerDatabaseToolLocal = (describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>) =>
+  Layer.effect(
+  DatabaseTool,
+    Effect.gen(function* () {
+      const context = yield* Effect.context<DurableFile | Environment>()
+      const within =
+        (path: string) =>
+        <A, E>(effect: Effect.Effect<A, E, SqlClient | DurableFile | Environment>): Effect.Effect<A, E | DatabaseFailed> =>
+          effect.pipe(
+            Effect.provide(layerDatabase({ path, create: false })),
+            Effect.scoped,
+            Effect.provide(context),
+          )
+      return DatabaseTool.of({
+        describe: (_packageDir, dataDir) => describe(dataDir),
+        examine: (_packageDir, database, check, tables) => within(database)(examineHere(database, check, tables)),
+        checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
+        copyLive: (_packageDir, from, to) =>
+          within(from)(
+            Effect.gen(function* () {
+              const sql = yield* SqlClient
+              yield* sql`VACUUM INTO ${to}`.pipe(databaseFailed("copy it", from))
+              const files = yield* DurableFile
+              yield* files.chmod(to, 0o600).pipe(Effect.mapError(asDatabaseFailed(from)))
+            }),
+          ),
+        migrate: (_packageDir, database) =>
+          within(database)(Effect.zipLeft(migrate(database), checkpointHere(database))),
+      })
+    }),
+  )
+
+const asDatabaseFailed = (path: string) => (error: FileFailed) =>
+  new DatabaseFailed({ operation: error.operation, path, reason: error.message })
+
+const checkpointHere = (path: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const rows = yield* sql<{ busy: number }>`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(databaseFailed("checkpoint it", path))
+    if (rows[0]?.busy !== 0)
+      return yield* new DatabaseFailed({ operation: "checkpoint it", path, reason: "another process reads or writes it" })
+  })
+
+const examineHere = (path: string, check: "none" | "quick" | "full", tables: typeof Tables.Type) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    if (check !== "none") {
+      const pragma = check === "quick" ? "quick_check" : "integrity_check"
+      const rows = yield* sql.unsafe<Record<string, unknown>>(`PRAGMA ${pragma}(1)`).pipe(databaseFailed("check it", path))
+      const [first] = rows.flatMap((row) => Object.values(row))
+      if (first !== "ok") return yield* new DatabaseFailed({ operation: "check it", path, reason: String(first) })
+    }
+    const schema = yield* readSchema(path)
+    const digests: Record<string, { rows: number; digest: string }> = {}
+    for (const [table, columns] of Object.entries(tables)) {
+      const digest = yield* digestTable(path, table, columns)
+      if (Option.isSome(digest)) digests[table] = digest.value
+    }
+    return { schema, tables: digests }
+  })
+
+/** Row count and digest of a table's columns in key order; none where it does not exist yet. */
+const digestTable = (path: string, table: string, columns: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const present = yield* sql<{ name: string }>`SELECT name FROM pragma_table_info(${table})`
+    if (present.length === 0) return Option.none()
+    const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+    const key = columns[0] ?? "rowid"
+    const row = columns.map((name) => `quote(${quoted(name)})`).join(" || ',' || ")
+    const hash = createHash("sha256")
+    let rows = 0
+    let after: unknown = null
+    while (true) {
+      // Batches by key keep memory flat whatever the table's size.
+      const batch: ReadonlyArray<ReadonlyArray<unknown>> = yield* sql.unsafe(
+        `SELECT ${quoted(key)}, ${row} FROM ${quoted(table)} ${after === null ? "" : `WHERE ${quoted(key)} > ?`} ORDER BY ${quoted(key)} LIMIT 5000`,
+        after === null ? [] : [after],
+      ).values
+      if (batch.length === 0) break
+      hash.update(batch.map((line) => String(line[1])).join("\n"))
+      hash.update("\n")
+      rows += batch.length
+      after = batch.at(-1)?.[0]
+    }
+    return Option.some({ rows, digest: hash.digest("hex") })
+  }).pipe(databaseFailed(`read its table ${table}`, path))

@@ -1,0 +1,314 @@
+import { dirname, join } from "node:path"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { MigrationFailed } from "@waiaas/domain/DataErrors"
+import { gateFor } from "@waiaas/domain/JournalRecord"
+import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
+import { rangeFor } from "@waiaas/domain/SchemaRange"
+import { ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
+import { makeVersion } from "@waiaas/domain/Version"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import { ConfigFile } from "../ConfigFile.ts"
+import { layerDatabase } from "../Database.ts"
+import { DatabaseTool } from "../DatabaseTool.ts"
+import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
+import { migrate, readSchema } from "../Migrator.ts"
+import { migrations } from "../migrations/index.ts"
+import { DataDir } from "../platform/DataDir.ts"
+import { DurableFile } from "../platform/DurableFile.ts"
+import { Environment } from "../platform/Environment.ts"
+import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
+import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/ProcessRunner.ts"
+import { UpgradeJournal } from "../UpgradeJournal.ts"
+import { json, type Respond } from "./TestHttp.ts"
+
+export interface SimulatedRelease {
+  readonly version: string
+  readonly schema: number
+  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate`: everywhere; `migrate-live`: not in a rehearsal. */
+  readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
+}
+
+/** What processes a test's installation has, and what they were asked. */
+export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/SimulatedInstall")<
+  SimulatedInstall,
+  {
+    /** What was done, in order: `npm view`, `npm install 2.1.0`, `tool Migrate 2.1.0`, `daemon 2.1.0 starts`, ... */
+    readonly acts: Array<string>
+    /** What the registry has; the last one is `latest`. */
+    releases: ReadonlyArray<SimulatedRelease>
+    /** Starts the installed version's daemon. */
+    readonly startDaemon: Effect.Effect<void>
+    /** Version of the daemon that runs now; `null` while none does. */
+    readonly running: () => string | null
+    /** Version of the package that is installed. */
+    readonly installed: Effect.Effect<string>
+  }
+>() {}
+
+interface Daemon {
+  readonly pid: number
+  readonly version: string
+  /** The run that it is held for. */
+  readonly held: number | null
+  readonly scope: Scope.CloseableScope
+}
+
+const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({
+  exitCode,
+  signal: null,
+  stdout,
+  stderr,
+})
+
+const manifestOf = ({ version, schema }: SimulatedRelease) => ({
+  name: PACKAGE_NAME,
+  version,
+  bin: { waiaas: "dist/bin.js" },
+  waiaas: { upgradeProtocol: UPGRADE_PROTOCOL, schema: rangeFor(schema), stops: [] },
+})
+
+/** Writes a package as npm installs it. */
+export const writePackage = (fs: FileSystem.FileSystem, directory: string, release: SimulatedRelease) =>
+  Effect.gen(function* () {
+    yield* fs.makeDirectory(join(directory, "dist"), { recursive: true })
+    yield* fs.writeFileString(join(directory, "package.json"), JSON.stringify(manifestOf(release)))
+    for (const name of ["bin.js", "daemon.js"])
+      yield* fs.writeFileString(join(directory, "dist", name), `// ${release.version}\n`)
+  }).pipe(Effect.orDie)
+
+type Needs =
+  | FileSystem.FileSystem
+  | DurableFile
+  | Environment
+  | DataDir
+  | ConfigFile
+  | UpgradeJournal
+  | ExclusiveLock
+
+/**
+ * The boundary to processes: npm, the tool of each package and the daemon, without a single child. Files and
+ * SQLite are real, so what the services do between the processes is all theirs.
+ */
+export const makeProcesses = (
+  releases: ReadonlyArray<SimulatedRelease>,
+): Effect.Effect<
+  {
+    readonly control: SimulatedInstall["Type"]
+    readonly runner: ProcessRunner["Type"]
+    readonly respond: Respond
+  },
+  never,
+  Needs | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const context = yield* Effect.context<Needs>()
+    const fs = yield* FileSystem.FileSystem
+    const environment = yield* Environment
+    const acts: Array<string> = []
+    const { paths } = yield* DataDir
+    const journal = yield* UpgradeJournal
+    const lock = yield* ExclusiveLock
+    const port = 3100
+    let nextPid = 1000
+    let daemon: Daemon | null = null
+    let known = releases
+
+    const versionIn = (packageDir: string) =>
+      fs.readFileString(join(packageDir, "package.json")).pipe(
+        Effect.map((text): string => JSON.parse(text).version),
+        Effect.orDie,
+      )
+    const releaseOf = (version: string) =>
+      known.find((release) => release.version === version) ?? { version, schema: LATEST_SCHEMA }
+    const databasePath = Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+      Effect.map(({ databasePath: path }) => path),
+      Effect.provide(context),
+      Effect.orDie,
+    )
+
+    const npm = (args: ReadonlyArray<string>): Effect.Effect<ProcessResult> =>
+      Effect.gen(function* () {
+        const [verb, spec = ""] = args
+        const wanted = spec.replace(`${PACKAGE_NAME}@`, "")
+        acts.push(`npm ${verb}${verb === "view" || verb === "install" ? ` ${wanted}` : ""}`)
+        if (verb === "config") return ended("http://registry.test/\n")
+        const release =
+          wanted === "latest" ? known.at(-1) : known.find(({ version }) => version === wanted)
+        if (release === undefined) return ended("", 1, "npm error code E404\nnpm error 404 No match found")
+        if (verb === "view") return ended(JSON.stringify(manifestOf(release)))
+        if (release.fault === "npm") return ended("", 1, "npm error code ECONNRESET\nnpm error network aborted")
+        const prefix = args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
+        const put = release.fault === "version" ? { ...release, version: "9.9.9" } : release
+        yield* writePackage(fs, join(prefix, "lib/node_modules", PACKAGE_NAME), put)
+        return ended("added 1 package")
+      })
+
+    const local = yield* Layer.build(
+      layerDatabaseToolLocal((dataDir) =>
+        Effect.gen(function* () {
+          const { digest, databasePath: path } = yield* (yield* ConfigFile).load
+          return {
+            version: makeVersion("0.0.0"),
+            schema: rangeFor(1),
+            configDigest: digest,
+            databasePath: path || dataDir,
+          }
+        }).pipe(Effect.provide(context)),
+      ),
+    ).pipe(Effect.map(Context.get(DatabaseTool)))
+
+    const tool = (packageDir: string, input: string): Effect.Effect<ProcessResult> =>
+      Effect.gen(function* () {
+        const request = Schema.decodeUnknownSync(Schema.parseJson(ToolRequest))(input)
+        const release = releaseOf(yield* versionIn(packageDir))
+        acts.push(`tool ${request._tag} ${release.version}`)
+        const act = Effect.gen(function* () {
+          switch (request._tag) {
+            case "Describe": {
+              const here = yield* local.describe(packageDir, request.dataDir)
+              return { ...here, version: release.version, schema: rangeFor(release.schema) }
+            }
+            case "Examine":
+              return yield* local.examine(packageDir, request.database, request.check, request.tables)
+            case "Checkpoint":
+              return yield* local.checkpoint(packageDir, request.database)
+            case "CopyLive":
+              return yield* local.copyLive(packageDir, request.from, request.to)
+            case "Migrate": {
+              const rehearsal = request.database.includes("rehearsal")
+              if (release.fault === "migrate" || (release.fault === "migrate-live" && !rehearsal))
+                return yield* new MigrationFailed({
+                  path: request.database,
+                  from: 4,
+                  to: release.schema,
+                  reason: "planned",
+                })
+              const done = yield* migrate(request.database, migrations.slice(0, release.schema)).pipe(
+                Effect.provide(layerDatabase({ path: request.database, create: false })),
+                Effect.provide(context),
+              )
+              yield* local.checkpoint(packageDir, request.database)
+              return done
+            }
+          }
+        })
+        const reply: ToolReply = yield* act.pipe(
+          Effect.match({
+            onFailure: (error) => ({ _tag: "Refused", error }) as const,
+            onSuccess: (result) => ({ _tag: "Done", result: result ?? null }) as const,
+          }),
+        )
+        return ended(
+          `${JSON.stringify(Schema.encodeSync(ToolReply)(reply))}\n`,
+          reply._tag === "Done" ? 0 : 1,
+        )
+      })
+
+    const stop = Effect.suspend(() => {
+      const was = daemon
+      if (was === null) return Effect.void
+      daemon = null
+      acts.push(`daemon ${was.version} stops`)
+      return Scope.close(was.scope, Exit.void)
+    })
+
+    const start = (packageDir: string) =>
+      Effect.gen(function* () {
+        const version = yield* versionIn(packageDir)
+        acts.push(`daemon ${version} starts`)
+        const pid = ++nextPid
+        if (releaseOf(version).fault === "start") return pid
+        const run = Option.getOrNull(yield* journal.latest)
+        const gate = gateFor(run, run !== null && run.ended === null, version)
+        const scope = yield* Scope.make()
+        yield* lock
+          .acquire({ lock: "data", path: paths.dataLock, what: "the daemon" })
+          .pipe(Scope.extend(scope))
+        const { digest } = yield* Effect.flatMap(ConfigFile, ({ load }) => load)
+        const facts: DaemonFacts = {
+          format: 1,
+          pid,
+          processStart: String(pid),
+          version: makeVersion(version),
+          hostname: "127.0.0.1",
+          port,
+          supervisor: null,
+          packageDir,
+          configDigest: digest,
+          shutdownTimeout: 30,
+          startedAt: 1,
+        }
+        yield* fs.writeFileString(paths.facts, JSON.stringify(Schema.encodeSync(DaemonFacts)(facts)))
+        daemon = { pid, version, held: gate._tag === "Held" ? (run?.started.run ?? null) : null, scope }
+        return pid
+      }).pipe(Effect.provide(context), Effect.orDie)
+
+    yield* Effect.addFinalizer(() => stop)
+
+    const health = Effect.gen(function* () {
+      if (daemon === null) return null
+      const path = yield* databasePath
+      const schemaVersion = yield* readSchema(path).pipe(
+        Effect.provide(layerDatabase({ path, create: false })),
+        Effect.provide(context),
+      )
+      const run = Option.getOrNull(yield* journal.latest)
+      const held = daemon.held !== null && run?.started.run === daemon.held && !run.committed
+      return json({
+        status: held ? "held" : "ok",
+        version: daemon.version,
+        latestVersion: null,
+        updateAvailable: false,
+        schemaVersion,
+        uptime: 1,
+        timestamp: 1,
+      })
+    }).pipe(Effect.orDie)
+
+    const stopped = yield* Deferred.make<never>()
+    const runner: ProcessRunner["Type"] = {
+      run: ({ command, args, input }) => {
+        const [file = "", verb = ""] = args
+        if (verb === "tool") return tool(dirname(dirname(file)), input ?? "")
+        if (file.endsWith("npm-cli.js")) return npm(args.slice(1))
+        return new ProcessFailed({ command, reason: "not-found", output: args.join(" ") })
+      },
+      detach: ({ args: [file = ""] }) => start(dirname(dirname(file))),
+      identity: (pid) => Effect.sync(() => (daemon?.pid === pid ? Option.some(String(pid)) : Option.none())),
+      signal: (pid, name) =>
+        Effect.suspend(() => {
+          acts.push(`${name} ${pid}`)
+          return daemon?.pid === pid ? Effect.as(stop, true) : Effect.succeed(false)
+        }),
+    }
+    const control: SimulatedInstall["Type"] = {
+      acts,
+      get releases() {
+        return known
+      },
+      set releases(now) {
+        known = now
+      },
+      startDaemon: Effect.asVoid(start(environment.packageDir)),
+      running: () => daemon?.version ?? null,
+      installed: versionIn(environment.packageDir),
+    }
+    const respond: Respond = ({ method, url }) => {
+      const { pathname } = new URL(url)
+      if (pathname === "/health") return health
+      if (method === "POST" && pathname === "/v1/daemon/shutdown" && daemon !== null)
+        return Effect.as(stop, { status: 202 })
+      return Effect.succeed(null)
+    }
+    void stopped
+    return { control, runner, respond }
+  })

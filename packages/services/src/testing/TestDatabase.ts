@@ -1,0 +1,23 @@
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import { SqlClient } from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { migrate } from "../Migrator.ts"
+import { migrations } from "../migrations/index.ts"
+import { layerEnvironment } from "./TestEnvironment.ts"
+
+/** The boundary to the database: SQLite in memory, at `schema`; by default at the newest one. */
+export const layerDatabaseAt = (schema: number = migrations.length) =>
+  Layer.effectDiscard(
+    schema === 0
+      ? Effect.void
+      : migrate(":memory:", migrations.slice(0, schema)).pipe(Effect.provide(layerEnvironment())),
+  ).pipe(Layer.provideMerge(SqliteClient.layer({ filename: ":memory:", disableWAL: true })))
+
+/** A row of an agent, in the columns that every schema since the second has. */
+export const insertAgent = (name: string) =>
+  Effect.flatMap(
+    SqlClient,
+    (sql) => sql`INSERT INTO agents (id, name, chain, network, public_key, status, created_at, updated_at)
+      VALUES (${`id-${name}`}, ${name}, 'solana', 'mainnet', ${`key-${name}`}, 'active', 1, 1)`,
+  )

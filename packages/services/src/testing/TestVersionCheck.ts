@@ -1,0 +1,44 @@
+import * as FileSystem from "@effect/platform/FileSystem"
+import type { Version } from "@waiaas/domain/Version"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { ConfigFile } from "../ConfigFile.ts"
+import { KeyValueStore } from "../KeyValueStore.ts"
+import { DataDir } from "../platform/DataDir.ts"
+import { DurableFile } from "../platform/DurableFile.ts"
+import { Registry } from "../platform/Registry.ts"
+import { VersionCheck } from "../VersionCheck.ts"
+import { layerDatabaseAt } from "./TestDatabase.ts"
+import { layerEnvironment } from "./TestEnvironment.ts"
+import { type Respond, TestHttp } from "./TestHttp.ts"
+
+const configToml = `[daemon]
+update_registry = "http://registry.test"
+`
+
+/** A file system with one file in it. */
+const layerOneFile = (path: string, text: string) =>
+  FileSystem.layerNoop({
+    exists: (asked) => Effect.succeed(asked === path),
+    readFileString: (asked) =>
+      asked === path
+        ? Effect.succeed(text)
+        : Effect.dieMessage(`the version check has no business with ${asked}`),
+  })
+
+/** The version check over HTTP, a file system and a database of the test. */
+export const layerVersionCheck = (respond: Respond, version: Version, toml: string = configToml) =>
+  VersionCheck.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(KeyValueStore.layer, Registry.layer, ConfigFile.layer)),
+    Layer.provideMerge(DataDir.layer(Option.some("/data"))),
+    Layer.provideMerge(DurableFile.layer),
+    Layer.provideMerge(
+      Layer.mergeAll(
+        layerOneFile("/data/config.toml", toml),
+        layerDatabaseAt(),
+        TestHttp.layer(respond),
+        layerEnvironment({ version }),
+      ),
+    ),
+  )

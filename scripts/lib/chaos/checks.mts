@@ -1,0 +1,131 @@
+/** What must hold when a trial is over. */
+import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs"
+import { createPublicKey, verify } from "node:crypto"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import type { Agent } from "../../../test/support/load.mts"
+import type { Machine } from "../../../test/support/machine.mts"
+import { request } from "../../../test/support/net.mts"
+
+export interface Standing {
+  readonly version: string
+  readonly schema: number
+}
+
+export const stackTrace = /^\s+at .+:\d+:\d+\)?$/m
+const bug = /bug in WAIaaS/i
+
+/** What a command said that no operator should read. */
+export const badWords = (what: string, text: string): ReadonlyArray<string> =>
+  stackTrace.test(text) || bug.test(text) ? [`${what} showed a stack trace:\n${text.slice(0, 1500)}`] : []
+
+/** Agents in a backup's database: id to public key. */
+const agentsIn = (machine: Machine, database: string): ReadonlyMap<string, string> => {
+  const copy = join(machine.directory, "tmp/looked-at.db")
+  copyFileSync(database, copy)
+  try {
+    const opened = new DatabaseSync(copy)
+    try {
+      const rows = opened.prepare("SELECT id, public_key FROM agents").all()
+      return new Map(rows.map((row) => [String(row.id), String(row.public_key)]))
+    } finally {
+      opened.close()
+    }
+  } finally {
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${copy}${suffix}`, { force: true })
+  }
+}
+
+/** Whatever stands after the last start; throws where nothing answers. */
+export const standing = async (machine: Machine): Promise<Standing> => {
+  const answer = await request(`${machine.daemonUrl()}/health`, { timeoutMs: 2000 })
+  const { status, version, schemaVersion } = answer.json<{ status: string; version: string; schemaVersion: number }>()
+  if (answer.status !== 200 || status !== "ok") throw new Error(`health: ${answer.status} ${answer.text}`)
+  return { version, schema: schemaVersion }
+}
+
+const listAgents = async (machine: Machine): Promise<ReadonlyMap<string, string>> => {
+  const answer = await machine.api("GET", "/v1/agents", undefined, 30_000)
+  if (answer.status !== 200) throw new Error(`agents: ${answer.status} ${answer.text}`)
+  return new Map(answer.json<ReadonlyArray<Agent>>().map((agent) => [agent.id, agent.publicKey]))
+}
+
+/** Every acknowledged write is in the database or, where `aside` allows it, in a `pre-rollback` backup. */
+export const checkWrites = async (
+  machine: Machine,
+  acknowledged: ReadonlyArray<Agent>,
+  aside: boolean,
+): Promise<ReadonlyArray<string>> => {
+  const present = new Map(await listAgents(machine))
+  if (aside) {
+    const backups = join(machine.dataDir, "backups")
+    for (const name of readdirSync(backups).filter((each) => each.startsWith("pre-rollback-")))
+      for (const [id, key] of agentsIn(machine, join(backups, name, "waiaas.db"))) present.set(id, key)
+  }
+  const lost = acknowledged.filter((agent) => present.get(agent.id) !== agent.publicKey)
+  return lost.length === 0
+    ? []
+    : [`${lost.length} of ${acknowledged.length} acknowledged writes are lost: ${lost.slice(0, 5).map(({ name }) => name).join(", ")}`]
+}
+
+/** The keys are still there: one signs, and the daemon still stores. */
+export const checkServes = async (machine: Machine, agent: Agent): Promise<ReadonlyArray<string>> => {
+  const message = "chaos"
+  const answer = await machine.api("POST", `/v1/agents/${agent.id}/sign`, { message }, 30_000)
+  if (answer.status !== 200) return [`sign: ${answer.status} ${answer.text}`]
+  const x = Buffer.from(agent.publicKey, "hex").toString("base64url")
+  const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" })
+  const signature = Buffer.from(answer.json<{ signature: string }>().signature, "hex")
+  const problems = verify(null, Buffer.from(message), key, signature) ? [] : ["a signature does not verify"]
+  const created = await machine.api("POST", "/v1/agents", { name: "after-the-chaos" }, 30_000)
+  return created.status === 201 ? problems : [...problems, `create: ${created.status} ${created.text}`]
+}
+
+/** Package, command and npm agree on one version. */
+export const checkInstall = async (machine: Machine, version: string, env: Record<string, string> = {}): Promise<ReadonlyArray<string>> => {
+  const problems: Array<string> = []
+  const manifest: { version: string } = JSON.parse(readFileSync(join(machine.packageDir, "package.json"), "utf8"))
+  if (manifest.version !== version) problems.push(`the package is ${manifest.version}, the daemon ${version}`)
+  const target = realpathSync(machine.bin)
+  if (target !== join(machine.packageDir, "dist/bin.js")) problems.push(`the command leads to ${target}`)
+  const said = await machine.waiaas(["--version"], { env })
+  if (said.stdout.trim() !== version) problems.push(`waiaas --version says ${said.stdout}${said.stderr}`)
+  const listed = await machine.npm(["ls", "--global", "--json"])
+  const tree: { problems?: unknown; dependencies?: Record<string, { version?: string }> } = JSON.parse(listed.stdout)
+  if (listed.code !== 0 || tree.problems !== undefined || tree.dependencies?.["@waiaas/cli"]?.version !== version)
+    problems.push(`npm ls -g: ${listed.code} ${listed.stdout}${listed.stderr}`)
+  return problems
+}
+
+/** The names that may be there after a run has ended: the docs name these and no others. */
+const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, names: RegExp]> = [
+  [({ prefix }) => join(prefix, "bin"), /^(node|npm|npx|waiaas)$/],
+  [({ prefix }) => join(prefix, "lib/node_modules"), /^(npm|@waiaas|\.waiaas|\.package-lock\.json)$/],
+  [({ packageDir }) => join(packageDir, ".."), /^cli$/],
+  // The install lock, who held it last, and the code of versions that a rollback may want.
+  [({ prefix }) => join(prefix, "lib/node_modules/.waiaas"), /^(install\.lock|install\.holder\.json|retained)$/],
+  [({ prefix }) => join(prefix, "lib/node_modules/.waiaas/retained"), /^\d+\.\d+\.\d+$/],
+  [
+    ({ dataDir }) => dataDir,
+    /^(config\.toml|api\.token|daemon\.json|registry\.json|data|keystore|logs|backups|upgrade)$/,
+  ],
+  [({ dataDir }) => join(dataDir, "data"), /^waiaas\.db(-wal|-shm)?$/],
+  [
+    ({ dataDir }) => join(dataDir, "backups"),
+    /^(pre-upgrade|pre-rollback|pre-migrate|manual)-\d+\.\d+\.\d+-\d{8}T\d{6}Z-\d{6}$/,
+  ],
+  [({ dataDir }) => join(dataDir, "upgrade"), /^(journal|(run|data)\.(lock|holder\.json))$/],
+  [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.jsonl$/],
+  [({ dataDir }) => join(dataDir, "logs"), /^daemon(\.out)?\.log(\.\d+)?$/],
+  // Node's own cache of compiled code.
+  [({ directory }) => join(directory, "tmp"), /^node-compile-cache$/],
+]
+
+export const checkDebris = (machine: Machine): ReadonlyArray<string> =>
+  allowed.flatMap(([of, names]) => {
+    const directory = of(machine)
+    if (!existsSync(directory)) return []
+    return readdirSync(directory)
+      .filter((name) => !names.test(name))
+      .map((name) => `debris: ${join(directory, name)}`)
+  })
