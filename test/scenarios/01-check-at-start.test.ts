@@ -12,7 +12,8 @@ import { layerVersionCheck } from "@waiaas/services/testing/TestVersionCheck"
 import { VersionCheck } from "@waiaas/services/VersionCheck"
 import * as Option from "effect/Option"
 import { dataDirectory, eventually, repeatUntil } from "../support/daemon.mts"
-import { countingRegistry, installedMachine, keysOf, query } from "../support/scoped.mts"
+import { countingRegistry, databaseOf, installedMachine } from "../support/scoped.mts"
+import { keysIn } from "../support/sqlite.mts"
 
 it.effect("layers: the check asks for the small document once, stores the answer, and comes back in 24 h", () =>
   Effect.gen(function* () {
@@ -42,14 +43,8 @@ it.scopedLive("layers: the daemon's start asks the registry and stores latest_ve
   Effect.gen(function* () {
     const daemon = yield* dataDirectory()
     yield* daemon.start
-    const rows = yield* eventually("latest_version", () => {
-      const found = query<{ value: string }>(
-        daemon.database,
-        "SELECT value FROM key_value_store WHERE key = 'latest_version'",
-      )
-      return found.length > 0 && found
-    })
-    assert.deepEqual(rows, [{ value: "2.1.0" }])
+    const latest = yield* eventually("latest_version", () => keysIn(daemon.database).latest_version)
+    assert.equal(latest, "2.1.0")
     assert.equal(daemon.http.requests.length, 1)
   }),
 )
@@ -58,8 +53,8 @@ it.scopedLive("real: waiaas start asks the registry that npm uses, and stores la
   Effect.gen(function* () {
     const registry = yield* countingRegistry({ latest: "2.1.0" })
     const machine = yield* installedMachine({ registryUrl: registry.url })
-    yield* eventually("latest_version", () => keysOf(machine).latest_version)
-    assert.equal(keysOf(machine).latest_version, "2.1.0")
+    const latest = yield* eventually("latest_version", () => keysIn(databaseOf(machine)).latest_version)
+    assert.equal(latest, "2.1.0")
     assert.deepEqual(
       registry.requests.map(({ method, path }) => `${method} ${path}`),
       ["GET /-/package/@waiaas%2fcli/dist-tags"],

@@ -115,6 +115,7 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
     const health = Effect.promise((): Promise<Answer> => request(`http://127.0.0.1:${port}/health`))
     return {
       root,
+      url: `http://127.0.0.1:${port}`,
       database,
       http: Context.get(context, TestHttp),
       log,

@@ -1,6 +1,5 @@
 /** Machines and registries as scoped Effects: what a test takes ends with the test. */
 import { join } from "node:path"
-import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { CountingRegistry } from "./counting-registry.mts"
 import { type Machine, makeMachine } from "./machine.mts"
@@ -58,32 +57,3 @@ export const installedMachine = ({ version = "2.0.0", schema = 4, ...setup }: Se
   )
 
 export const databaseOf = (machine: Machine): string => join(machine.dataDir, "data/waiaas.db")
-
-/** What a query gives, read from the database of a machine whose daemon may serve. */
-export const query = <A,>(path: string, sql: string): ReadonlyArray<A> => {
-  const database = new Sqlite(path, { readonly: true, fileMustExist: true })
-  try {
-    return database.prepare<[], A>(sql).all()
-  } finally {
-    database.close()
-  }
-}
-
-/** The key-value store of a machine. */
-export const keysOf = (machine: Machine): Readonly<Record<string, string>> =>
-  Object.fromEntries(
-    query<{ key: string; value: string }>(databaseOf(machine), "SELECT key, value FROM key_value_store").map(
-      ({ key, value }) => [key, value],
-    ),
-  )
-
-/** Writes keys into the store of a machine. */
-export const setKeys = (machine: Machine, values: Readonly<Record<string, string>>): void => {
-  const database = new Sqlite(databaseOf(machine), { fileMustExist: true, timeout: 5000 })
-  try {
-    const set = database.prepare("INSERT OR REPLACE INTO key_value_store (key, value, updated_at) VALUES (?, ?, 1)")
-    for (const [key, value] of Object.entries(values)) set.run(key, value)
-  } finally {
-    database.close()
-  }
-}

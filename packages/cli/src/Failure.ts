@@ -26,7 +26,11 @@ const read = (error: unknown): Told => {
       exitCode: error.exitCode,
     }
   if (error instanceof Error) {
-    const { next, exitCode, _tag } = error as { readonly next?: string; readonly exitCode?: number; readonly _tag?: string }
+    const { next, exitCode, _tag } = error as {
+      readonly next?: string
+      readonly exitCode?: number
+      readonly _tag?: string
+    }
     return {
       error: _tag ?? error.name,
       message: error.message,
@@ -36,7 +40,8 @@ const read = (error: unknown): Told => {
     }
   }
   // What @effect/cli refuses it has explained itself already.
-  if (isValidation(error)) return { error: error._tag, message: "", standing: null, next: "waiaas --help", exitCode: ExitCode.usage }
+  if (isValidation(error))
+    return { error: error._tag, message: "", standing: null, next: "waiaas --help", exitCode: ExitCode.usage }
   return { error: "Unknown", message: String(error), standing: null, next: null, exitCode: ExitCode.failed }
 }
 
@@ -45,7 +50,13 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
   const failure = Cause.failureOption(cause)
   if (Option.isSome(failure)) return Option.some(read(failure.value))
   if (Cause.isInterruptedOnly(cause))
-    return Option.some({ error: "Interrupted", message: "Interrupted.", standing: null, next: null, exitCode: ExitCode.interrupted })
+    return Option.some({
+      error: "Interrupted",
+      message: "Interrupted.",
+      standing: null,
+      next: null,
+      exitCode: ExitCode.interrupted,
+    })
   return Option.some({
     error: "Bug",
     message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
@@ -58,6 +69,10 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
 export const tell = (told: Told, json: boolean): void => {
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
   if (told.message === "") return
-  const lines = [`error: ${told.message}`, ...(told.standing ? [told.standing] : []), ...(told.next ? [`next: ${told.next}`] : [])]
+  const lines = [
+    `error: ${told.message}`,
+    ...(told.standing ? [told.standing] : []),
+    ...(told.next ? [`next: ${told.next}`] : []),
+  ]
   process.stderr.write(`${lines.join("\n")}\n`)
 }

@@ -13,6 +13,7 @@ import { DataRestore } from "@waiaas/services/DataRestore"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { PhaseReporter } from "@waiaas/services/PhaseReporter"
+import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
@@ -33,13 +34,24 @@ import * as Layer from "effect/Layer"
 import { Output } from "./Output.ts"
 import type { Globals } from "./Root.ts"
 
-const Platform = Layer.mergeAll(ProcessRunner.layer, FetchHttpClient.layer, ExclusiveLock.layer, DiskSpace.layer).pipe(
+const Platform = Layer.mergeAll(
+  ProcessRunner.layer,
+  FetchHttpClient.layer,
+  ExclusiveLock.layer,
+  DiskSpace.layer,
+).pipe(
   Layer.provideMerge(DurableFile.layer),
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, Environment.layer)),
 )
 
 /** What works on the data, on the installed package and on the daemon. */
-const Parts = Layer.mergeAll(DataRestore.layer, DaemonHandover.layer, RunLocks.layer, PhaseReporter.layer).pipe(
+const Parts = Layer.mergeAll(
+  DataRestore.layer,
+  DaemonHandover.layer,
+  RunLocks.layer,
+  PhaseReporter.layer,
+  Probation.layer,
+).pipe(
   Layer.provideMerge(
     Layer.mergeAll(
       Backup.layer,

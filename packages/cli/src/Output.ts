@@ -1,6 +1,6 @@
+import { Environment } from "@waiaas/services/platform/Environment"
 import type { ProgressEvent } from "@waiaas/services/UpgradeProgress"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
-import { Environment } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -107,7 +107,9 @@ const makeSpinner = (moving: boolean) =>
         const clear = () => moving && timer !== undefined && write("\r\u001b[2K")
         const draw = () => {
           frame = (frame + 1) % frames.length
-          write(`\r\u001b[2K${frames[frame]} ${title}${detail ? ` (${detail.trim()})` : ""} ${Math.floor((performance.now() - began) / 1000)} s`)
+          write(
+            `\r\u001b[2K${frames[frame]} ${title}${detail ? ` (${detail.trim()})` : ""} ${Math.floor((performance.now() - began) / 1000)} s`,
+          )
         }
         const stop = () => {
           clear()

@@ -1,6 +1,6 @@
-import type * as Option from "effect/Option"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import type * as Option from "effect/Option"
 
 export interface Globals {
   readonly dataDir: Option.Option<string>
@@ -18,7 +18,9 @@ export const root = Command.make("waiaas", {
     Options.withAlias("q"),
     Options.withDescription("Say nothing but results and errors"),
   ),
-  json: Options.boolean("json").pipe(Options.withDescription("Results as JSON, progress as one JSON object a line")),
+  json: Options.boolean("json").pipe(
+    Options.withDescription("Results as JSON, progress as one JSON object a line"),
+  ),
 })
 
 const withValue = ["--data-dir"]
@@ -49,10 +51,18 @@ export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string
   const end = args.indexOf("--")
   const own = end === -1 ? args : args.slice(0, end)
   if (!own.includes("--help") && !own.includes("-h")) return args
-  const begin = own.findIndex((arg, index) => !arg.startsWith("-") && !withValue.includes(own[index - 1] ?? ""))
+  const begin = own.findIndex(
+    (arg, index) => !arg.startsWith("-") && !withValue.includes(own[index - 1] ?? ""),
+  )
   if (begin === -1) return ["--help"]
   const words = own.slice(begin)
-  return [...words.slice(0, words.findIndex((arg) => arg.startsWith("-"))), "--help"]
+  return [
+    ...words.slice(
+      0,
+      words.findIndex((arg) => arg.startsWith("-")),
+    ),
+    "--help",
+  ]
 }
 
 /** `waiaas completions <shell>` is what an operator types; the library's own flag answers it. */

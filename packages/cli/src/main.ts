@@ -28,7 +28,16 @@ const command = root.pipe(
   Command.withDescription(
     "A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.",
   ),
-  Command.withSubcommands([init, start, stop, status, health, agent, backup, isUpgrade ? upgrade : upgradeInBrief]),
+  Command.withSubcommands([
+    init,
+    start,
+    stop,
+    status,
+    health,
+    agent,
+    backup,
+    isUpgrade ? upgrade : upgradeInBrief,
+  ]),
   Command.transformHandler((handler) => (isUpgrade ? handler : Effect.zipLeft(handler, showUpdateNotice))),
   // Last: a handler that is set later would forget it.
   Command.provide((globals) => layerFor(globals)),
@@ -39,7 +48,10 @@ const program = run([...process.argv.slice(0, 2), ...args]).pipe(
   Effect.provide(
     Layer.mergeAll(
       NodeContext.layer,
-      layerPlainConsole({ stdout: noColor || process.stdout.isTTY !== true, stderr: noColor || process.stderr.isTTY !== true }),
+      layerPlainConsole({
+        stdout: noColor || process.stdout.isTTY !== true,
+        stderr: noColor || process.stderr.isTTY !== true,
+      }),
       CliConfig.layer({ isCaseSensitive: true, finalCheckBuiltIn: false }),
       Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.stringLogger)),
     ),

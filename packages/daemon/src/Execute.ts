@@ -5,12 +5,17 @@ import * as Effect from "effect/Effect"
  * Replaces this process by another package's daemon: the process id stays, so a supervisor sees one
  * process that goes on. Locks end here, as with any process that ends.
  */
-export const execute = (daemon: string, args: ReadonlyArray<string>): Effect.Effect<void, never, Environment> =>
+export const execute = (
+  daemon: string,
+  args: ReadonlyArray<string>,
+): Effect.Effect<void, never, Environment> =>
   Effect.flatMap(Environment, ({ node, variables }) =>
     Effect.sync(() => {
       // Node marks execve as experimental; an operator cannot do anything about that line.
       process.removeAllListeners("warning")
-      const env = Object.fromEntries(Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])))
+      const env = Object.fromEntries(
+        Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+      )
       if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
       process.execve(node, [node, daemon, "serve", ...args], env)
     }),

@@ -15,7 +15,10 @@ const isTold = (error: unknown): error is Told => error instanceof Error
 export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
   if (Cause.isInterruptedOnly(cause)) return ExitCode.done
   const error = Option.filter(Cause.failureOption(cause), isTold)
-  return Option.match(error, { onNone: () => ExitCode.failed, onSome: ({ exitCode }) => exitCode ?? ExitCode.failed })
+  return Option.match(error, {
+    onNone: () => ExitCode.failed,
+    onSome: ({ exitCode }) => exitCode ?? ExitCode.failed,
+  })
 }
 
 export const reportFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>

@@ -1,11 +1,11 @@
-import type { BackupDamaged, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
-import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import type { BackupDamaged, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
 import { releaseFor } from "@waiaas/domain/SchemaRange"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
-import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { layerDatabase } from "@waiaas/services/Database"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { migrate } from "@waiaas/services/Migrator"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -31,7 +31,9 @@ export const prepareDatabase = (path: string) =>
     if (verdict._tag === "Current") return
     if (verdict._tag === "NeedsMigration") {
       const name = yield* backUp(path, schema)
-      yield* Effect.logInfo(`Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data of before`)
+      yield* Effect.logInfo(
+        `Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data of before`,
+      )
     }
     const { to } = yield* tool.migrate(packageDir, path)
     yield* Effect.logInfo(`The database is at schema ${to} now`)
@@ -41,7 +43,11 @@ export const prepareDatabase = (path: string) =>
 const backUp = (
   path: string,
   schema: number,
-): Effect.Effect<string, BackupDamaged | DatabaseFailed | FileFailed, Backup | DatabaseTool | DurableFile | Environment> =>
+): Effect.Effect<
+  string,
+  BackupDamaged | DatabaseFailed | FileFailed,
+  Backup | DatabaseTool | DurableFile | Environment
+> =>
   Effect.gen(function* () {
     const files = yield* DurableFile
     const tool = yield* DatabaseTool

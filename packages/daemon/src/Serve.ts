@@ -7,6 +7,7 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { KeyValueStore } from "@waiaas/services/KeyValueStore"
 import { checkCompatible } from "@waiaas/services/Migrator"
+import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
@@ -49,6 +50,10 @@ export const serve = Effect.scoped(
       const facts = yield* writeFacts(loaded.digest, config.daemon)
       // A held daemon opens what the upgrade migrated: it changes nothing itself.
       if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
+      const probation = yield* Probation
+      if (Option.isNone(held)) yield* probation.started
+      const suspicion = yield* probation.suspicion
+      if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
       if (FAULT === "start") return yield* startFailed("this release was made not to start")
 
       const database = layerClosing.pipe(
@@ -60,12 +65,15 @@ export const serve = Effect.scoped(
         drain: Duration.seconds(Math.max(1, config.daemon.shutdown_timeout - 2)),
       }).pipe(
         Layer.provideMerge(layerUpdateCheck),
-        Layer.provideMerge(Layer.mergeAll(Keystore.layer, HeldGate.layer(Option.isSome(held) ? "held" : "open"))),
+        Layer.provideMerge(
+          Layer.mergeAll(Keystore.layer, HeldGate.layer(Option.isSome(held) ? "held" : "open")),
+        ),
         Layer.provideMerge(Shutdown.layer),
         Layer.provideMerge(Layer.succeed(Facts, facts)),
         Layer.provideMerge(database),
       )
       yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
+      yield* probation.stopped
       yield* (yield* DurableFile).remove(paths.facts)
       return { _tag: "Stopped" } as const
     }).pipe(Effect.provide(log))
@@ -97,7 +105,13 @@ const run = (databasePath: string, config: DaemonSettings, held: Option.Option<R
     yield* Effect.logInfo(
       `WAIaaS ${VERSION} ${Option.isSome(held) ? "is held until the upgrade is committed" : "is ready"} on ${config.hostname}:${config.port}`,
     )
-    if (FAULT === "crash-loop") yield* Effect.forkDaemon(Effect.delay(Effect.sync(() => process.exit(9)), "1500 millis"))
+    if (FAULT === "crash-loop")
+      yield* Effect.forkDaemon(
+        Effect.delay(
+          Effect.sync(() => process.exit(9)),
+          "1500 millis",
+        ),
+      )
     const why = yield* Effect.raceFirst(
       shutdown.requested,
       Option.match(held, { onNone: () => Effect.never, onSome: awaitCommit }),
@@ -112,9 +126,12 @@ const awaitCommit = (run: Run) =>
     const gate = yield* StartGate
     const word = yield* gate.verdict(run.started.run)
     if (word !== "opened")
-      return yield* startFailed(word === "undone" ? "the upgrade was undone" : "the upgrade was cut off before its commit")
+      return yield* startFailed(
+        word === "undone" ? "the upgrade was undone" : "the upgrade was cut off before its commit",
+      )
     yield* (yield* HeldGate).open
     yield* Effect.logInfo("The upgrade is committed: serving")
+    yield* (yield* Probation).started
     yield* finishIfAbandoned
     return yield* Effect.never
   })
@@ -124,13 +141,20 @@ const finishIfAbandoned = Effect.gen(function* () {
   const locks = yield* RunLocks
   const recover = yield* Recover
   while (yield* locks.live) yield* Effect.sleep("100 millis")
-  yield* recover.onSight({ startDaemon: false }).pipe(
-    Effect.catchAll((error) => Effect.logWarning(`The upgrade is committed, but not tidied up: ${error.message} ${error.next}`)),
-  )
+  yield* recover
+    .onSight({ startDaemon: false })
+    .pipe(
+      Effect.catchAll((error) =>
+        Effect.logWarning(`The upgrade is committed, but not tidied up: ${error.message} ${error.next}`),
+      ),
+    )
 })
 
 const startFailed = (problem: string) =>
-  Effect.flatMap(DataDir, ({ paths }) => new DaemonStartFailed({ version: VERSION, problem, logFile: `${paths.logs}/daemon.log` }))
+  Effect.flatMap(
+    DataDir,
+    ({ paths }) => new DaemonStartFailed({ version: VERSION, problem, logFile: `${paths.logs}/daemon.log` }),
+  )
 
 /** A stop that does not come to its end is ended: a supervisor must not wait for ever. */
 const endInTime = (seconds: number) =>
@@ -147,7 +171,9 @@ const layerClosing = Layer.scopedDiscard(
     const sql = yield* SqlClient
     yield* Effect.addFinalizer(() =>
       sql`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(
-        Effect.catchAll((error) => Effect.logWarning("The last checkpoint failed; the next start does it", error)),
+        Effect.catchAll((error) =>
+          Effect.logWarning("The last checkpoint failed; the next start does it", error),
+        ),
       ),
     )
   }),
@@ -158,7 +184,8 @@ const layerUpdateCheck = Layer.effect(
   Effect.map(VersionCheck, ({ check }) => ({
     check: Effect.matchEffect(check, {
       onFailure: (error) => new UpdateCheckFailed({ problem: error.message }),
-      onSuccess: ({ latest, isUpdate }) => (isUpdate ? Effect.logInfo(`A new version is available: ${latest}`) : Effect.void),
+      onSuccess: ({ latest, isUpdate }) =>
+        isUpdate ? Effect.logInfo(`A new version is available: ${latest}`) : Effect.void,
     }),
   })),
 ).pipe(Layer.provide(VersionCheck.layer.pipe(Layer.provide(KeyValueStore.layer))))

@@ -24,7 +24,9 @@ import * as Schema from "effect/Schema"
 import { Keystore } from "./Keystore.ts"
 
 /** Whether a daemon of this code could start here: configuration, keystore, environment. Exports nothing of them. */
-export const describeHere = (dataDir: string): Effect.Effect<typeof Description.Type, ToolError, DurableFile | Environment> =>
+export const describeHere = (
+  dataDir: string,
+): Effect.Effect<typeof Description.Type, ToolError, DurableFile | Environment> =>
   Effect.gen(function* () {
     const { paths, check } = yield* DataDir
     const config = yield* ConfigFile

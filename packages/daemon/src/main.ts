@@ -14,6 +14,7 @@ import { layerDatabaseToolLocal } from "@waiaas/services/DatabaseToolLocal"
 import { DataRestore } from "@waiaas/services/DataRestore"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { PhaseReporter } from "@waiaas/services/PhaseReporter"
+import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -44,7 +45,8 @@ const Platform = Layer.mergeAll(ProcessRunner.layer, FetchHttpClient.layer, Excl
   Layer.provideMerge(DurableFile.layer),
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, Environment.layer)),
 )
-const Place = Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer).pipe(
+const Place = Probation.layer.pipe(
+  Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer)),
   Layer.provideMerge(DataDir.layer(flag)),
   Layer.provideMerge(Platform),
 )
@@ -64,7 +66,9 @@ const Recovery = StartGate.layer.pipe(
   Layer.provideMerge(Recover.layer),
   Layer.provideMerge(RollbackSteps.layer),
   Layer.provideMerge(Layer.mergeAll(PhaseReporter.layer, DaemonHandover.layer, RunLocks.layer)),
-  Layer.provideMerge(Layer.mergeAll(DaemonControl.layer, PackageSwap.layer, UpgradeProgress.layerSilent, Registry.layer)),
+  Layer.provideMerge(
+    Layer.mergeAll(DaemonControl.layer, PackageSwap.layer, UpgradeProgress.layerSilent, Registry.layer),
+  ),
   Layer.provideMerge(Data),
 )
 
@@ -72,7 +76,8 @@ const program = Effect.gen(function* () {
   switch (verb) {
     case "serve": {
       const ending = yield* serve.pipe(Effect.provide(Recovery))
-      if (ending._tag === "BecomeOther") yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
+      if (ending._tag === "BecomeOther")
+        yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
       return
     }
     case "init": {
@@ -82,7 +87,9 @@ const program = Effect.gen(function* () {
     case "tool":
       return yield* runTool.pipe(Effect.provide(Tool))
     default:
-      return yield* Effect.dieMessage(`${verb ?? "nothing"} is none of serve, init, tool: this file is run by waiaas`)
+      return yield* Effect.dieMessage(
+        `${verb ?? "nothing"} is none of serve, init, tool: this file is run by waiaas`,
+      )
   }
 })
 

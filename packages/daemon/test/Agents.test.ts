@@ -43,7 +43,13 @@ for (const schema of [2, 3, 4, 5])
           const second = yield* agents.create({ ...wanted, name: "bob" })
           const suspended = yield* agents.suspend(first.id)
           assert.equal(suspended.status, "suspended")
-          assert.deepEqual(yield* agents.suspend(first.id), suspended)
+          const sql = yield* SqlClient
+          yield* sql`UPDATE agents SET updated_at = 7 WHERE id = ${first.id}`
+          assert.equal(
+            (yield* agents.suspend(first.id)).updatedAt,
+            7,
+            "it is suspended since then, not since now",
+          )
           const listed = yield* agents.list
           assert.deepEqual(new Set(listed.map(({ id }) => id)), new Set([first.id, second.id]))
           assert.equal((yield* Effect.flip(agents.sign(first.id, "x")))._tag, "AgentSuspended")

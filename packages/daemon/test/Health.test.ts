@@ -65,7 +65,7 @@ it.scopedLive("a newer version that was stored is announced within a second; the
 
 it.scopedLive("a bad stored version never makes /health an error", () =>
   Effect.gen(function* () {
-    for (const bad of ["", "latest", "v2.1.0", "2.1", "<script>", "9".repeat(10_000)]) {
+    for (const bad of ["", "v2.1.0", "9".repeat(10_000)]) {
       const { port, context, call } = yield* startDaemon({ version })
       yield* store(context, "latest_version", bad)
       yield* store(context, "version_checked_at", bad)

@@ -42,7 +42,11 @@ export const Examine = Schema.TaggedStruct("Examine", {
 /** Bring everything from the write-ahead log into the main file and close it. */
 export const Checkpoint = Schema.TaggedStruct("Checkpoint", { ...protocol, database: Schema.String })
 /** A consistent copy of a database that may be in use. `to` must not exist. */
-export const CopyLive = Schema.TaggedStruct("CopyLive", { ...protocol, from: Schema.String, to: Schema.String })
+export const CopyLive = Schema.TaggedStruct("CopyLive", {
+  ...protocol,
+  from: Schema.String,
+  to: Schema.String,
+})
 /** Every pending migration in one transaction; then checkpointed and closed. */
 export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: Schema.String })
 

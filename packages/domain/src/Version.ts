@@ -36,5 +36,4 @@ export const minorOf = (version: Version): string => `${semver.major(version)}.$
 
 /** Whether `candidate` is something to move to: newer, and no pre-release of a channel that is not followed. */
 export const isUpdate = (candidate: Version, installed: Version): boolean =>
-  isNewer(candidate, installed) &&
-  (!isPrerelease(candidate) || channelOf(candidate) === channelOf(installed))
+  isNewer(candidate, installed) && (!isPrerelease(candidate) || channelOf(candidate) === channelOf(installed))

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import {
-  BackupManifest,
   type BackupKind,
+  BackupManifest,
   backupName,
   CONFIG_FILE,
   DATABASE_FILE,
@@ -41,7 +41,16 @@ const usedBy = /^used-by-run-(\d+)$/
 
 const digestOf = (manifest: Omit<BackupManifest, "digest">): string => {
   const { format, sequence, kind, from, to, schema, createdAt, files } = manifest
-  const fields = [format, sequence, kind, from, to ?? null, schema, createdAt, files.map((file) => [file.name, file.size, file.sha256])]
+  const fields = [
+    format,
+    sequence,
+    kind,
+    from,
+    to ?? null,
+    schema,
+    createdAt,
+    files.map((file) => [file.name, file.size, file.sha256]),
+  ]
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex")
 }
 
@@ -95,8 +104,10 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           const broken = (problem: string): BackupEntry => ({ name, path, manifest: null, problem })
           if (Option.isSome(yield* files.readLink(path))) return broken("it is a link, not a directory")
           if (!(yield* files.isDirectory(path))) return broken("it is no directory")
-          if (Option.isSome(yield* files.readLink(join(path, MANIFEST_FILE)))) return broken("its manifest is a link")
-          if (yield* files.isDirectory(join(path, MANIFEST_FILE))) return broken("its manifest is a directory")
+          if (Option.isSome(yield* files.readLink(join(path, MANIFEST_FILE))))
+            return broken("its manifest is a link")
+          if (yield* files.isDirectory(join(path, MANIFEST_FILE)))
+            return broken("its manifest is a directory")
           const text = yield* files.readTextIfThere(join(path, MANIFEST_FILE))
           if (Option.isNone(text)) return broken("it has no manifest")
           const decoded = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))(text.value)
@@ -111,7 +122,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             const target = join(path, file.name)
             if (Option.isSome(yield* files.readLink(target)))
               return { name, path, manifest, problem: `${file.name} is a link` }
-            if (!(yield* files.exists(target))) return { name, path, manifest, problem: `${file.name} is missing` }
+            if (!(yield* files.exists(target)))
+              return { name, path, manifest, problem: `${file.name} is missing` }
             const info = yield* files.stat(target)
             if (info.type !== "File" || Number(info.size) !== file.size)
               return { name, path, manifest, problem: `${file.name} has not the size that was backed up` }

@@ -37,9 +37,10 @@ export class Cancellation extends Context.Tag("@waiaas/services/Cancellation")<
             process.off("SIGINT", wish).off("SIGTERM", wish).off("SIGHUP", stay)
           }),
       )
-      return { 
+      return {
         // Both sides by name: a run is uninterruptible as a whole, and what cannot be interrupted is waited for.
-        cancellable: (act) => Effect.raceFirst(Effect.interruptible(act), Effect.interruptible(Deferred.await(wished))),
+        cancellable: (act) =>
+          Effect.raceFirst(Effect.interruptible(act), Effect.interruptible(Deferred.await(wished))),
       }
     }),
   )

@@ -40,11 +40,17 @@ export class Compatibility extends Context.Tag("@waiaas/services/Compatibility")
       admitCandidate: ({ candidate, installed, schema, nodeVersion }) =>
         Effect.gen(function* () {
           const { version, waiaas, engines } = candidate
-          const refuse = (reason: string, command: string) => new CandidateRefused({ version, reason, command })
+          const refuse = (reason: string, command: string) =>
+            new CandidateRefused({ version, reason, command })
           const through = (stop: string) => `waiaas upgrade --to ${stop}`
           if (waiaas === undefined)
-            return yield* refuse("its package has no compatibility block", "waiaas upgrade --to <another version>")
-          const stop = [...waiaas.stops].sort(compare).find((each) => isNewer(each, installed) && isNewer(version, each))
+            return yield* refuse(
+              "its package has no compatibility block",
+              "waiaas upgrade --to <another version>",
+            )
+          const stop = [...waiaas.stops]
+            .sort(compare)
+            .find((each) => isNewer(each, installed) && isNewer(version, each))
           if (stop !== undefined) return yield* refuse(`go through ${stop} first`, through(stop))
           if (waiaas.upgradeProtocol !== UPGRADE_PROTOCOL)
             return yield* refuse(

@@ -1,5 +1,5 @@
-import { isAbsolute, join } from "node:path"
 import { createHash } from "node:crypto"
+import { isAbsolute, join } from "node:path"
 import { Config, configKeys, environmentName } from "@waiaas/domain/Config"
 import { ConfigInvalid, type FileFailed } from "@waiaas/domain/DataErrors"
 import * as Context from "effect/Context"
@@ -64,18 +64,29 @@ export const decodeConfig = (
 ): Effect.Effect<Config, ConfigInvalid> =>
   Effect.gen(function* () {
     const invalid = (source: string, key: string, value: unknown, allowed: string) =>
-      new ConfigInvalid({ source, key, value: typeof value === "string" ? JSON.stringify(value) : String(value), allowed })
+      new ConfigInvalid({
+        source,
+        key,
+        value: typeof value === "string" ? JSON.stringify(value) : String(value),
+        allowed,
+      })
 
     const parsed = yield* Effect.try({
       try: () => Toml.parse(text) as Table,
-      catch: (cause) => invalid(file, "(syntax)", cause instanceof Error ? cause.message.split("\n")[0] : cause, "TOML"),
+      catch: (cause) =>
+        invalid(file, "(syntax)", cause instanceof Error ? cause.message.split("\n")[0] : cause, "TOML"),
     })
     const merged: Record<string, Table> = {}
     const sourceOf = new Map<string, string>()
     for (const [section, table] of Object.entries(parsed)) {
       const keys = (configKeys as Record<string, ReadonlyArray<string>>)[section]
       if (!keys || !isTable(table))
-        return yield* invalid(file, section, isTable(table) ? "{...}" : table, `sections ${Object.keys(configKeys).join(", ")}`)
+        return yield* invalid(
+          file,
+          section,
+          isTable(table) ? "{...}" : table,
+          `sections ${Object.keys(configKeys).join(", ")}`,
+        )
       for (const [key, value] of Object.entries(table))
         if (!keys.includes(key)) return yield* invalid(file, `${section}.${key}`, value, keys.join(", "))
       merged[section] = { ...table }
@@ -101,7 +112,12 @@ export const decodeConfig = (
     const key = path.slice(0, 2).join(".")
     const name = sourceOf.get(key)
     const value = merged[path[0] ?? ""]?.[path[1] ?? ""]
-    return yield* invalid(name ? "environment" : file, name ?? key, name ? variables[name] : value, issue?.message ?? "see the operator guide")
+    return yield* invalid(
+      name ? "environment" : file,
+      name ?? key,
+      name ? variables[name] : value,
+      issue?.message ?? "see the operator guide",
+    )
   })
 
 /** An environment value has no type of its own: it takes the one that its key's default has. */

@@ -1,8 +1,9 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type { DaemonApiClient } from "@waiaas/domain/DaemonApiClient"
+import { explainFailure } from "@waiaas/domain/DaemonApiFailure"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { DaemonUnreachable, RequestRefused } from "@waiaas/domain/RunErrors"
+import { DaemonUnreachable, type RequestRefused } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -29,42 +30,32 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
       return {
         call: <A, E>(use: (client: DaemonApiClient) => Effect.Effect<A, E>) =>
           Effect.gen(function* () {
-            const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+            const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(
+              Effect.provideService(DurableFile, files),
+            )
             if (Option.isNone(facts))
-              return yield* new DaemonUnreachable({ address: paths.root, problem: "it does not run (waiaas start --background)" })
+              return yield* new DaemonUnreachable({
+                address: paths.root,
+                problem: "it does not run (waiaas start --background)",
+              })
             const { hostname, port } = facts.value
-            const host = hostname === "0.0.0.0" ? "127.0.0.1" : hostname.includes(":") ? `[${hostname}]` : hostname
+            const host =
+              hostname === "0.0.0.0" ? "127.0.0.1" : hostname.includes(":") ? `[${hostname}]` : hostname
             const base = `http://${host}:${port}`
             const token = (yield* files.readText(paths.token)).trim()
             // Evaluated on use (it is in the same bundle): most commands never call the API.
-            const { makeDaemonApiClient } = yield* Effect.promise(() => import("@waiaas/domain/DaemonApiClient"))
-            const client = yield* makeDaemonApiClient(base, token).pipe(Effect.provideService(HttpClient.HttpClient, http))
+            const { makeDaemonApiClient } = yield* Effect.promise(
+              () => import("@waiaas/domain/DaemonApiClient"),
+            )
+            const client = yield* makeDaemonApiClient(base, token).pipe(
+              Effect.provideService(HttpClient.HttpClient, http),
+            )
             return yield* use(client).pipe(
               Effect.timeout("30 seconds"),
-              Effect.mapError((error) => explain(base, error)),
+              Effect.mapError((error) => explainFailure(base, error)),
             )
           }),
       }
     }),
   )
-}
-
-const explain = (address: string, error: unknown): DaemonUnreachable | RequestRefused => {
-  const { _tag: tag = "", message = "" } = (typeof error === "object" && error !== null ? error : {}) as {
-    readonly _tag?: string
-    readonly message?: string
-  }
-  if (tag === "RequestError") return new DaemonUnreachable({ address, problem: "no connection (waiaas start --background)" })
-  if (tag === "TimeoutException") return new DaemonUnreachable({ address, problem: "no answer within 30 s" })
-  return new RequestRefused({ status: statusOf[tag] ?? 500, problem: message || tag })
-}
-
-const statusOf: Readonly<Record<string, number>> = {
-  Unauthorized: 401,
-  NotFound: 404,
-  Conflict: 409,
-  Suspended: 409,
-  HttpApiDecodeError: 400,
-  ParseError: 400,
-  Unavailable: 503,
 }

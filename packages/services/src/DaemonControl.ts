@@ -1,9 +1,9 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
-import { Health } from "@waiaas/domain/Health"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { Health } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
 import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -73,7 +73,9 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
       const address = (hostname: string, port: number) =>
         `http://${hostname.includes(":") ? `[${hostname}]` : hostname === "0.0.0.0" ? "127.0.0.1" : hostname}:${port}`
 
-      const readFacts = readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+      const readFacts = readJsonIfValid(DaemonFacts, paths.facts).pipe(
+        Effect.provideService(DurableFile, files),
+      )
       const isProven = (facts: DaemonFacts) =>
         Effect.map(runner.identity(facts.pid), (start) => Option.contains(start, facts.processStart))
 
@@ -144,7 +146,10 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           if (yield* waitGone(facts, limit)) return
           const held = yield* lock.isHeld(paths.dataLock)
           const known = yield* readFacts
-          const same = Option.exists(known, (now) => now.pid === facts.pid && now.processStart === facts.processStart)
+          const same = Option.exists(
+            known,
+            (now) => now.pid === facts.pid && now.processStart === facts.processStart,
+          )
           if (held && same && (yield* isProven(facts))) {
             yield* runner.signal(facts.pid, "SIGKILL")
             if (yield* waitGone(facts, STOP_MARGIN)) return
@@ -152,7 +157,9 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           return yield* new DaemonStopTimeout({
             pid: facts.pid,
             waited: Duration.toSeconds(limit),
-            why: held ? "it could not be proven to be the daemon, or did not die" : "it no longer holds the data lock",
+            why: held
+              ? "it could not be proven to be the daemon, or did not die"
+              : "it no longer holds the data lock",
           })
         }),
         spawn: Effect.fn("DaemonControl.spawn")(function* (packageDir: string, version: string) {
@@ -165,9 +172,19 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               env: environment.variables,
               log,
             })
-            .pipe(Effect.mapError((error) => new DaemonStartFailed({ version, problem: error.output, logFile: log })))
+            .pipe(
+              Effect.mapError(
+                (error) => new DaemonStartFailed({ version, problem: error.output, logFile: log }),
+              ),
+            )
         }),
-        waitHealthy: Effect.fn("DaemonControl.waitHealthy")(function* ({ version, schema, status, pid, limit = START_LIMIT }) {
+        waitHealthy: Effect.fn("DaemonControl.waitHealthy")(function* ({
+          version,
+          schema,
+          status,
+          pid,
+          limit = START_LIMIT,
+        }) {
           const log = `${paths.logs}/daemon.out.log`
           const failed = (problem: string) => new DaemonStartFailed({ version, problem, logFile: log })
           const look = Effect.gen(function* () {
@@ -177,14 +194,23 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               if (Option.isNone(answer)) return Option.none()
               const mine = pid === null || facts.value.pid === pid
               if (answer.value.version !== version)
-                return mine && pid !== null ? yield* failed(`it says to be version ${answer.value.version}`) : Option.none()
+                return mine && pid !== null
+                  ? yield* failed(`it says to be version ${answer.value.version}`)
+                  : Option.none()
               if (schema !== null && answer.value.schemaVersion !== schema)
                 return yield* failed(`its schema is ${answer.value.schemaVersion}, not ${schema}`)
               return answer.value.status === status ? facts : Option.none()
             }
             // Another start may have been faster than ours: then ours ends, and the lock tells.
-            if (pid !== null && Option.isNone(yield* runner.identity(pid)) && !(yield* lock.isHeld(paths.dataLock))) {
-              const words = Option.getOrElse(yield* files.readTextIfThere(log), () => "").trim().split("\n").slice(-3)
+            if (
+              pid !== null &&
+              Option.isNone(yield* runner.identity(pid)) &&
+              !(yield* lock.isHeld(paths.dataLock))
+            ) {
+              const words = Option.getOrElse(yield* files.readTextIfThere(log), () => "")
+                .trim()
+                .split("\n")
+                .slice(-3)
               return yield* failed(`its process ended. It said:\n  | ${words.join("\n  | ")}`)
             }
             return Option.none()
@@ -202,7 +228,15 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
 }
 
 /** Looks again and again until there is something. */
-const untilSome = <A, E, R>(look: Effect.Effect<Option.Option<A>, E, R>, interval: Duration.DurationInput): Effect.Effect<A, E, R> =>
+const untilSome = <A, E, R>(
+  look: Effect.Effect<Option.Option<A>, E, R>,
+  interval: Duration.DurationInput,
+): Effect.Effect<A, E, R> =>
   Effect.flatMap(look, (found) =>
-    Option.isSome(found) ? Effect.succeed(found.value) : Effect.delay(Effect.suspend(() => untilSome(look, interval)), interval),
+    Option.isSome(found)
+      ? Effect.succeed(found.value)
+      : Effect.delay(
+          Effect.suspend(() => untilSome(look, interval)),
+          interval,
+        ),
   )

@@ -1,5 +1,4 @@
-import type { Supervisor } from "@waiaas/domain/DaemonFacts"
-import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { DaemonFacts, Supervisor } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import type { DaemonStartFailed } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -31,7 +30,14 @@ export class DaemonHandover extends Context.Tag("@waiaas/services/DaemonHandover
       const daemon = yield* DaemonControl
       const files = yield* DurableFile
       return {
-        start: Effect.fn("DaemonHandover.start")(function* ({ packageDir, version, supervisor, schema, status, database }) {
+        start: Effect.fn("DaemonHandover.start")(function* ({
+          packageDir,
+          version,
+          supervisor,
+          schema,
+          status,
+          database,
+        }) {
           const bytes = yield* files.stat(database).pipe(
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),

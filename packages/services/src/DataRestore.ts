@@ -71,7 +71,8 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         prepareUndo: (run, database) => files.makeDirectory(aside(run, database)),
         undo: Effect.fn("DataRestore.undo")(function* ({ run, backup, database, schema, packageDir }) {
           const source = join(paths.backups, backup, DATABASE_FILE)
-          const sameFileSystem = (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
+          const sameFileSystem =
+            (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
           if (sameFileSystem) {
             yield* backups.markUsed(backup, run)
             yield* replace(run, database, source)
@@ -89,14 +90,22 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
               found: String(found.schema),
             })
         }),
-        prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (run: number, backup: string, database: string) {
+        prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (
+          run: number,
+          backup: string,
+          database: string,
+        ) {
           const manifest = yield* backups.verify(backup)
           for (const file of manifest.files) {
-            const target = file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? paths.config : null
+            const target =
+              file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? paths.config : null
             if (target === null) continue
             const copied = yield* files.copy(join(paths.backups, backup, file.name), prepared(run, target))
             if (copied.sha256 !== file.sha256)
-              return yield* new BackupDamaged({ name: backup, problem: `${file.name} changed while it was read` })
+              return yield* new BackupDamaged({
+                name: backup,
+                problem: `${file.name} changed while it was read`,
+              })
             yield* files.syncDirectory(dirname(target))
           }
           yield* files.makeDirectory(aside(run, database))

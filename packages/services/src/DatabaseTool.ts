@@ -27,7 +27,12 @@ import { Environment } from "./platform/Environment.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
 
 type ReadError = DatabaseFailed
-type MigrateError = DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers | MigrationFailed
+type MigrateError =
+  | DatabaseFailed
+  | DatabaseTooNew
+  | DatabaseTooOld
+  | MigrationHistoryDiffers
+  | MigrationFailed
 
 /** Below this the slowest disk that we know reads and checks a database; the rest scales with its size. */
 const BYTES_PER_SECOND = 5e6
@@ -73,7 +78,8 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         database: string,
       ): Effect.Effect<A, ToolError> =>
         Effect.gen(function* () {
-          const failed = (reason: string) => new DatabaseFailed({ operation: request._tag, path: database, reason })
+          const failed = (reason: string) =>
+            new DatabaseFailed({ operation: request._tag, path: database, reason })
           const bytes = yield* files.stat(database).pipe(
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),
@@ -88,7 +94,11 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
               input: JSON.stringify(Schema.encodeSync(ToolRequest)(request)),
               timeout: timeLimitFor(bytes),
             })
-            .pipe(Effect.mapError((error) => failed(error.reason === "timeout" ? "it took too long" : error.output)))
+            .pipe(
+              Effect.mapError((error) =>
+                failed(error.reason === "timeout" ? "it took too long" : error.output),
+              ),
+            )
           const replies = ended.stdout
             .split("\n")
             .map((line) => Schema.decodeUnknownEither(Schema.parseJson(ToolReply))(line))
@@ -108,7 +118,9 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       // The protocol can carry any of its errors; those that an act does not have become its own.
       const readOnly = <A>(database: string, operation: string, effect: Effect.Effect<A, ToolError>) =>
         Effect.mapError(effect, (error) =>
-          error._tag === "DatabaseFailed" ? error : new DatabaseFailed({ operation, path: database, reason: error.message }),
+          error._tag === "DatabaseFailed"
+            ? error
+            : new DatabaseFailed({ operation, path: database, reason: error.message }),
         )
 
       return DatabaseTool.of({

@@ -12,14 +12,18 @@ import { DurableFile } from "./platform/DurableFile.ts"
 import type { Environment } from "./platform/Environment.ts"
 
 /** `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use. */
-export const layerDatabaseToolLocal = (describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>) =>
+export const layerDatabaseToolLocal = (
+  describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>,
+) =>
   Layer.effect(
-  DatabaseTool,
+    DatabaseTool,
     Effect.gen(function* () {
       const context = yield* Effect.context<DurableFile | Environment>()
       const within =
         (path: string) =>
-        <A, E>(effect: Effect.Effect<A, E, SqlClient | DurableFile | Environment>): Effect.Effect<A, E | DatabaseFailed> =>
+        <A, E>(
+          effect: Effect.Effect<A, E, SqlClient | DurableFile | Environment>,
+        ): Effect.Effect<A, E | DatabaseFailed> =>
           effect.pipe(
             Effect.provide(layerDatabase({ path, create: false })),
             Effect.scoped,
@@ -27,7 +31,8 @@ export const layerDatabaseToolLocal = (describe: (dataDir: string) => Effect.Eff
           )
       return DatabaseTool.of({
         describe: (_packageDir, dataDir) => describe(dataDir),
-        examine: (_packageDir, database, check, tables) => within(database)(examineHere(database, check, tables)),
+        examine: (_packageDir, database, check, tables) =>
+          within(database)(examineHere(database, check, tables)),
         checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
         copyLive: (_packageDir, from, to) =>
           within(from)(
@@ -50,9 +55,15 @@ const asDatabaseFailed = (path: string) => (error: FileFailed) =>
 const checkpointHere = (path: string) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
-    const rows = yield* sql<{ busy: number }>`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(databaseFailed("checkpoint it", path))
+    const rows = yield* sql<{ busy: number }>`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(
+      databaseFailed("checkpoint it", path),
+    )
     if (rows[0]?.busy !== 0)
-      return yield* new DatabaseFailed({ operation: "checkpoint it", path, reason: "another process reads or writes it" })
+      return yield* new DatabaseFailed({
+        operation: "checkpoint it",
+        path,
+        reason: "another process reads or writes it",
+      })
   })
 
 const examineHere = (path: string, check: "none" | "quick" | "full", tables: typeof Tables.Type) =>
@@ -60,9 +71,12 @@ const examineHere = (path: string, check: "none" | "quick" | "full", tables: typ
     const sql = yield* SqlClient
     if (check !== "none") {
       const pragma = check === "quick" ? "quick_check" : "integrity_check"
-      const rows = yield* sql.unsafe<Record<string, unknown>>(`PRAGMA ${pragma}(1)`).pipe(databaseFailed("check it", path))
+      const rows = yield* sql
+        .unsafe<Record<string, unknown>>(`PRAGMA ${pragma}(1)`)
+        .pipe(databaseFailed("check it", path))
       const [first] = rows.flatMap((row) => Object.values(row))
-      if (first !== "ok") return yield* new DatabaseFailed({ operation: "check it", path, reason: String(first) })
+      if (first !== "ok")
+        return yield* new DatabaseFailed({ operation: "check it", path, reason: String(first) })
     }
     const schema = yield* readSchema(path)
     const digests: Record<string, { rows: number; digest: string }> = {}

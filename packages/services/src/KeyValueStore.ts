@@ -37,9 +37,9 @@ export class KeyValueStore extends Context.Tag("@waiaas/services/KeyValueStore")
       const table = "key_value_store"
       return {
         get: Effect.fn("KeyValueStore.get")(function* (key: string) {
-          const rows = yield* sql<{ value: string }>`SELECT value FROM key_value_store WHERE key = ${key}`.pipe(
-            databaseFailed("read a key", table),
-          )
+          const rows = yield* sql<{
+            value: string
+          }>`SELECT value FROM key_value_store WHERE key = ${key}`.pipe(databaseFailed("read a key", table))
           return Option.map(Option.fromNullable(rows[0]), (row) => row.value)
         }),
         set: Effect.fn("KeyValueStore.set")(function* (key: string, value: string) {
@@ -50,7 +50,9 @@ export class KeyValueStore extends Context.Tag("@waiaas/services/KeyValueStore")
           )
         }),
         remove: Effect.fn("KeyValueStore.remove")(function* (key: string) {
-          yield* sql`DELETE FROM key_value_store WHERE key = ${key}`.pipe(databaseFailed("remove a key", table))
+          yield* sql`DELETE FROM key_value_store WHERE key = ${key}`.pipe(
+            databaseFailed("remove a key", table),
+          )
         }),
       }
     }),

@@ -84,7 +84,8 @@ export const migrate = (
     const from = yield* checkCompatible(path, rangeFor(target), known)
     if (from === target) return { from, to: target }
     const at = yield* unixSeconds
-    const failed = (error: SqlError) => new MigrationFailed({ path, from, to: target, reason: reasonOf(error) })
+    const failed = (error: SqlError) =>
+      new MigrationFailed({ path, from, to: target, reason: reasonOf(error) })
     yield* Effect.gen(function* () {
       // A write comes first: a transaction that begins by reading ignores the busy time-out.
       yield* sql.unsafe(createSchemaVersion)
@@ -99,6 +100,11 @@ export const migrate = (
     // What counts is what the database says now, not that nothing complained.
     const to = yield* readSchema(path)
     if (to !== target)
-      return yield* new MigrationFailed({ path, from, to: target, reason: `the database is at schema ${to} afterwards` })
+      return yield* new MigrationFailed({
+        path,
+        from,
+        to: target,
+        reason: `the database is at schema ${to} afterwards`,
+      })
     return { from, to }
   })

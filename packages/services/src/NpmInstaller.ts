@@ -1,7 +1,13 @@
 import { dirname, join, resolve } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
-import { CandidateBroken, CandidateRefused, NotNpmGlobal, NpmFailed, type NpmFailureKind } from "@waiaas/domain/PackageErrors"
+import {
+  CandidateBroken,
+  CandidateRefused,
+  NotNpmGlobal,
+  NpmFailed,
+  type NpmFailureKind,
+} from "@waiaas/domain/PackageErrors"
 import { PACKAGE_NAME, ReleaseDocument } from "@waiaas/domain/Release"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -11,7 +17,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
-import { ProcessRunner, type ProcessResult } from "./platform/ProcessRunner.ts"
+import { Privilege } from "./platform/Privilege.ts"
+import { type ProcessResult, ProcessRunner } from "./platform/ProcessRunner.ts"
 
 /** What to install: a registry version, or a tarball for an offline upgrade. */
 export type Source =
@@ -28,7 +35,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
     /** The npm global install that this code belongs to. */
     readonly install: Effect.Effect<Install, NotNpmGlobal | FileFailed>
     /** Fails unless that version stands in the package's place: asked again under the lock. */
-    readonly expectInstalled: (install: Install, version: string) => Effect.Effect<void, CandidateRefused | FileFailed>
+    readonly expectInstalled: (
+      install: Install,
+      version: string,
+    ) => Effect.Effect<void, CandidateRefused | FileFailed>
     /** The registry that npm uses for this install, without credentials. */
     readonly registry: (install: Install) => Effect.Effect<string, NpmFailed>
     /** The release that an exact version or a dist-tag names. */
@@ -50,17 +60,28 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       const runner = yield* ProcessRunner
       const files = yield* DurableFile
       const environment = yield* Environment
+      const privilege = yield* Privilege
 
       /** npm's own entry point, beside the Node that runs this: never a name looked up in PATH. */
       const npmCli = Effect.gen(function* () {
         const bin = dirname(environment.node)
-        for (const candidate of [join(bin, "npm"), join(dirname(bin), "lib/node_modules/npm/bin/npm-cli.js")]) {
+        for (const candidate of [
+          join(bin, "npm"),
+          join(dirname(bin), "lib/node_modules/npm/bin/npm-cli.js"),
+        ]) {
           const found = yield* files.exists(candidate)
           if (found) return yield* files.realPath(candidate)
         }
-        return yield* new NpmFailed({ kind: "no-npm", asked: "(any command)", output: `looked beside ${environment.node}` })
+        return yield* new NpmFailed({
+          kind: "no-npm",
+          asked: "(any command)",
+          output: `looked beside ${environment.node}`,
+        })
       }).pipe(
-        Effect.catchTag("FileFailed", (error) => new NpmFailed({ kind: "no-npm", asked: "(any command)", output: error.message })),
+        Effect.catchTag(
+          "FileFailed",
+          (error) => new NpmFailed({ kind: "no-npm", asked: "(any command)", output: error.message }),
+        ),
       )
 
       const npm = (install: Install, args: ReadonlyArray<string>, timeout: Duration.Duration) =>
@@ -87,8 +108,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
                 PATH: `${dirname(environment.node)}:${environment.variables.PATH ?? "/usr/bin:/bin"}`,
               },
               timeout,
+              asInstaller: true,
             })
             .pipe(
+              privilege.asInstaller,
               Effect.mapError(
                 (error) =>
                   new NpmFailed({
@@ -99,7 +122,11 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
               ),
             )
           if (result.exitCode !== 0)
-            return yield* new NpmFailed({ kind: kindOf(result), asked, output: lastLines(result.stderr || result.stdout) })
+            return yield* new NpmFailed({
+              kind: kindOf(result),
+              asked,
+              output: lastLines(result.stderr || result.stdout),
+            })
           return { stdout: result.stdout, asked }
         })
 
@@ -113,7 +140,8 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
         install: Effect.gen(function* () {
           const packageDir = yield* files.realPath(environment.packageDir)
           const found = locate(packageDir)
-          const refuse = (manager: string, command: string) => new NotNpmGlobal({ manager, packageDir, command })
+          const refuse = (manager: string, command: string) =>
+            new NotNpmGlobal({ manager, packageDir, command })
           if (environment.container)
             return yield* refuse("a container image", "docker compose pull && docker compose up -d")
           const other = otherManager(packageDir)
@@ -130,7 +158,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             node: environment.node,
           }
           if (Option.isNone(yield* files.readLink(install.binLink)))
-            return yield* refuse("something else than npm install --global", `npm install --global ${PACKAGE_NAME}`)
+            return yield* refuse(
+              "something else than npm install --global",
+              `npm install --global ${PACKAGE_NAME}`,
+            )
           return install
         }),
         expectInstalled: (install, version) =>
@@ -146,7 +177,8 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
         registry: Effect.fn("NpmInstaller.registry")(function* (install: Install) {
           const { stdout, asked } = yield* npm(install, ["config", "get", "registry"], QUERY_LIMIT)
           const text = stdout.trim().split("\n").at(-1) ?? ""
-          if (!URL.canParse(text)) return yield* new NpmFailed({ kind: "unexpected-output", asked, output: "" })
+          if (!URL.canParse(text))
+            return yield* new NpmFailed({ kind: "unexpected-output", asked, output: "" })
           const url = new URL(text)
           url.username = ""
           url.password = ""
@@ -155,26 +187,49 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
         resolve: Effect.fn("NpmInstaller.resolve")(function* (install: Install, spec: string) {
           const { stdout, asked } = yield* npm(
             install,
-            ["view", `${PACKAGE_NAME}@${spec}`, "name", "version", "engines", "deprecated", "bin", "waiaas", "dist", "--json"],
+            [
+              "view",
+              `${PACKAGE_NAME}@${spec}`,
+              "name",
+              "version",
+              "engines",
+              "deprecated",
+              "bin",
+              "waiaas",
+              "dist",
+              "--json",
+            ],
             QUERY_LIMIT,
           )
-          if (stdout.trim() === "") return yield* new NpmFailed({ kind: "no-such-version", asked, output: "" })
+          if (stdout.trim() === "")
+            return yield* new NpmFailed({ kind: "no-such-version", asked, output: "" })
           return yield* Schema.decodeUnknown(Schema.parseJson(ReleaseDocument))(stdout).pipe(
-            Effect.mapError(() => new NpmFailed({ kind: "unexpected-output", asked, output: lastLines(stdout) })),
+            Effect.mapError(
+              () => new NpmFailed({ kind: "unexpected-output", asked, output: lastLines(stdout) }),
+            ),
           )
         }),
         stage: Effect.fn("NpmInstaller.stage")(function* (install: Install, run: number, source: Source) {
           const hidden = hiddenPaths(install.hidden)
           const staging = hidden.staging(run)
-          yield* files.remove(staging)
-          yield* files.makeDirectory(install.hidden, 0o755)
-          yield* files.makeDirectory(join(staging, "lib"), 0o755)
+          yield* privilege.asInstaller(
+            Effect.gen(function* () {
+              yield* files.remove(staging)
+              yield* files.makeDirectory(install.hidden, 0o755)
+              yield* files.makeDirectory(join(staging, "lib"), 0o755)
+            }),
+          )
           const spec =
-            source._tag === "Registry" ? [`${PACKAGE_NAME}@${source.version}`] : [resolve(environment.cwd, source.file), "--offline"]
+            source._tag === "Registry"
+              ? [`${PACKAGE_NAME}@${source.version}`]
+              : [resolve(environment.cwd, source.file), "--offline"]
           yield* npm(install, ["install", ...spec, `--prefix=${staging}`, "--ignore-scripts"], INSTALL_LIMIT)
           const staged = hidden.stagedPackage(run)
           const broken = (problem: string) =>
-            new CandidateBroken({ version: source._tag === "Registry" ? source.version : source.file, problem })
+            new CandidateBroken({
+              version: source._tag === "Registry" ? source.version : source.file,
+              problem,
+            })
           if (!(yield* files.isDirectory(staged))) return yield* broken(`npm installed no ${PACKAGE_NAME}`)
           const manifest = Option.getOrNull(yield* readPackage(staged))
           if (manifest === null || manifest.name !== PACKAGE_NAME)
@@ -184,7 +239,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           for (const path of [packagePaths(staged).bin, packagePaths(staged).daemon])
             if (!(yield* files.exists(path))) return yield* broken(`${path} is missing`)
           // npm syncs nothing: a power cut after its exit 0 can leave empty files.
-          yield* files.syncTree(staging)
+          yield* privilege.asInstaller(files.syncTree(staging))
           return manifest
         }),
       })
@@ -196,9 +251,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
 const locate = (packageDir: string): { readonly root: string } | null => {
   const installed = /^(.*\/lib\/node_modules)\/@waiaas\/cli$/.exec(packageDir)
   if (installed?.[1]) return { root: installed[1] }
-  const hidden = /^(.*\/lib\/node_modules)\/\.waiaas\/(?:retained\/[^/]+|outgoing-\d+|staging-\d+\/lib\/node_modules\/@waiaas\/cli)$/.exec(
-    packageDir,
-  )
+  const hidden =
+    /^(.*\/lib\/node_modules)\/\.waiaas\/(?:retained\/[^/]+|outgoing-\d+|staging-\d+\/lib\/node_modules\/@waiaas\/cli)$/.exec(
+      packageDir,
+    )
   return hidden?.[1] ? { root: hidden[1] } : null
 }
 
@@ -211,7 +267,9 @@ const managers: ReadonlyArray<readonly [RegExp, manager: string, command: string
 ]
 
 /** Another package manager that owns the directory; the daemon must be stopped before its command. */
-export const otherManager = (packageDir: string): { readonly manager: string; readonly command: string } | null => {
+export const otherManager = (
+  packageDir: string,
+): { readonly manager: string; readonly command: string } | null => {
   for (const [pattern, manager, command] of managers)
     if (pattern.test(packageDir))
       return { manager, command: `waiaas backup create && waiaas stop && ${command} && waiaas start` }
@@ -241,7 +299,10 @@ export const kindOf = (result: Pick<ProcessResult, "stdout" | "stderr">): NpmFai
 export const withoutSecrets = (text: string): string =>
   text
     .replace(/(\/\/)[^/\s:@]+:[^/\s@]+@/g, "$1***@")
-    .replace(/((?:_authToken|_auth|_password|authorization|bearer|token)["']?\s*[=:\s]\s*["']?)[^\s"']+/gi, "$1***")
+    .replace(
+      /((?:_authToken|_auth|_password|authorization|bearer|token)["']?\s*[=:\s]\s*["']?)[^\s"']+/gi,
+      "$1***",
+    )
     .replace(/\bnpm_[A-Za-z0-9]{20,}\b/g, "***")
 
 const lastLines = (text: string): string =>

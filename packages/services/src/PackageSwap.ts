@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { Privilege } from "./platform/Privilege.ts"
 
 /**
  * Changes the installed package so that `waiaas` works at every instant: the command points at a
@@ -22,7 +23,11 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
     readonly isRetained: (install: Install, version: string) => Effect.Effect<boolean, FileFailed>
     /** Makes the staged candidate of a run out of the retained code of a version. */
-    readonly stageRetained: (install: Install, run: number, version: string) => Effect.Effect<void, FileFailed>
+    readonly stageRetained: (
+      install: Install,
+      run: number,
+      version: string,
+    ) => Effect.Effect<void, FileFailed>
     /** Command to the retained code of `from`, package out, staged candidate in. */
     readonly swap: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
     /** The package that a run moved out comes back, and the command points at it. */
@@ -41,6 +46,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     this,
     Effect.gen(function* () {
       const files = yield* DurableFile
+      const { asInstaller } = yield* Privilege
 
       const linkTo = (install: Install, packageDir: string) =>
         Effect.gen(function* () {
@@ -63,10 +69,13 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
                 const owner = yield* Effect.option(files.stat(path))
                 return yield* new NoPermission({
                   path,
-                  owner: Option.match(Option.flatMap(owner, (info) => info.uid), {
-                    onNone: () => "unknown",
-                    onSome: (uid) => (uid === 0 ? "root" : `user ${uid}`),
-                  }),
+                  owner: Option.match(
+                    Option.flatMap(owner, (info) => info.uid),
+                    {
+                      onNone: () => "unknown",
+                      onSome: (uid) => (uid === 0 ? "root" : `user ${uid}`),
+                    },
+                  ),
                 })
               }),
           ),
@@ -86,7 +95,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           yield* files.rename(partial, to)
         })
 
-      return PackageSwap.of({
+      const acts = PackageSwap.of({
         probe: (install) =>
           Effect.gen(function* () {
             for (const path of [install.root, dirname(install.packageDir), dirname(install.binLink)])
@@ -115,7 +124,8 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           // Without a staged candidate the swap has been done: it is what now stands in the package's place.
           if (!(yield* files.exists(staged))) return
           yield* linkTo(install, hidden.retained(from))
-          if (yield* files.exists(install.packageDir)) yield* files.rename(install.packageDir, hidden.outgoing(run))
+          if (yield* files.exists(install.packageDir))
+            yield* files.rename(install.packageDir, hidden.outgoing(run))
           yield* files.rename(staged, install.packageDir)
         }),
         putBack: Effect.fn("PackageSwap.putBack")(function* (install: Install, run: number, from: string) {
@@ -134,7 +144,8 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         relink: (install) => linkTo(install, install.packageDir),
         cleanUp: Effect.fn("PackageSwap.cleanUp")(function* (install: Install, run: number) {
           const hidden = hiddenPaths(install.hidden)
-          for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)]) yield* files.remove(path)
+          for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
+            yield* files.remove(path)
           yield* files.remove(hidden.pointer)
         }),
         pruneRetained: (install, keep) =>
@@ -144,8 +155,25 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
               if (!keep.includes(version)) yield* files.remove(join(retainedAll, version))
           }),
         pointer: (hidden) =>
-          readJsonIfValid(RunPointer, hiddenPaths(hidden).pointer).pipe(Effect.provideService(DurableFile, files)),
-        point: (install, pointer) => files.write(hiddenPaths(install.hidden).pointer, JSON.stringify(pointer), 0o644),
+          readJsonIfValid(RunPointer, hiddenPaths(hidden).pointer).pipe(
+            Effect.provideService(DurableFile, files),
+          ),
+        point: (install, pointer) =>
+          files.write(hiddenPaths(install.hidden).pointer, JSON.stringify(pointer), 0o644),
+      })
+      // All of it is on the package: with the rights over that, whoever owns the data.
+      return PackageSwap.of({
+        probe: (...args) => asInstaller(acts.probe(...args)),
+        retain: (...args) => asInstaller(acts.retain(...args)),
+        isRetained: (...args) => asInstaller(acts.isRetained(...args)),
+        stageRetained: (...args) => asInstaller(acts.stageRetained(...args)),
+        swap: (...args) => asInstaller(acts.swap(...args)),
+        putBack: (...args) => asInstaller(acts.putBack(...args)),
+        relink: (...args) => asInstaller(acts.relink(...args)),
+        cleanUp: (...args) => asInstaller(acts.cleanUp(...args)),
+        pruneRetained: (...args) => asInstaller(acts.pruneRetained(...args)),
+        pointer: (...args) => asInstaller(acts.pointer(...args)),
+        point: (...args) => asInstaller(acts.point(...args)),
       })
     }),
   )

@@ -1,5 +1,5 @@
-import { type PhaseName, phasesOf, type RunKind } from "@waiaas/domain/UpgradePhase"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import { type PhaseName, phasesOf, type RunKind } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,9 +28,18 @@ export class PhaseReporter extends Context.Tag("@waiaas/services/PhaseReporter")
             const phases = phasesOf[kind]
             const index = phases.findIndex(({ name }) => name === phase)
             const title = phases[index]?.title ?? phase
-            yield* progress.emit({ _tag: "PhaseStarted", kind, phase, index: index + 1, total: phases.length, title })
+            yield* progress.emit({
+              _tag: "PhaseStarted",
+              kind,
+              phase,
+              index: index + 1,
+              total: phases.length,
+              title,
+            })
             const [elapsed, result] = yield* Effect.timed(act).pipe(
-              Effect.tapError((error) => progress.emit({ _tag: "PhaseFailed", phase, message: error.message })),
+              Effect.tapError((error) =>
+                progress.emit({ _tag: "PhaseFailed", phase, message: error.message }),
+              ),
             )
             yield* progress.emit({ _tag: "PhaseDone", phase, seconds: Duration.toSeconds(elapsed), result })
           }),

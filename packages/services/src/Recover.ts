@@ -4,16 +4,17 @@ import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { planFor } from "@waiaas/domain/Recovery"
 import { type JournalDamaged, RecoveryPaused, type UpgradeInProgress } from "@waiaas/domain/RunErrors"
-import { actionTitle, type RecoveryAction } from "@waiaas/domain/UpgradePhase"
+import { shellWord } from "@waiaas/domain/Shell"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import { actionTitle, type RecoveryAction } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup } from "./Backup.ts"
 import { DaemonControl } from "./DaemonControl.ts"
-import { DataRestore } from "./DataRestore.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
+import { DataRestore } from "./DataRestore.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -87,7 +88,8 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         "stop-new-daemon": ({ run }) =>
           Effect.gen(function* () {
             const state = yield* daemon.state
-            if (state._tag === "Running" && state.facts.version === run.started.to) yield* daemon.stop(state.facts)
+            if (state._tag === "Running" && state.facts.version === run.started.to)
+              yield* daemon.stop(state.facts)
           }),
         "restore-data": (context) =>
           Effect.gen(function* () {
@@ -158,17 +160,13 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* swap.cleanUp(started.install, started.run)
         })
 
-      const execute = Effect.fn("Recover.execute")(function* (run: Run, lease: DataLease, options: RecoverOptions) {
+      const execute = Effect.fn("Recover.execute")(function* (
+        run: Run,
+        lease: DataLease,
+        options: RecoverOptions,
+      ) {
         const paused = (action: string) => (error: UpgradeError) =>
-          error._tag === "RecoveryPaused"
-            ? error
-            : new RecoveryPaused({
-                run: run.started.run,
-                action,
-                cause: error.message,
-                remedy: error.next,
-                dataDir: paths.root,
-              })
+          error._tag === "RecoveryPaused" ? error : pausedBy(error, run, action, paths.root)
         const plan = planFor(run)
         // Gives back the space that was reserved for this moment.
         yield* files.remove(paths.reserve).pipe(Effect.mapError(paused("begin")))
@@ -185,7 +183,9 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           if (current.undone.includes(action)) continue
           const title = actionTitle[action]
           if (options.silent !== true) yield* progress.emit({ _tag: "Recovering", action, title })
-          yield* interpret[action]({ run: current, lease, options, append }).pipe(Effect.mapError(paused(title)))
+          yield* interpret[action]({ run: current, lease, options, append }).pipe(
+            Effect.mapError(paused(title)),
+          )
           yield* append({ _tag: "ActionDone", action }).pipe(Effect.mapError(paused(title)))
         }
         yield* removeLeftovers(current).pipe(Effect.mapError(paused("clean up")))
@@ -203,7 +203,13 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           if (Option.isNone(newest) || newest.value.ended !== null) return Option.none()
           return yield* Effect.scoped(
             Effect.gen(function* () {
-              const lease = yield* locks.acquire(newest.value.started.install, "recovery")
+              const lease = yield* locks
+                .acquire(newest.value.started.install, "recovery")
+                .pipe(
+                  Effect.catchTag("FileFailed", (error) =>
+                    pausedBy(error, newest.value, "begin", paths.root),
+                  ),
+                )
               // Somebody may have ended it while we waited for the locks.
               const run = yield* journal.latest
               if (Option.isNone(run) || run.value.ended !== null) return Option.none()
@@ -216,3 +222,18 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
   )
 }
 
+const denials = ["EACCES", "EPERM", "EROFS", "SQLITE_CANTOPEN", "SQLITE_READONLY"]
+
+const pausedBy = (error: UpgradeError, run: Run, action: string, dataDir: string): RecoveryPaused => {
+  const { prefix } = run.started.install
+  const isPackage =
+    error._tag === "FileFailed" && denials.includes(error.code) && error.path.startsWith(prefix)
+  return new RecoveryPaused({
+    run: run.started.run,
+    action,
+    cause: error.message,
+    // What was begun with sudo needs it again: this user may not touch the package.
+    remedy: isPackage ? `sudo waiaas upgrade --data-dir ${shellWord(dataDir)}` : error.next,
+    dataDir,
+  })
+}

@@ -5,8 +5,8 @@ import type { Run } from "@waiaas/domain/JournalRecord"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
-import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import type { Version } from "@waiaas/domain/Version"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -38,7 +38,7 @@ export interface RollbackPlan {
   readonly installed: Version
   readonly backup: BackupEntry & { readonly manifest: BackupManifest }
   /** Rows of the tables that hold value: in the backup, and now. */
-  readonly rows: ReadonlyArray<{ readonly table: string; readonly then: number; readonly now: number }>
+  readonly rows: ReadonlyArray<{ readonly table: string; readonly before: number; readonly now: number }>
   /** Where the code comes from that belongs to the data. */
   readonly code: "same" | "retained" | "npm"
 }
@@ -59,7 +59,10 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
   {
     /** Finds and verifies the backup; changes nothing. */
     readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
-    readonly run: (plan: RollbackPlan, restart: boolean) => Effect.Effect<RollbackReport, RunFailed | UpgradeError>
+    readonly run: (
+      plan: RollbackPlan,
+      restart: boolean,
+    ) => Effect.Effect<RollbackReport, RunFailed | UpgradeError>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -89,7 +92,10 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           const entry = (yield* backups.list).find((each) => each.name === name.value)
           if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
           if (entry.manifest === null || entry.problem !== null)
-            return yield* new BackupDamaged({ name: entry.name, problem: entry.problem ?? "it has no manifest" })
+            return yield* new BackupDamaged({
+              name: entry.name,
+              problem: entry.problem ?? "it has no manifest",
+            })
           return { ...entry, manifest: yield* backups.verify(entry.name) }
         })
 
@@ -119,7 +125,13 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             let aside = ""
 
             const untilCommit = Effect.gen(function* () {
-              yield* swap.point(install, { format: 1, dataDir: paths.root, run: started.run, since: started.at, pid: environment.pid })
+              yield* swap.point(install, {
+                format: 1,
+                dataDir: paths.root,
+                run: started.run,
+                since: started.at,
+                pid: environment.pid,
+              })
               yield* step(
                 "check",
                 Effect.gen(function* () {
@@ -128,7 +140,8 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   if (plan.code !== "same") {
                     yield* swap.retain(install, started.from)
                     if (plan.code === "retained") yield* swap.stageRetained(install, started.run, started.to)
-                    else yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
+                    else
+                      yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
                     yield* tool.describe(hiddenPaths(install.hidden).stagedPackage(started.run), paths.root)
                   }
                   return `backup ${backup.name} is whole`
@@ -165,11 +178,21 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               const error = Option.getOrElse(
                 Cause.failureOption(exit.cause),
                 (): UpgradeError =>
-                  new VerificationFailed({ what: "the rollback's own code", expected: "sound", found: Cause.pretty(exit.cause).slice(0, 2000) }),
+                  new VerificationFailed({
+                    what: "the rollback's own code",
+                    expected: "sound",
+                    found: Cause.pretty(exit.cause).slice(0, 2000),
+                  }),
               )
               const told = recoveryFor(error, run)
               const written = yield* Effect.either(
-                journal.append(run, { _tag: "Failed", phase, error: error._tag, message: error.message, next: error.next }),
+                journal.append(run, {
+                  _tag: "Failed",
+                  phase,
+                  error: error._tag,
+                  message: error.message,
+                  next: error.next,
+                }),
               )
               const recovered = yield* Effect.either(
                 recover.execute(written._tag === "Right" ? written.right : run, lease, { startDaemon: true }),
@@ -179,11 +202,14 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               return yield* new RunFailed({ cause: ended, phase, ...outcome })
             }
             yield* progress.emit({ _tag: "Committed" })
-            yield* recover.execute(run, lease, { startDaemon: true, silent: true }).pipe(
-              Effect.mapError(
-                (error: RecoveryPaused) => new RunFailed({ cause: error, phase: "restore", ...recoveryFor(error, run) }),
-              ),
-            )
+            yield* recover
+              .execute(run, lease, { startDaemon: true, silent: true })
+              .pipe(
+                Effect.mapError(
+                  (error: RecoveryPaused) =>
+                    new RunFailed({ cause: error, phase: "restore", ...recoveryFor(error, run) }),
+                ),
+              )
             yield* backups.prune(started.to)
             return {
               from: started.from,
@@ -213,7 +239,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             backup,
             rows: Object.keys(valueTables).map((table) => ({
               table,
-              then: then[table]?.rows ?? 0,
+              before: then[table]?.rows ?? 0,
               now: now[table]?.rows ?? 0,
             })),
             code,

@@ -1,5 +1,5 @@
-import type { Run } from "@waiaas/domain/JournalRecord"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
+import type { Run } from "@waiaas/domain/JournalRecord"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
@@ -12,9 +12,9 @@ import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { PackageSwap } from "./PackageSwap.ts"
+import { PhaseReporter } from "./PhaseReporter.ts"
 import type { DataLease } from "./RunLocks.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
-import { PhaseReporter } from "./PhaseReporter.ts"
 
 export interface ForwardOptions {
   readonly run: Run
@@ -58,7 +58,10 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
           // Once a daemon was started on the restored data, that data is nobody's to move any more.
           if (!opened) {
             yield* lease.take("20 seconds")
-            yield* phase("restore", Effect.as(restore.rollback(started.run, started.databasePath), "data restored"))
+            yield* phase(
+              "restore",
+              Effect.as(restore.rollback(started.run, started.databasePath), "data restored"),
+            )
             yield* phase(
               "update",
               started.from === started.to

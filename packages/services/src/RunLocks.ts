@@ -13,6 +13,7 @@ import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { Privilege } from "./platform/Privilege.ts"
 
 /** The data lock as a run has it: taken when the daemon frees it, given up when a daemon shall have it. */
 export interface DataLease {
@@ -40,6 +41,7 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
       const files = yield* DurableFile
       const swap = yield* PackageSwap
       const { paths } = yield* DataDir
+      const { asInstaller } = yield* Privilege
       // Probes hold a lock for a moment: whoever wants it is a little patient.
       const patience = "1 second"
 
@@ -72,8 +74,18 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
         acquire: (install, what) =>
           Effect.gen(function* () {
             const hidden = hiddenPaths(install.hidden)
-            yield* files.makeDirectory(install.hidden, 0o755)
-            yield* lock.acquire({ lock: "install", path: hidden.lock, what: `${what} of ${paths.root}`, wait: patience, mode: 0o644 })
+            yield* asInstaller(
+              Effect.zipRight(
+                files.makeDirectory(install.hidden, 0o755),
+                lock.acquire({
+                  lock: "install",
+                  path: hidden.lock,
+                  what: `${what} of ${paths.root}`,
+                  wait: patience,
+                  mode: 0o644,
+                }),
+              ),
+            )
             yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
             const pointer = yield* swap.pointer(install.hidden)
             // The pointer of a data directory that is gone must not block upgrades for ever.

@@ -37,7 +37,9 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
       Scope.Scope
     >
     /** For a held daemon: the run's word, or that nobody is left to give it. */
-    readonly verdict: (run: number) => Effect.Effect<"opened" | "undone" | "abandoned", FileFailed | JournalDamaged>
+    readonly verdict: (
+      run: number,
+    ) => Effect.Effect<"opened" | "undone" | "abandoned", FileFailed | JournalDamaged>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -70,7 +72,10 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
           // Only code of the very run may step aside for it: whoever installed by hand since knows better.
           const isPart = environment.version === run.started.from || environment.version === run.started.to
           const isElsewhere = environment.packageDir !== install.packageDir
-          return isPart && isElsewhere && stands !== environment.version && environment.packageDir.startsWith(install.root)
+          return isPart &&
+            isElsewhere &&
+            stands !== environment.version &&
+            environment.packageDir.startsWith(install.root)
             ? Option.some(packagePaths(install.packageDir).daemon)
             : Option.none()
         })

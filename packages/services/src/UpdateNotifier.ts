@@ -1,13 +1,13 @@
-import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { ConfigFile } from "./ConfigFile.ts"
-import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { versionKeys } from "./KeyValueStore.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
@@ -70,7 +70,9 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
           // Read-only: such a connection never deletes or writes a write-ahead log.
           const database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: 100 })
           try {
-            const rows = database.prepare("SELECT key, value FROM key_value_store").raw().all() as Array<[string, string]>
+            const rows = database.prepare("SELECT key, value FROM key_value_store").raw().all() as Array<
+              [string, string]
+            >
             return new Map(rows)
           } finally {
             database.close()
@@ -81,7 +83,9 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
 
       const throughDaemon = (notice: Notice) =>
         Effect.gen(function* () {
-          const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(Effect.provideService(DurableFile, files))
+          const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(
+            Effect.provideService(DurableFile, files),
+          )
           if (Option.isNone(facts)) return
           const token = yield* files.readText(paths.token)
           yield* client.execute(

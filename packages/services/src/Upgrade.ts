@@ -21,8 +21,8 @@ import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { Environment } from "./platform/Environment.ts"
-import { ReleaseFile } from "./ReleaseFile.ts"
 import { Recover } from "./Recover.ts"
+import { ReleaseFile } from "./ReleaseFile.ts"
 import { RunLocks } from "./RunLocks.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { type PhaseContext, UpgradePhases } from "./UpgradePhases.ts"
@@ -42,7 +42,13 @@ export interface UpgradeOptions {
 
 export type UpgradeReport =
   | { readonly _tag: "UpToDate"; readonly installed: Version; readonly newest: Version }
-  | { readonly _tag: "Rehearsed"; readonly from: Version; readonly to: Version; readonly schemaFrom: number; readonly schemaTo: number }
+  | {
+      readonly _tag: "Rehearsed"
+      readonly from: Version
+      readonly to: Version
+      readonly schemaFrom: number
+      readonly schemaTo: number
+    }
   | {
       readonly _tag: "Upgraded"
       readonly from: Version
@@ -92,14 +98,20 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const { paths } = yield* DataDir
       const { cancellable } = yield* Cancellation
 
-      const findTarget = (options: UpgradeOptions, database: string): Effect.Effect<readonly [Target, Source], UpgradeError> =>
+      const findTarget = (
+        options: UpgradeOptions,
+        database: string,
+      ): Effect.Effect<readonly [Target, Source], UpgradeError> =>
         Effect.gen(function* () {
           if (Option.isNone(options.from)) {
             const target = yield* targets.find(options.to, database)
             return [target, { _tag: "Registry", version: target.release.version }] as const
           }
           if (Option.isSome(options.to))
-            return yield* new BadTarget({ target: options.to.value, problem: "--to and --from exclude each other" })
+            return yield* new BadTarget({
+              target: options.to.value,
+              problem: "--to and --from exclude each other",
+            })
           const install = yield* installer.install
           const release = yield* releaseFile.read(options.from.value)
           const target = yield* targets.judge(install, release, database)
@@ -112,7 +124,12 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           const { started } = run
           const running = started.daemon !== null && started.restart
           if (running)
-            yield* daemon.waitHealthy({ version: started.to, schema: run.facts.schemaTo ?? null, status: "ok", pid: null })
+            yield* daemon.waitHealthy({
+              version: started.to,
+              schema: run.facts.schemaTo ?? null,
+              status: "ok",
+              pid: null,
+            })
           const downtime = running && stoppedAt !== null ? (yield* environment.now) / 1000 - stoppedAt : null
           yield* swap.relink(started.install)
           yield* backups.prune(started.to)
@@ -191,7 +208,12 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             // The one instant that decides: before it everything goes back, after it forward.
             const committed = yield* Effect.exit(append({ _tag: "Committed" }))
             if (Exit.isFailure(committed))
-              return yield* fail(run, phase, Option.getOrElse(Cause.failureOption(committed.cause), () => asFailure(committed.cause)), lease)
+              return yield* fail(
+                run,
+                phase,
+                Option.getOrElse(Cause.failureOption(committed.cause), () => asFailure(committed.cause)),
+                lease,
+              )
             yield* progress.emit({ _tag: "Committed" })
             return yield* finish(run, append, stoppedAt).pipe(
               Effect.catchAll((error: UpgradeError) => {
@@ -206,15 +228,31 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const fail = (run: Run, phase: PhaseName, error: UpgradeError, lease: PhaseContext["lease"]) =>
         Effect.gen(function* () {
           const told = recoveryFor(error, run)
-          const failed = (outcome: Pick<typeof told, "standing" | "next" | "exitCode">, cause: UpgradeError) =>
-            new RunFailed({ cause, phase, standing: outcome.standing, next: outcome.next, exitCode: outcome.exitCode })
+          const failed = (
+            outcome: Pick<typeof told, "standing" | "next" | "exitCode">,
+            cause: UpgradeError,
+          ) =>
+            new RunFailed({
+              cause,
+              phase,
+              standing: outcome.standing,
+              next: outcome.next,
+              exitCode: outcome.exitCode,
+            })
           const written = yield* Effect.either(
-            journal.append(run, { _tag: "Failed", phase, error: error._tag, message: error.message, next: error.next }),
+            journal.append(run, {
+              _tag: "Failed",
+              phase,
+              error: error._tag,
+              message: error.message,
+              next: error.next,
+            }),
           )
           // A journal that cannot be written now may be writable once the reserve is given back.
           const current = written._tag === "Right" ? written.right : run
           const recovered = yield* Effect.either(recover.execute(current, lease, { startDaemon: true }))
-          if (recovered._tag === "Left") return yield* failed(recoveryFor(recovered.left, run), recovered.left)
+          if (recovered._tag === "Left")
+            return yield* failed(recoveryFor(recovered.left, run), recovered.left)
           return yield* failed(told, error)
         })
 
@@ -235,7 +273,10 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           yield* swap.probe(target.install)
           return yield* Effect.scoped(
             Effect.gen(function* () {
-              const lease = yield* locks.acquire(target.install, options.dryRun ? "upgrade --dry-run" : "upgrade")
+              const lease = yield* locks.acquire(
+                target.install,
+                options.dryRun ? "upgrade --dry-run" : "upgrade",
+              )
               yield* installer.expectInstalled(target.install, target.installed)
               const state = yield* daemon.state
               const run = yield* journal.begin({
@@ -261,4 +302,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
 const asFailure = (cause: Cause.Cause<unknown>): UpgradeError =>
   Cause.isInterruptedOnly(cause)
     ? new Interrupted({})
-    : new VerificationFailed({ what: "the upgrade's own code", expected: "sound", found: Cause.pretty(cause).slice(0, 2000) })
+    : new VerificationFailed({
+        what: "the upgrade's own code",
+        expected: "sound",
+        found: Cause.pretty(cause).slice(0, 2000),
+      })

@@ -125,7 +125,9 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           const started: Started = { _tag: "Started", format: 1, at: yield* now, run: number, ...body }
           yield* files.append(pathOf(number), encodeLine(started))
           const run = foldRun([started])
-          return run ?? (yield* new JournalDamaged({ path: pathOf(number), problem: "it could not be begun" }))
+          return (
+            run ?? (yield* new JournalDamaged({ path: pathOf(number), problem: "it could not be begun" }))
+          )
         }),
         append: Effect.fn("UpgradeJournal.append")(function* (run, body) {
           const path = pathOf(run.started.run)

@@ -79,7 +79,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const { databasePath, install } = run.started
           const database = yield* sizeOf(databasePath)
           const packageSize = yield* files.sizeOfTree(install.packageDir)
-          const sameFileSystem = (yield* files.device(paths.backups)) === (yield* files.device(dirname(databasePath)))
+          const sameFileSystem =
+            (yield* files.device(paths.backups)) === (yield* files.device(dirname(databasePath)))
           // Where a backup cannot be renamed back, the undo needs room for a copy: it is taken now.
           const reserve = RESERVE + (sameFileSystem ? 0 : Math.ceil(database * 1.2))
           const wanted = new Map<number, { readonly path: string; bytes: number }>()
@@ -108,7 +109,10 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const described = yield* tool.describe(candidate, paths.root)
           const { to } = run.started
           if (described.version !== to)
-            return yield* new CandidateBroken({ version: to, problem: `its code says to be ${described.version}` })
+            return yield* new CandidateBroken({
+              version: to,
+              problem: `its code says to be ${described.version}`,
+            })
           const running = run.started.daemon
           // A supervisor starts the daemon in its own environment: ours says nothing about it.
           if (running === null || running.supervisor !== null || !run.started.restart) return described
@@ -117,7 +121,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             return yield* new RestartWouldFail({
               missing:
                 "the configuration here is not the one that the daemon runs with (config.toml was changed since it started, or a WAIAAS_ variable is set in only one of the two)",
-              command: "waiaas stop && waiaas start --background, with the configuration that you want; then waiaas upgrade",
+              command:
+                "waiaas stop && waiaas start --background, with the configuration that you want; then waiaas upgrade",
             })
           return described
         })
@@ -148,7 +153,10 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             const release = yield* installer.stage(install, started.run, source)
             const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
             if (release.version !== started.to)
-              return yield* new CandidateBroken({ version: started.to, problem: `its package.json says ${release.version}` })
+              return yield* new CandidateBroken({
+                version: started.to,
+                problem: `its package.json says ${release.version}`,
+              })
             yield* detail("running the staged version with this configuration and keystore")
             const described = yield* proveRestart(run, candidate)
             yield* detail(`retaining ${started.from}`)
@@ -194,7 +202,10 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 found: String(made.manifest.schema),
               })
             const keystore = yield* files.hashTree(paths.keystore)
-            return { text: made.name, facts: { backup: made.name, invariants: { tables: made.tables, keystore } } }
+            return {
+              text: made.name,
+              facts: { backup: made.name, invariants: { tables: made.tables, keystore } },
+            }
           }),
 
         update: ({ run }) =>
@@ -204,7 +215,10 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
 
         migrate: ({ run }) =>
           Effect.map(tool.migrate(run.started.install.packageDir, run.started.databasePath), (migrated) => ({
-            text: migrated.from === migrated.to ? `schema ${migrated.to}, unchanged` : `schema ${migrated.from} -> ${migrated.to}`,
+            text:
+              migrated.from === migrated.to
+                ? `schema ${migrated.to}, unchanged`
+                : `schema ${migrated.from} -> ${migrated.to}`,
           })),
 
         verify: ({ run }) =>
@@ -226,7 +240,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 expected: "the files of before the upgrade",
                 found: "changed",
               })
-            return { text: Object.entries(found.tables).map(([table, { rows }]) => `${rows} ${table}`).join(", ") }
+            return {
+              text: Object.entries(found.tables)
+                .map(([table, { rows }]) => `${rows} ${table}`)
+                .join(", "),
+            }
           }),
 
         restart: ({ run, lease, append }) =>

@@ -6,10 +6,22 @@ import * as Ref from "effect/Ref"
 
 /** What an operator (or a script) hears while a run goes on. */
 export type ProgressEvent =
-  | { readonly _tag: "PhaseStarted"; readonly kind: RunKind; readonly phase: PhaseName; readonly index: number; readonly total: number; readonly title: string }
+  | {
+      readonly _tag: "PhaseStarted"
+      readonly kind: RunKind
+      readonly phase: PhaseName
+      readonly index: number
+      readonly total: number
+      readonly title: string
+    }
   /** Something inside a phase that takes long. */
   | { readonly _tag: "Detail"; readonly text: string }
-  | { readonly _tag: "PhaseDone"; readonly phase: PhaseName; readonly seconds: number; readonly result: string }
+  | {
+      readonly _tag: "PhaseDone"
+      readonly phase: PhaseName
+      readonly seconds: number
+      readonly result: string
+    }
   | { readonly _tag: "PhaseFailed"; readonly phase: PhaseName; readonly message: string }
   | { readonly _tag: "Committed" }
   | { readonly _tag: "Recovering"; readonly action: RecoveryAction; readonly title: string }

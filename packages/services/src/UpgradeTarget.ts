@@ -53,7 +53,11 @@ export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")
       const environment = yield* Environment
       const installed = environment.version
 
-      const judge = Effect.fn("UpgradeTarget.judge")(function* (install: Install, release: ReleaseDocument, database: string) {
+      const judge = Effect.fn("UpgradeTarget.judge")(function* (
+        install: Install,
+        release: ReleaseDocument,
+        database: string,
+      ) {
         const { schema } = yield* tool.examine(environment.packageDir, database, "none", {})
         const newer = isNewer(release.version, installed)
         const downgrade = new CandidateRefused({
@@ -67,7 +71,10 @@ export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")
             Effect.as(null),
             Effect.catchTag("CandidateRefused", (error) => Effect.succeed(error)),
           )
-        const deprecated = typeof release.deprecated === "string" ? [`${release.version} is deprecated: ${release.deprecated}`] : []
+        const deprecated =
+          typeof release.deprecated === "string"
+            ? [`${release.version} is deprecated: ${release.deprecated}`]
+            : []
         return {
           install,
           installed,

@@ -1,6 +1,6 @@
+import type { ConfigInvalid, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
 import { PACKAGE_NAME } from "@waiaas/domain/Release"
 import { channelOf, compare, isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
-import type { ConfigInvalid, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -23,7 +23,10 @@ export class NoRegistry extends Schema.TaggedError<NoRegistry>()("NoRegistry", {
 }
 
 /** The newest version of the channel that is followed. */
-export const newestOf = (tags: Readonly<Record<string, string>>, installed: Version): Option.Option<Version> => {
+export const newestOf = (
+  tags: Readonly<Record<string, string>>,
+  installed: Version,
+): Option.Option<Version> => {
   const candidates = [tags.latest, tags[channelOf(installed)]].filter(isVersion)
   return Option.fromNullable(candidates.sort(compare).at(-1))
 }
@@ -67,7 +70,8 @@ export class VersionCheck extends Context.Tag("@waiaas/services/VersionCheck")<
           const at = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
           yield* store.set(versionKeys.latest, latest)
           yield* store.set(versionKeys.checkedAt, String(at))
-          if (answer._tag === "Tags" && Option.isSome(answer.etag)) yield* store.set(versionKeys.etag, answer.etag.value)
+          if (answer._tag === "Tags" && Option.isSome(answer.etag))
+            yield* store.set(versionKeys.etag, answer.etag.value)
           return { latest, isUpdate: isUpdate(latest, installed) }
         }).pipe(Effect.withSpan("VersionCheck.check")),
       }

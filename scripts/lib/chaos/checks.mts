@@ -102,8 +102,8 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
   [({ prefix }) => join(prefix, "bin"), /^(node|npm|npx|waiaas)$/],
   [({ prefix }) => join(prefix, "lib/node_modules"), /^(npm|@waiaas|\.waiaas|\.package-lock\.json)$/],
   [({ packageDir }) => join(packageDir, ".."), /^cli$/],
-  // The install lock, who held it last, and the code of versions that a rollback may want.
-  [({ prefix }) => join(prefix, "lib/node_modules/.waiaas"), /^(install\.lock|install\.holder\.json|retained)$/],
+  // The install lock (with what SQLite puts beside it while it is held), who held it last, and the code of versions that a rollback may want.
+  [({ prefix }) => join(prefix, "lib/node_modules/.waiaas"), /^(install\.lock(-journal)?|install\.holder\.json|retained)$/],
   [({ prefix }) => join(prefix, "lib/node_modules/.waiaas/retained"), /^\d+\.\d+\.\d+$/],
   [
     ({ dataDir }) => dataDir,
@@ -114,7 +114,7 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
     ({ dataDir }) => join(dataDir, "backups"),
     /^(pre-upgrade|pre-rollback|pre-migrate|manual)-\d+\.\d+\.\d+-\d{8}T\d{6}Z-\d{6}$/,
   ],
-  [({ dataDir }) => join(dataDir, "upgrade"), /^(journal|(run|data)\.(lock|holder\.json))$/],
+  [({ dataDir }) => join(dataDir, "upgrade"), /^(journal|(run|data)\.(lock(-journal)?|holder\.json))$/],
   [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.jsonl$/],
   [({ dataDir }) => join(dataDir, "logs"), /^daemon(\.out)?\.log(\.\d+)?$/],
   // Node's own cache of compiled code.

@@ -28,12 +28,12 @@ const parse = (text: string): ReadonlyArray<Line> =>
     }
   })
 
-/** The newest run's records; run 0 where there is none. */
-export const readJournal = (machine: Machine): JournalView => {
+/** The records of a run, or of the newest; run 0 where there is none. */
+export const readJournal = (machine: Machine, wanted?: number): JournalView => {
   const directory = join(machine.dataDir, "upgrade/journal")
   try {
     const name = readdirSync(directory)
-      .filter((each) => /^\d{6}\.jsonl$/.test(each))
+      .filter((each) => /^\d{6}\.jsonl$/.test(each) && (wanted === undefined || Number(each.slice(0, 6)) === wanted))
       .sort()
       .at(-1)
     if (name === undefined) return { run: 0, lines: [] }

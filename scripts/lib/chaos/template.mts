@@ -81,6 +81,5 @@ export const cloneOf = async (template: Template, directory: string): Promise<Ma
   const journals = join(machine.dataDir, "upgrade/journal")
   if (existsSync(journals))
     for (const name of readdirSync(journals)) moveJournal(join(journals, name), source.directory, directory)
-  await machine.configure({ port: await machine.freePort() })
   return machine
 }

@@ -28,15 +28,28 @@ const lines = (agent: Agent): ReadonlyArray<string> => [
 const create = Command.make(
   "create",
   {
-    name: Args.text({ name: "name" }).pipe(Args.withDescription("Letters, digits, spaces and ._- (at most 64), beginning with a letter or digit")),
-    chain: Options.text("chain").pipe(Options.withDescription("The chain it is for"), Options.withDefault("solana")),
-    network: Options.text("network").pipe(Options.withDescription("The chain's network"), Options.withDefault("mainnet")),
+    name: Args.text({ name: "name" }).pipe(
+      Args.withDescription("Letters, digits, spaces and ._- (at most 64), beginning with a letter or digit"),
+    ),
+    chain: Options.text("chain").pipe(
+      Options.withDescription("The chain it is for"),
+      Options.withDefault("solana"),
+    ),
+    network: Options.text("network").pipe(
+      Options.withDescription("The chain's network"),
+      Options.withDefault("mainnet"),
+    ),
     owner: Options.text("owner").pipe(Options.withDescription("The owner's address"), Options.optional),
   },
   ({ name, chain, network, owner }) =>
     Effect.gen(function* () {
       const { call } = yield* client
-      const payload = { name, chain, network, ...Option.match(owner, { onNone: () => ({}), onSome: (ownerAddress) => ({ ownerAddress }) }) }
+      const payload = {
+        name,
+        chain,
+        network,
+        ...Option.match(owner, { onNone: () => ({}), onSome: (ownerAddress) => ({ ownerAddress }) }),
+      }
       const agent = yield* call((api) => api.agents.create({ payload }))
       yield* (yield* Output).result(agent, lines(agent))
     }),
@@ -49,7 +62,9 @@ const list = Command.make("list", {}, () =>
     const rows = agents.map((agent) => [agent.id, agent.name, agent.chain, agent.network, agent.status])
     yield* (yield* Output).result(
       agents,
-      rows.length === 0 ? ["No agents yet: waiaas agent create <name>"] : table(["ID", "NAME", "CHAIN", "NETWORK", "STATUS"], rows),
+      rows.length === 0
+        ? ["No agents yet: waiaas agent create <name>"]
+        : table(["ID", "NAME", "CHAIN", "NETWORK", "STATUS"], rows),
     )
   }),
 ).pipe(Command.withDescription("List the agents"))

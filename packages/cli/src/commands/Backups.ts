@@ -42,7 +42,11 @@ const create = Command.make("create", {}, () =>
       ])
     }),
   ),
-).pipe(Command.withDescription("Back up database and config.toml now; the daemon may run. The keystore is not in it; a manual backup is never pruned."))
+).pipe(
+  Command.withDescription(
+    "Back up database and config.toml now; the daemon may run. The keystore is not in it; a manual backup is never pruned.",
+  ),
+)
 
 const list = Command.make("list", {}, () =>
   Effect.gen(function* () {

@@ -9,6 +9,7 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
+import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
@@ -18,8 +19,8 @@ import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Output } from "../Output.ts"
 import { runDaemonFile, takeOver } from "../DaemonFile.ts"
+import { Output } from "../Output.ts"
 import { when } from "./Text.ts"
 
 /** So that the daemon's check and npm's install agree; unknown is a warning, never a failure. */
@@ -54,12 +55,18 @@ export const init = Command.make("init", {}, () =>
       )
     const place = shellWord(paths.root)
     yield* output.result(made, [
-      made.created ? `Initialised ${paths.root}` : `${paths.root} is initialised already; nothing was changed.`,
+      made.created
+        ? `Initialised ${paths.root}`
+        : `${paths.root} is initialised already; nothing was changed.`,
       `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
       `next: waiaas start --background --data-dir ${place}`,
     ])
   }),
-).pipe(Command.withDescription("Create a data directory: configuration, database, keystore, API token. What is there already is left alone. WAIAAS_MASTER_PASSWORD or WAIAAS_MASTER_PASSWORD_FILE, if set now, seals the keystore; else a key file does."))
+).pipe(
+  Command.withDescription(
+    "Create a data directory: configuration, database, keystore, API token. What is there already is left alone. WAIAAS_MASTER_PASSWORD or WAIAAS_MASTER_PASSWORD_FILE, if set now, seals the keystore; else a key file does.",
+  ),
+)
 
 export const start = Command.make(
   "start",
@@ -85,9 +92,15 @@ export const start = Command.make(
         ])
       }
       yield* recordRegistry
+      const suspicion = yield* (yield* Probation).suspicion
+      if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
       if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
       if (yield* (yield* RunLocks).live)
-        return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: "an upgrade, which will start the daemon itself" })
+        return yield* new LockBusy({
+          lock: "run",
+          path: paths.runLock,
+          holder: "an upgrade, which will start the daemon itself",
+        })
       const recovered = yield* (yield* Recover).onSight({ startDaemon: false })
       if (Option.isSome(recovered))
         yield* output.note(`run ${recovered.value.started.run} was cut off; it was recovered first`)
@@ -95,7 +108,10 @@ export const start = Command.make(
         onNone: () => version as string,
         onSome: ({ started, ended }) => (ended?.outcome === "new" ? started.to : started.from),
       })
-      const installed = Option.match(recovered, { onNone: () => packageDir, onSome: ({ started }) => started.install.packageDir })
+      const installed = Option.match(recovered, {
+        onNone: () => packageDir,
+        onSome: ({ started }) => started.install.packageDir,
+      })
       const facts = yield* (yield* DaemonHandover).start({
         packageDir: installed,
         version: stands,
@@ -108,7 +124,11 @@ export const start = Command.make(
         `WAIaaS ${stands} serves on http://${config.daemon.hostname}:${facts.port} (process ${facts.pid}).`,
       ])
     }),
-).pipe(Command.withDescription("Run the daemon in this process, as a supervisor wants it, or in the background. An upgrade that was cut off is recovered first."))
+).pipe(
+  Command.withDescription(
+    "Run the daemon in this process, as a supervisor wants it, or in the background. An upgrade that was cut off is recovered first.",
+  ),
+)
 
 export const stop = Command.make("stop", {}, () =>
   Effect.gen(function* () {
@@ -124,10 +144,16 @@ export const stop = Command.make("stop", {}, () =>
     const { supervisor } = state.facts
     yield* output.result({ stopped: true }, [
       "WAIaaS has stopped.",
-      ...(supervisor === null ? [] : [`It is owned by ${supervisor}, which may start it again: stop it there.`]),
+      ...(supervisor === null
+        ? []
+        : [`It is owned by ${supervisor}, which may start it again: stop it there.`]),
     ])
   }),
-).pipe(Command.withDescription("Stop the daemon: requests in flight finish, and the command waits until the process has ended (exit code 5 if it does not)"))
+).pipe(
+  Command.withDescription(
+    "Stop the daemon: requests in flight finish, and the command waits until the process has ended (exit code 5 if it does not)",
+  ),
+)
 
 export const status = Command.make("status", {}, () =>
   Effect.gen(function* () {
@@ -141,6 +167,7 @@ export const status = Command.make("status", {}, () =>
     const open = Option.filter(run, ({ ended }) => ended === null)
     const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
     const latest = health?.latestVersion ?? null
+    const suspicion = Option.getOrNull(yield* (yield* Probation).suspicion)
     const lines = [
       `WAIaaS ${version}, data in ${paths.root}`,
       state._tag === "Stopped"
@@ -152,6 +179,7 @@ export const status = Command.make("status", {}, () =>
       ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
         ? [`update: ${latest} is available (waiaas upgrade)`]
         : []),
+      ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
       ...Option.match(open, {
         onNone: () => [],
         onSome: ({ started }) => [
@@ -168,15 +196,26 @@ export const status = Command.make("status", {}, () =>
         daemon: state._tag,
         ...(state._tag === "Running" ? { facts: state.facts } : {}),
         health,
+        suspicion,
         run: Option.match(open, {
           onNone: () => null,
-          onSome: ({ started }) => ({ run: started.run, kind: started.kind, from: started.from, to: started.to, live }),
+          onSome: ({ started }) => ({
+            run: started.run,
+            kind: started.kind,
+            from: started.from,
+            to: started.to,
+            live,
+          }),
         }),
       },
       lines,
     )
   }),
-).pipe(Command.withDescription("What runs, with which version and schema, and whether an upgrade was cut off; changes nothing"))
+).pipe(
+  Command.withDescription(
+    "What runs, with which version and schema, and whether an upgrade was cut off; changes nothing",
+  ),
+)
 
 export const health = Command.make("health", {}, () =>
   Effect.gen(function* () {
@@ -191,11 +230,13 @@ export const health = Command.make("health", {}, () =>
         ? [state.facts.hostname, state.facts.port]
         : [config.daemon.hostname, config.daemon.port]
     if (state._tag !== "Running")
-      return yield* new DaemonUnreachable({ address: `http://${hostname}:${port}`, problem: "it does not run" })
+      return yield* new DaemonUnreachable({
+        address: `http://${hostname}:${port}`,
+        problem: "it does not run",
+      })
     const answer = yield* control.health(hostname, port)
     yield* output.result(answer, [
       `${answer.status}: WAIaaS ${answer.version}, schema ${answer.schemaVersion}, up ${answer.uptime} s`,
     ])
   }),
 ).pipe(Command.withDescription("Ask the daemon's GET /health; exit code 0 only if it answers"))
-

@@ -19,27 +19,49 @@ import { Output } from "../Output.ts"
 import { keystoreNote, size, when } from "./Text.ts"
 
 const options = {
-  check: Options.boolean("check").pipe(Options.withDescription("Only say whether an upgrade is possible, to which version and schema, and why not; change nothing")),
-  dryRun: Options.boolean("dry-run").pipe(
-    Options.withDescription("Step 1 alone: stage the new version, run it, rehearse the migration on a copy, then clean up; the daemon serves on"),
+  check: Options.boolean("check").pipe(
+    Options.withDescription(
+      "Only say whether an upgrade is possible, to which version and schema, and why not; change nothing",
+    ),
   ),
-  to: Options.text("to").pipe(Options.withDescription("An exact version such as 2.1.0, or a dist-tag such as latest (default: the channel of the installed version)"), Options.optional),
+  dryRun: Options.boolean("dry-run").pipe(
+    Options.withDescription(
+      "Step 1 alone: stage the new version, run it, rehearse the migration on a copy, then clean up; the daemon serves on",
+    ),
+  ),
+  to: Options.text("to").pipe(
+    Options.withDescription(
+      "An exact version such as 2.1.0, or a dist-tag such as latest (default: the channel of the installed version)",
+    ),
+    Options.optional,
+  ),
   from: Options.file("from", { exists: "either" }).pipe(
     Options.withDescription("A tarball of the new version (npm pack @waiaas/cli): no registry is asked"),
     Options.optional,
   ),
   rollback: Options.boolean("rollback").pipe(
-    Options.withDescription("Go back: data and code of before the last upgrade, together; what was written since is kept aside as a backup"),
+    Options.withDescription(
+      "Go back: data and code of before the last upgrade, together; what was written since is kept aside as a backup",
+    ),
   ),
   backup: Options.text("backup").pipe(
     Options.withDescription("With --rollback: this backup instead (waiaas backup list)"),
     Options.optional,
   ),
-  yes: Options.boolean("yes").pipe(Options.withAlias("y"), Options.withDescription("With --rollback: do not ask (needed where there is no terminal)")),
-  start: Options.boolean("no-start", { ifPresent: false }).pipe(
-    Options.withDescription("Do not start the daemon at the end; nothing starts a daemon that did not run before"),
+  yes: Options.boolean("yes").pipe(
+    Options.withAlias("y"),
+    Options.withDescription("With --rollback: do not ask (needed where there is no terminal)"),
   ),
-  status: Options.boolean("status").pipe(Options.withDescription("What became of the last ten runs, with the cause of each failure; change nothing")),
+  start: Options.boolean("no-start", { ifPresent: false }).pipe(
+    Options.withDescription(
+      "Do not start the daemon at the end; nothing starts a daemon that did not run before",
+    ),
+  ),
+  status: Options.boolean("status").pipe(
+    Options.withDescription(
+      "What became of the last ten runs, with the cause of each failure; change nothing",
+    ),
+  ),
 }
 
 const check = (to: Option.Option<string>) =>
@@ -97,7 +119,9 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     yield* output.result({ ...report, backup }, [
       `Upgraded WAIaaS from ${report.from} to ${report.to}.`,
       `Schema:   ${report.schemaFrom} -> ${report.schemaTo}`,
-      report.downtime === null ? "Downtime: not measured, no daemon was started at the end" : `Downtime: ${report.downtime.toFixed(2)} s`,
+      report.downtime === null
+        ? "Downtime: not measured, no daemon was started at the end"
+        : `Downtime: ${report.downtime.toFixed(2)} s`,
       `Backup:   ${backup}`,
       `Go back:  waiaas upgrade --rollback`,
       ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
@@ -117,10 +141,10 @@ const rollbackRun = (options: {
     const words = [
       `Rollback from ${plan.installed} to ${manifest.from}, with the data of ${when(manifest.createdAt)} (schema ${manifest.schema}).`,
       `Backup:  ${name}`,
-      ...plan.rows.map(({ table, then, now }) =>
-        now === then
+      ...plan.rows.map(({ table, before, now }) =>
+        now === before
           ? `Since then: no ${table} were added or removed.`
-          : `Since then: ${Math.abs(now - then)} ${table} ${now > then ? "were added; they are not in that backup" : "were removed; they come back"}.`,
+          : `Since then: ${Math.abs(now - before)} ${table} ${now > before ? "were added; they are not in that backup" : "were removed; they come back"}.`,
       ),
       "Today's data is kept aside as a pre-rollback backup.",
       keystoreNote,
@@ -138,7 +162,10 @@ const rollbackRun = (options: {
     const { paths } = yield* DataDir
     const report = yield* rollback.run(plan, options.start)
     yield* output.result({ ...report, rows: plan.rows }, [
-      `Rolled back to WAIaaS ${report.from === report.to ? "the data of" : ""} ${report.to}, schema ${report.schema}.`.replace("  ", " "),
+      `Rolled back to WAIaaS ${report.from === report.to ? "the data of" : ""} ${report.to}, schema ${report.schema}.`.replace(
+        "  ",
+        " ",
+      ),
       `Restored:   ${report.backup}`,
       `Kept aside: ${paths.backups}/${report.aside}`,
       ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
@@ -153,7 +180,11 @@ const tellStatus = Effect.gen(function* () {
     const { started, failure, ended } = run
     const state =
       ended !== null
-        ? { new: `${started.to} stands`, old: `undone, ${started.from} stands`, untouched: "nothing was changed" }[ended.outcome]
+        ? {
+            new: `${started.to} stands`,
+            old: `undone, ${started.from} stands`,
+            untouched: "nothing was changed",
+          }[ended.outcome]
         : live && index === runs.length - 1
           ? `going on: ${run.begun.at(-1) ?? "beginning"}, process ${started.pid}`
           : "cut off; waiaas start recovers it"
@@ -190,10 +221,17 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     yield* (yield* DataDir).check
     const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
     const usage = (target: string, problem: string) => new BadTarget({ target, problem })
-    if (modes > 1) return yield* usage("--check, --dry-run, --rollback, --status", "only one of them can be given")
+    if (modes > 1)
+      return yield* usage("--check, --dry-run, --rollback, --status", "only one of them can be given")
     if (given.rollback && (Option.isSome(given.to) || Option.isSome(given.from)))
-      return yield* usage("--rollback", "it takes no --to and no --from; choose a backup with --backup <name>")
-    if (!given.rollback && Option.isSome(given.backup)) return yield* usage("--backup", "it goes with --rollback")
+      return yield* usage(
+        "--rollback",
+        "it takes no --to and no --from; choose a backup with --backup <name>",
+      )
+    if (given.check && Option.isSome(given.from))
+      return yield* usage("--check", "with a tarball, --dry-run says whether it can be installed")
+    if (!given.rollback && Option.isSome(given.backup))
+      return yield* usage("--backup", "it goes with --rollback")
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
@@ -206,5 +244,7 @@ export const upgrade = Command.make("upgrade", options, (given) =>
 
 /** The same command for the list of all commands, where the seven steps would drown the rest. */
 export const upgradeInBrief = upgrade.pipe(
-  Command.withDescription("Upgrade to the newest version, or go back (waiaas upgrade --help tells the steps and the exit codes)"),
+  Command.withDescription(
+    "Upgrade to the newest version, or go back (waiaas upgrade --help tells the steps and the exit codes)",
+  ),
 )

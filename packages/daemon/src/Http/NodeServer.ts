@@ -107,7 +107,6 @@ export const trackConnections = (server: Server) => {
     drain: (within: Duration.DurationInput): Effect.Effect<number> =>
       Effect.suspend(() => {
         stopping = true
-        for (const response of unfinished) response.shouldKeepAlive = false
         const busy = new Set([...unfinished].map((response) => response.req.socket))
         // Soon: what was written to an idle connection still goes out.
         for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon()

@@ -1,5 +1,5 @@
 import { join, resolve } from "node:path"
-import { FileFailed, NotInitialised, UnsafeDataDir } from "@waiaas/domain/DataErrors"
+import { type FileFailed, NotInitialised, UnsafeDataDir } from "@waiaas/domain/DataErrors"
 import { OtherOwner } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import * as Context from "effect/Context"
@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile } from "./DurableFile.ts"
 import { Environment } from "./Environment.ts"
+import { Privilege } from "./Privilege.ts"
 
 /** Everything below a data directory has its one name here. */
 export const dataPaths = (root: string) => ({
@@ -52,6 +53,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
       Effect.gen(function* () {
         const environment = yield* Environment
         const files = yield* DurableFile
+        const privilege = yield* Privilege
         const named = Option.orElse(flag, () =>
           Option.filter(Option.fromNullable(environment.variables.WAIAAS_DATA_DIR), (text) => text !== ""),
         )
@@ -64,12 +66,19 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           : wanted
         const paths = dataPaths(real)
 
+        const underSudo = environment.uid === 0 && (environment.variables.SUDO_USER ?? "") !== ""
+        if (underSudo && Option.isSome(named) && (yield* files.exists(real))) {
+          const { uid, gid } = yield* files.stat(real)
+          if (Option.isSome(uid) && uid.value !== 0)
+            yield* privilege.become({ uid: uid.value, gid: Option.getOrElse(gid, () => uid.value) })
+        }
+
         const checkOne = (path: string) =>
           Effect.gen(function* () {
             const info = yield* files.stat(path)
             const owner = Option.getOrElse(info.uid, () => 0)
-            if (environment.uid !== null && owner !== environment.uid)
-              return yield* new OtherOwner({ path, owner, user: environment.uid })
+            const user = privilege.taken()?.uid ?? environment.uid
+            if (user !== null && owner !== user) return yield* new OtherOwner({ path, owner, user })
             if ((info.mode & 0o077) !== 0)
               return yield* new UnsafeDataDir({
                 path,
@@ -85,7 +94,15 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
               problem: "it is no directory",
               command: "waiaas init --data-dir <another directory>",
             })
-          for (const path of [real, paths.config, paths.token, paths.data, paths.keystore, paths.backups, paths.upgrade])
+          for (const path of [
+            real,
+            paths.config,
+            paths.token,
+            paths.data,
+            paths.keystore,
+            paths.backups,
+            paths.upgrade,
+          ])
             if (yield* files.exists(path)) yield* checkOne(path)
         })
 
@@ -93,13 +110,27 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           paths,
           explicit: Option.isSome(named),
           check: Effect.gen(function* () {
+            if (underSudo && Option.isNone(named))
+              return yield* new UnsafeDataDir({
+                path: real,
+                problem: "under sudo it is not clear whose data is meant",
+                command: "sudo waiaas <command> --data-dir <the data directory of its owner>",
+              })
             if (!(yield* files.exists(real))) return yield* new NotInitialised({ dataDir: real })
             yield* checkAll
             if (!(yield* files.exists(paths.config))) return yield* new NotInitialised({ dataDir: real })
           }),
           create: Effect.gen(function* () {
             if (yield* files.exists(real)) yield* checkAll
-            for (const path of [real, paths.data, paths.keystore, paths.logs, paths.backups, paths.upgrade, paths.journals])
+            for (const path of [
+              real,
+              paths.data,
+              paths.keystore,
+              paths.logs,
+              paths.backups,
+              paths.upgrade,
+              paths.journals,
+            ])
               yield* files.makeDirectory(path)
           }),
         }

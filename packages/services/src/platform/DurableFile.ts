@@ -20,7 +20,8 @@ const codeOfReason: Record<string, string> = {
 
 const errnoOf = (error: PlatformError): string => {
   const cause = error._tag === "SystemError" ? error.cause : undefined
-  if (typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string") return cause.code
+  if (typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string")
+    return cause.code
   return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
 }
 
@@ -69,7 +70,9 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       to: string,
       mode?: number,
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
-    readonly hash: (path: string) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
+    readonly hash: (
+      path: string,
+    ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
     /** Copies a tree (files, directories, links) and syncs all of it. `to` must not exist. */
     readonly copyTree: (from: string, to: string) => Effect.Effect<void, FileFailed>
     /** Syncs every file and directory of a tree. */
@@ -118,11 +121,14 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
 
       const sync = (path: string) =>
         Effect.scoped(
-          Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync).pipe(attempt("make durable", path)),
+          Effect.flatMap(fs.open(path, { flag: "r" }), (file) => file.sync).pipe(
+            attempt("make durable", path),
+          ),
         )
       const syncDirectory = sync
 
-      const chmod = (path: string, mode: number) => fs.chmod(path, mode).pipe(attempt("set the mode of", path))
+      const chmod = (path: string, mode: number) =>
+        fs.chmod(path, mode).pipe(attempt("set the mode of", path))
 
       const writeNew = (path: string, content: Uint8Array, mode: number) =>
         Effect.scoped(
@@ -291,7 +297,9 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         realPath: (path) => fs.realPath(path).pipe(attempt("resolve", path)),
         readText: (path) => fs.readFileString(path).pipe(attempt("read", path)),
         readTextIfThere: (path) =>
-          fs.readFileString(path).pipe(attempt("read", path), Effect.map(Option.some), orIfMissing(Option.none())),
+          fs
+            .readFileString(path)
+            .pipe(attempt("read", path), Effect.map(Option.some), orIfMissing(Option.none())),
         write: (path, text, mode = 0o600) =>
           Effect.gen(function* () {
             const temporary = join(dirname(path), `.${basename(path)}.tmp`)
@@ -324,7 +332,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             Effect.gen(function* () {
               const file = yield* fs.open(path, { flag: "w", mode: 0o600 })
               const zeros = new Uint8Array(CHUNK)
-              for (let left = size; left > 0; left -= CHUNK) yield* file.writeAll(zeros.subarray(0, Math.min(left, CHUNK)))
+              for (let left = size; left > 0; left -= CHUNK)
+                yield* file.writeAll(zeros.subarray(0, Math.min(left, CHUNK)))
               yield* file.sync
             }).pipe(attempt("reserve space in", path)),
           ),

@@ -85,19 +85,23 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
               yield* files.append(path, "")
               yield* files.chmod(path, mode)
             }
-            const busy = Effect.flatMap(holder(path), (known) =>
-              new LockBusy({
-                lock,
-                path,
-                holder: Option.match(known, {
-                  onNone: () => "an unknown process",
-                  onSome: (facts) =>
-                    `${facts.what}, process ${facts.pid}, since ${new Date(facts.since * 1000).toISOString()}`,
+            const busy = Effect.flatMap(
+              holder(path),
+              (known) =>
+                new LockBusy({
+                  lock,
+                  path,
+                  holder: Option.match(known, {
+                    onNone: () => "an unknown process",
+                    onSome: (facts) =>
+                      `${facts.what}, process ${facts.pid}, since ${new Date(facts.since * 1000).toISOString()}`,
+                  }),
                 }),
-              }),
             )
             const once = Effect.acquireRelease(
-              Effect.flatMap(tryLock(path), (database) => (database === null ? busy : Effect.succeed(database))),
+              Effect.flatMap(tryLock(path), (database) =>
+                database === null ? busy : Effect.succeed(database),
+              ),
               (database) => Effect.sync(() => database.close()),
             )
             yield* Effect.retry(once, {
@@ -105,7 +109,11 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
               schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
             })
             const since = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
-            yield* files.write(holderPath(path), JSON.stringify({ pid: environment.pid, what, since } satisfies Holder), mode)
+            yield* files.write(
+              holderPath(path),
+              JSON.stringify({ pid: environment.pid, what, since } satisfies Holder),
+              mode,
+            )
           }),
         isHeld: (path) =>
           Effect.gen(function* () {
@@ -153,7 +161,8 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
 }
 
 const isBusy = (cause: unknown): boolean =>
-  cause instanceof Sqlite.SqliteError && (cause.code.startsWith("SQLITE_BUSY") || cause.code === "SQLITE_LOCKED")
+  cause instanceof Sqlite.SqliteError &&
+  (cause.code.startsWith("SQLITE_BUSY") || cause.code === "SQLITE_LOCKED")
 
 /** How often somebody who waits looks again. */
 export const pollInterval = Duration.millis(50)

@@ -1,6 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import { closeSync, openSync, readFileSync } from "node:fs"
-import { execFileSync } from "node:child_process"
 import { createInterface } from "node:readline"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -8,6 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { type Identity, Privilege } from "./Privilege.ts"
 
 /** A child that could not be started, or did not end in time. Internal: callers map it. */
 export class ProcessFailed extends Data.TaggedError("ProcessFailed")<{
@@ -40,6 +40,8 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
       readonly input?: string
       readonly timeout: Duration.DurationInput
       readonly onLine?: (line: string) => void
+      /** For npm: with the rights over the package, not the data owner's. */
+      readonly asInstaller?: boolean
     }) => Effect.Effect<ProcessResult, ProcessFailed>
     /** Starts a process that outlives this one, its output appended to `log`. Gives its pid. */
     readonly detach: (options: {
@@ -55,76 +57,90 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
     readonly signal: (pid: number, signal: "SIGTERM" | "SIGKILL") => Effect.Effect<boolean>
   }
 >() {
-  static readonly layer = Layer.succeed(this, {
-    run: ({ command, args, cwd, env, input, timeout, onLine }) =>
-      Effect.suspend(() => {
-        let output = ""
-        return Effect.acquireUseRelease(
-          Effect.sync(() =>
+  static readonly layer = Layer.effect(
+    this,
+    Effect.map(Privilege, (rights) => makeRunner(rights)),
+  )
+}
+
+const makeRunner = ({
+  asOwner,
+}: Context.Tag.Service<typeof Privilege>): Context.Tag.Service<typeof ProcessRunner> => ({
+  run: ({ command, args, cwd, env, input, timeout, onLine, asInstaller = false }) =>
+    Effect.suspend(() => {
+      let output = ""
+      return Effect.acquireUseRelease(
+        Effect.sync(() => {
+          const start = (identity?: Identity) =>
             spawn(command, [...args], {
+              ...identity,
               cwd,
               env: env ?? process.env,
               detached: true,
               stdio: ["pipe", "pipe", "pipe"],
+            })
+          return asInstaller ? start() : asOwner(start)
+        }),
+        (child) =>
+          Effect.async<ProcessResult, ProcessFailed>((resume) => {
+            let stdout = ""
+            let stderr = ""
+            child.stdout.setEncoding("utf8").on("data", (text: string) => {
+              stdout = (stdout + text).slice(-OUTPUT_LIMIT)
+              output = (output + text).slice(-OUTPUT_LIMIT)
+            })
+            child.stderr.setEncoding("utf8").on("data", (text: string) => {
+              stderr = (stderr + text).slice(-OUTPUT_LIMIT)
+              output = (output + text).slice(-OUTPUT_LIMIT)
+            })
+            if (onLine) createInterface({ input: child.stdout }).on("line", onLine)
+            // A child that ends without reading its input closes the pipe: its exit code tells, not this.
+            child.stdin.on("error", () => {})
+            child.stdin.end(input ?? "")
+            child.on("error", (cause: NodeJS.ErrnoException) =>
+              resume(Effect.fail(startFailure(command, cause))),
+            )
+            child.on("close", (exitCode, signal) =>
+              resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
+            )
+          }).pipe(
+            Effect.timeoutFail({
+              duration: timeout,
+              onTimeout: () => new ProcessFailed({ command, reason: "timeout", output }),
             }),
           ),
-          (child) =>
-            Effect.async<ProcessResult, ProcessFailed>((resume) => {
-              let stdout = ""
-              let stderr = ""
-              child.stdout.setEncoding("utf8").on("data", (text: string) => {
-                stdout = (stdout + text).slice(-OUTPUT_LIMIT)
-                output = (output + text).slice(-OUTPUT_LIMIT)
-              })
-              child.stderr.setEncoding("utf8").on("data", (text: string) => {
-                stderr = (stderr + text).slice(-OUTPUT_LIMIT)
-                output = (output + text).slice(-OUTPUT_LIMIT)
-              })
-              if (onLine) createInterface({ input: child.stdout }).on("line", onLine)
-              // A child that ends without reading its input closes the pipe: its exit code tells, not this.
-              child.stdin.on("error", () => {})
-              child.stdin.end(input ?? "")
-              child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
-              child.on("close", (exitCode, signal) =>
-                resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
-              )
-            }).pipe(
-              Effect.timeoutFail({
-                duration: timeout,
-                onTimeout: () => new ProcessFailed({ command, reason: "timeout", output }),
-              }),
-            ),
-          endGroup,
-        )
-      }),
-    detach: ({ command, args, cwd, env, log }) =>
-      Effect.async<number, ProcessFailed>((resume) => {
-        let fd: number
-        try {
-          fd = openSync(log, "a", 0o600)
-        } catch (cause) {
-          resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
-          return
-        }
-        const child = spawn(command, [...args], { cwd, env, detached: true, stdio: ["ignore", fd, fd] })
-        closeSync(fd)
-        child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
-        child.on("spawn", () => {
-          child.unref()
-          resume(Effect.succeed(child.pid ?? 0))
-        })
-      }),
-    identity: (pid) => Effect.sync(() => processStart(pid)),
-    signal: (pid, signal) =>
-      Effect.sync(() => {
-        try {
-          return process.kill(pid, signal)
-        } catch {
-          return false
-        }
-      }),
-  })
-}
+        endGroup,
+      )
+    }),
+  detach: ({ command, args, cwd, env, log }) =>
+    Effect.async<number, ProcessFailed>((resume) => {
+      let fd: number
+      try {
+        fd = openSync(log, "a", 0o600)
+      } catch (cause) {
+        resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
+        return
+      }
+      const child = asOwner((identity) =>
+        spawn(command, [...args], { ...identity, cwd, env, detached: true, stdio: ["ignore", fd, fd] }),
+      )
+      closeSync(fd)
+      child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
+      child.on("spawn", () => {
+        child.unref()
+        resume(Effect.succeed(child.pid ?? 0))
+      })
+    }),
+  identity: (pid) => Effect.sync(() => processStart(pid)),
+  signal: (pid, signal) =>
+    Effect.sync(() => {
+      try {
+        return process.kill(pid, signal)
+      } catch {
+        return false
+      }
+    }),
+})
 
 const startFailure = (command: string, cause: NodeJS.ErrnoException): ProcessFailed =>
   new ProcessFailed({

@@ -25,7 +25,11 @@ export class RegistryFailed extends Schema.TaggedError<RegistryFailed>()("Regist
 
 export type TagsAnswer =
   | { readonly _tag: "Unchanged" }
-  | { readonly _tag: "Tags"; readonly tags: Readonly<Record<string, string>>; readonly etag: Option.Option<string> }
+  | {
+      readonly _tag: "Tags"
+      readonly tags: Readonly<Record<string, string>>
+      readonly etag: Option.Option<string>
+    }
 
 /** The npm registry over plain HTTP: the small documents only, never the whole packument. */
 export class Registry extends Context.Tag("@waiaas/services/Registry")<
@@ -55,7 +59,9 @@ export class Registry extends Context.Tag("@waiaas/services/Registry")<
           }),
         )
         return client.execute(request).pipe(
-          Effect.flatMap((response) => Effect.map(readBody(response, failed), (body) => ({ response, body }))),
+          Effect.flatMap((response) =>
+            Effect.map(readBody(response, failed), (body) => ({ response, body })),
+          ),
           Effect.timeout(LIMIT),
           Effect.catchTags({
             TimeoutException: () => failed("no answer within 5 s"),
@@ -66,7 +72,11 @@ export class Registry extends Context.Tag("@waiaas/services/Registry")<
       }
 
       return {
-        distTags: Effect.fn("Registry.distTags")(function* (registry: string, name: string, etag: Option.Option<string>) {
+        distTags: Effect.fn("Registry.distTags")(function* (
+          registry: string,
+          name: string,
+          etag: Option.Option<string>,
+        ) {
           const failed = (problem: string) => new RegistryFailed({ registry, problem })
           const escaped = name.replace("/", "%2f")
           const first = yield* ask(registry, `-/package/${escaped}/dist-tags`, etag)
@@ -78,7 +88,9 @@ export class Registry extends Context.Tag("@waiaas/services/Registry")<
           if (response.status !== 200) return yield* failed(`it answered ${response.status}`)
           const tags = Schema.decodeUnknownOption(Schema.parseJson(DistTags))(body)
           const manifest = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))(body)
-          const found = Option.orElse(tags, () => Option.map(manifest, ({ version }) => ({ latest: version })))
+          const found = Option.orElse(tags, () =>
+            Option.map(manifest, ({ version }) => ({ latest: version })),
+          )
           if (Option.isNone(found)) return yield* failed("its answer names no version")
           return {
             _tag: "Tags",
@@ -91,7 +103,10 @@ export class Registry extends Context.Tag("@waiaas/services/Registry")<
   )
 }
 
-const readBody = (response: HttpClientResponse.HttpClientResponse, failed: (problem: string) => RegistryFailed) =>
+const readBody = (
+  response: HttpClientResponse.HttpClientResponse,
+  failed: (problem: string) => RegistryFailed,
+) =>
   Effect.gen(function* () {
     if (response.status !== 200) return ""
     let size = 0

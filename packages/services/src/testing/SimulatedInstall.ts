@@ -9,7 +9,6 @@ import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
 import { makeVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -23,10 +22,10 @@ import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
 import { migrate, readSchema } from "../Migrator.ts"
 import { migrations } from "../migrations/index.ts"
 import { DataDir } from "../platform/DataDir.ts"
-import { DurableFile } from "../platform/DurableFile.ts"
+import type { DurableFile } from "../platform/DurableFile.ts"
 import { Environment } from "../platform/Environment.ts"
 import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
-import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/ProcessRunner.ts"
+import { ProcessFailed, type ProcessResult, type ProcessRunner } from "../platform/ProcessRunner.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
 import { json, type Respond } from "./TestHttp.ts"
 
@@ -141,11 +140,11 @@ export const makeProcesses = (
         const wanted = spec.replace(`${PACKAGE_NAME}@`, "")
         acts.push(`npm ${verb}${verb === "view" || verb === "install" ? ` ${wanted}` : ""}`)
         if (verb === "config") return ended("http://registry.test/\n")
-        const release =
-          wanted === "latest" ? known.at(-1) : known.find(({ version }) => version === wanted)
+        const release = wanted === "latest" ? known.at(-1) : known.find(({ version }) => version === wanted)
         if (release === undefined) return ended("", 1, "npm error code E404\nnpm error 404 No match found")
         if (verb === "view") return ended(JSON.stringify(manifestOf(release)))
-        if (release.fault === "npm") return ended("", 1, "npm error code ECONNRESET\nnpm error network aborted")
+        if (release.fault === "npm")
+          return ended("", 1, "npm error code ECONNRESET\nnpm error network aborted")
         const prefix = args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
         const put = release.fault === "version" ? { ...release, version: "9.9.9" } : release
         yield* writePackage(fs, join(prefix, "lib/node_modules", PACKAGE_NAME), put)
@@ -274,7 +273,6 @@ export const makeProcesses = (
       })
     }).pipe(Effect.orDie)
 
-    const stopped = yield* Deferred.make<never>()
     const runner: ProcessRunner["Type"] = {
       run: ({ command, args, input }) => {
         const [file = "", verb = ""] = args
@@ -309,6 +307,5 @@ export const makeProcesses = (
         return Effect.as(stop, { status: 202 })
       return Effect.succeed(null)
     }
-    void stopped
     return { control, runner, respond }
   })

@@ -1,3 +1,4 @@
+import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import type { Version } from "@waiaas/domain/Version"
 import * as Effect from "effect/Effect"
@@ -17,14 +18,23 @@ const configToml = `[daemon]
 update_registry = "http://registry.test"
 `
 
-/** A file system with one file in it. */
-const layerOneFile = (path: string, text: string) =>
+/** The boundary to files: these, read-only, and no others. */
+export const layerFiles = (files: Readonly<Record<string, string>>) =>
   FileSystem.layerNoop({
-    exists: (asked) => Effect.succeed(asked === path),
-    readFileString: (asked) =>
-      asked === path
-        ? Effect.succeed(text)
-        : Effect.dieMessage(`the version check has no business with ${asked}`),
+    exists: (path) => Effect.succeed(files[path] !== undefined),
+    readFileString: (path) => {
+      const text = files[path]
+      return text === undefined
+        ? Effect.fail(
+            new PlatformError.SystemError({
+              reason: "NotFound",
+              module: "FileSystem",
+              method: "readFileString",
+              pathOrDescriptor: path,
+            }),
+          )
+        : Effect.succeed(text)
+    },
   })
 
 /** The version check over HTTP, a file system and a database of the test. */
@@ -35,7 +45,7 @@ export const layerVersionCheck = (respond: Respond, version: Version, toml: stri
     Layer.provideMerge(DurableFile.layer),
     Layer.provideMerge(
       Layer.mergeAll(
-        layerOneFile("/data/config.toml", toml),
+        layerFiles({ "/data/config.toml": toml }),
         layerDatabaseAt(),
         TestHttp.layer(respond),
         layerEnvironment({ version }),

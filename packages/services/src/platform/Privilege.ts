@@ -1,0 +1,67 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+
+export interface Identity {
+  readonly uid: number
+  readonly gid: number
+}
+
+interface Rights {
+  /** Gives up root's rights for the data owner's, until the process ends. */
+  readonly become: (owner: Identity) => Effect.Effect<void>
+  /** The data owner whose rights were taken; undefined where this process has always been itself. */
+  readonly taken: () => Identity | undefined
+  /** An act on the installed package, with the rights that this process began with. */
+  readonly asInstaller: <A, E, R>(act: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Calls `start` so that the child is the data owner for good, not only in effect. */
+  readonly asOwner: <A>(start: (identity: Identity | undefined) => A) => A
+}
+
+const makeRights = (): Rights => {
+  let owner: Identity | undefined
+  const drop = ({ uid, gid }: Identity) => {
+    process.setegid?.(gid)
+    process.seteuid?.(uid)
+  }
+  const raise = () => {
+    process.seteuid?.(0)
+    process.setegid?.(0)
+  }
+  return {
+    taken: () => owner,
+    become: (identity) =>
+      Effect.sync(() => {
+        owner = identity
+        drop(identity)
+      }),
+    asInstaller: (act) =>
+      Effect.suspend(() => {
+        const identity = owner
+        return identity === undefined || process.geteuid?.() === 0
+          ? act
+          : Effect.acquireUseRelease(
+              Effect.sync(raise),
+              () => act,
+              () => Effect.sync(() => drop(identity)),
+            )
+      }),
+    asOwner: (start) => {
+      if (owner === undefined) return start(undefined)
+      raise()
+      try {
+        return start(owner)
+      } finally {
+        drop(owner)
+      }
+    },
+  }
+}
+
+/**
+ * Whose rights an act has. Under sudo the data belongs to one user and the package to root: the process
+ * takes the data owner's rights as soon as it knows them, and root's again only for acts on the package.
+ * The rights are the whole process's, so nothing else may run beside such an act: a run is sequential.
+ */
+export class Privilege extends Context.Reference<Privilege>()("@waiaas/services/Privilege", {
+  defaultValue: makeRights,
+}) {}

@@ -1,0 +1,423 @@
+/**
+ * A disk as a value: an immutable tree, and what is not durable yet as a list of undo steps. A state
+ * is forked by keeping two references; it is named by an interned number, so equal states are one.
+ *
+ * Durability: content is durable after the file's sync, entries after their directory's sync, and a
+ * rename is one step that either of its two directories makes durable (ext4, xfs and btrfs do so).
+ */
+
+/** A system's error; `code` is its errno name. */
+export class Errno extends Error {
+  constructor(
+    readonly code: string,
+    readonly path: string,
+  ) {
+    super(`${code} ${path}`)
+  }
+}
+
+/** Bytes as a latin1 string. What is larger than `OPAQUE` is only its size: space, not content. */
+export interface Content {
+  readonly text: string
+  readonly size: number
+}
+export const OPAQUE = 1024 * 1024
+export const emptyContent: Content = { text: "", size: 0 }
+export const contentOf = (text: string): Content => ({ text, size: text.length })
+
+export interface FileNode {
+  readonly kind: "file"
+  readonly ino: number
+  readonly mode: number
+  readonly content: Content
+  id: number
+}
+export interface LinkNode {
+  readonly kind: "link"
+  readonly ino: number
+  readonly target: string
+  id: number
+}
+export interface DirectoryNode {
+  readonly kind: "directory"
+  readonly ino: number
+  readonly mode: number
+  readonly device: number
+  readonly entries: ReadonlyMap<string, Node>
+  id: number
+}
+export type Node = FileNode | LinkNode | DirectoryNode
+
+/** What takes a change back that a power cut may lose. */
+type Undo =
+  | { readonly kind: "content"; readonly ino: number; readonly before: Content }
+  | { readonly kind: "entry"; readonly changes: ReadonlyArray<EntryChange> }
+interface EntryChange {
+  readonly directory: number
+  readonly name: string
+  readonly before: Node | null
+}
+
+/** A disk at one instant; immutable. */
+export interface DiskState {
+  readonly root: DirectoryNode
+  readonly pending: ReadonlyArray<Undo>
+}
+
+/** What a crash leaves: `kill` ends processes only, the others are power cuts. */
+export const losses = ["kill", "keep", "lose-all", "lose-content", "lose-entries", "torn"] as const
+export type Loss = (typeof losses)[number]
+
+const ids = new Map<string, number>()
+const intern = (key: string): number => {
+  const known = ids.get(key)
+  if (known !== undefined) return known
+  ids.set(key, ids.size + 1)
+  return ids.size
+}
+
+/**
+ * The part of a file that the product acts on. Words for the operator, repeated records and facts
+ * about a lock's holder do not make two states.
+ */
+const canonical = (text: string): string => {
+  if (text.startsWith('{"pid":')) return "a holder"
+  if (!text.includes('"_tag":"Started"')) return text
+  const lines = text.split("\n")
+  const torn = lines.pop() ?? ""
+  const told = lines
+    .map((line) => line.slice(9).replace(/("_tag":"Failed","format":1,"at":\d+,"phase":"\w+").*/, "$1"))
+    .filter((line) => !line.includes('"_tag":"Recovering"'))
+  return `${[...new Set(told)].join("\n")}\n${torn === "" ? "" : "torn"}`
+}
+
+/** The interned name of a node's visible state. */
+export const idOf = (node: Node): number => {
+  if (node.id !== 0) return node.id
+  if (node.kind === "file")
+    node.id = intern(
+      `f${node.mode} ${node.content.size > OPAQUE ? node.content.size : canonical(node.content.text)}`,
+    )
+  else if (node.kind === "link") node.id = intern(`l${node.target}`)
+  else {
+    const names = [...node.entries.keys()].sort()
+    let key = `d${node.mode}`
+    for (const name of names) key += ` ${name}:${idOf(node.entries.get(name) as Node)}`
+    node.id = intern(key)
+  }
+  return node.id
+}
+
+const findPath = (root: DirectoryNode, ino: number): ReadonlyArray<string> | null => {
+  if (root.ino === ino) return []
+  for (const [name, node] of root.entries) {
+    if (node.ino === ino) return [name]
+    if (node.kind !== "directory") continue
+    const below = findPath(node, ino)
+    if (below !== null) return [name, ...below]
+  }
+  return null
+}
+
+const at = (root: DirectoryNode, path: ReadonlyArray<string>): Node | null => {
+  let node: Node = root
+  for (const name of path) {
+    if (node.kind !== "directory") return null
+    const next = node.entries.get(name)
+    if (next === undefined) return null
+    node = next
+  }
+  return node
+}
+
+const withEntry = (directory: DirectoryNode, name: string, node: Node | null): DirectoryNode => {
+  const entries = new Map(directory.entries)
+  if (node === null) entries.delete(name)
+  else entries.set(name, node)
+  return { ...directory, entries, id: 0 }
+}
+
+export const withNode = (
+  root: DirectoryNode,
+  path: ReadonlyArray<string>,
+  node: Node | null,
+  index = 0,
+): DirectoryNode => {
+  const name = path[index] as string
+  if (index === path.length - 1) return withEntry(root, name, node)
+  return withEntry(root, name, withNode(root.entries.get(name) as DirectoryNode, path, node, index + 1))
+}
+
+const find = (root: DirectoryNode, ino: number): Node | null => {
+  const path = findPath(root, ino)
+  return path === null ? null : at(root, path)
+}
+
+const takeBack = (root: DirectoryNode, undo: Undo, torn: boolean): DirectoryNode => {
+  if (undo.kind === "content") {
+    const path = findPath(root, undo.ino)
+    const node = path === null ? null : at(root, path)
+    if (path === null || node?.kind !== "file") return root
+    const { before } = undo
+    const grown = torn && node.content.size <= OPAQUE && node.content.text.startsWith(before.text)
+    const half = grown
+      ? node.content.text.slice(0, before.size + Math.ceil((node.content.size - before.size) / 2))
+      : ""
+    return withNode(root, path, { ...node, content: grown ? contentOf(half) : before, id: 0 })
+  }
+  // A file that was renamed and then written is one file: it goes back with what it holds.
+  const nodes = undo.changes.map(({ before }) =>
+    before === null ? null : (find(root, before.ino) ?? before),
+  )
+  let next = root
+  for (const [index, { directory, name }] of undo.changes.entries()) {
+    const path = findPath(next, directory)
+    const now = path === null ? null : at(next, path)
+    if (path === null || now?.kind !== "directory") continue
+    const changed = withEntry(now, name, nodes[index] ?? null)
+    next = path.length === 0 ? changed : withNode(next, path, changed)
+  }
+  return next
+}
+
+/** The disk that processes find after a crash. */
+export const crashed = (state: DiskState, loss: Loss): DiskState => {
+  if (loss === "kill") return state
+  if (loss === "keep" || state.pending.length === 0) return { root: state.root, pending: [] }
+  let { root } = state
+  for (const undo of state.pending.toReversed())
+    if (loss === "lose-all" || (undo.kind === "entry") === (loss === "lose-entries"))
+      root = takeBack(root, undo, loss === "torn")
+  return { root, pending: [] }
+}
+
+/** The crashes at an instant that differ, each with what it leaves. */
+export const crashesOf = (state: DiskState): ReadonlyArray<readonly [loss: Loss, disk: DiskState]> => {
+  if (state.pending.length === 0) return [["keep", state]]
+  const seen = new Set<number>()
+  return losses.flatMap((loss) => {
+    if (loss === "kill") return []
+    const disk = crashed(state, loss)
+    const id = idOf(disk.root)
+    if (seen.has(id)) return []
+    seen.add(id)
+    return [[loss, disk] as const]
+  })
+}
+
+/** Names a state: what is seen, and what every crash would leave of it. */
+export const diskKey = (state: DiskState): string =>
+  state.pending.length === 0
+    ? String(idOf(state.root))
+    : `${idOf(state.root)}/${crashesOf(state)
+        .map(([, disk]) => idOf(disk.root))
+        .join(",")}`
+
+let lastIno = 0
+const newIno = (): number => {
+  lastIno += 1
+  return lastIno
+}
+export const newDirectory = (mode: number, device: number): DirectoryNode => ({
+  kind: "directory",
+  ino: newIno(),
+  mode,
+  device,
+  entries: new Map(),
+  id: 0,
+})
+
+interface Place {
+  /** Names from the root, links resolved. */
+  readonly path: ReadonlyArray<string>
+  readonly parent: DirectoryNode
+  readonly node: Node | null
+}
+
+const partsOf = (path: string): Array<string> => path.split("/").filter((part) => part !== "" && part !== ".")
+
+/** A disk that changes: the only mutable thing is which state it is at. Every act is one system call. */
+export class Disk {
+  root: DirectoryNode
+  pending: ReadonlyArray<Undo>
+
+  constructor(state: DiskState = { root: newDirectory(0o755, 1), pending: [] }) {
+    this.root = state.root
+    this.pending = state.pending
+  }
+
+  get state(): DiskState {
+    return { root: this.root, pending: this.pending }
+  }
+
+  private place(path: string, follow: boolean): Place {
+    let rest = partsOf(path)
+    let walked: Array<string> = []
+    let chain: Array<DirectoryNode> = [this.root]
+    let links = 0
+    while (rest.length > 0) {
+      const name = rest.shift() as string
+      const directory = chain.at(-1) as DirectoryNode
+      if (name === "..") {
+        walked = walked.slice(0, -1)
+        chain = chain.slice(0, Math.max(1, chain.length - 1))
+        continue
+      }
+      const node = directory.entries.get(name) ?? null
+      if (node?.kind === "link" && (rest.length > 0 || follow)) {
+        links += 1
+        if (links > 20) throw new Errno("ELOOP", path)
+        if (node.target.startsWith("/")) {
+          walked = []
+          chain = [this.root]
+        }
+        rest = [...partsOf(node.target), ...rest]
+        continue
+      }
+      walked.push(name)
+      if (rest.length === 0) return { path: walked, parent: directory, node }
+      if (node === null) throw new Errno("ENOENT", path)
+      if (node.kind !== "directory") throw new Errno("ENOTDIR", path)
+      chain.push(node)
+    }
+    return { path: walked, parent: chain.at(-2) ?? this.root, node: chain.at(-1) ?? this.root }
+  }
+
+  private there(
+    path: string,
+    follow = true,
+  ): { readonly path: ReadonlyArray<string>; readonly node: Node; readonly parent: DirectoryNode } {
+    const { node, ...place } = this.place(path, follow)
+    if (node === null) throw new Errno("ENOENT", path)
+    return { ...place, node }
+  }
+
+  private put(path: ReadonlyArray<string>, node: Node | null): void {
+    this.root = withNode(this.root, path, node)
+  }
+
+  private remember(...undo: ReadonlyArray<Undo>): void {
+    this.pending = [...this.pending, ...undo]
+  }
+
+  node(path: string, follow = true): Node | null {
+    try {
+      return this.place(path, follow).node
+    } catch (cause) {
+      if (cause instanceof Errno) return null
+      throw cause
+    }
+  }
+  lookUp(path: string, follow = true): Node {
+    return this.there(path, follow).node
+  }
+  device(path: string): number {
+    const { node, parent } = this.there(path)
+    return node.kind === "directory" ? node.device : parent.device
+  }
+  realPath(path: string): string {
+    return `/${this.there(path).path.join("/")}`
+  }
+  list(path: string): Array<string> {
+    const { node } = this.there(path)
+    if (node.kind !== "directory") throw new Errno("ENOTDIR", path)
+    return [...node.entries.keys()]
+  }
+  file(path: string): FileNode {
+    const { node } = this.there(path)
+    if (node.kind === "directory") throw new Errno("EISDIR", path)
+    return node as FileNode
+  }
+  readLink(path: string): string {
+    const { node } = this.there(path, false)
+    if (node.kind !== "link") throw new Errno("EINVAL", path)
+    return node.target
+  }
+
+  makeDirectory(path: string, mode: number): void {
+    const place = this.place(path, false)
+    if (place.node !== null) throw new Errno("EEXIST", path)
+    this.put(place.path, newDirectory(mode, place.parent.device))
+    this.addedEntry(place, null)
+  }
+  private addedEntry(place: Place, before: Node | null): void {
+    const name = place.path.at(-1) as string
+    this.remember({ kind: "entry", changes: [{ directory: place.parent.ino, name, before }] })
+  }
+  symlink(target: string, path: string): void {
+    const place = this.place(path, false)
+    if (place.node !== null) throw new Errno("EEXIST", path)
+    this.put(place.path, { kind: "link", ino: newIno(), target, id: 0 })
+    this.addedEntry(place, null)
+  }
+  /** Makes a file if there is none, empties it if asked to. Gives its number, which outlives its name. */
+  open(
+    path: string,
+    options: { readonly create: boolean; readonly truncate: boolean; readonly mode: number },
+  ): number {
+    const place = this.place(path, true)
+    if (place.node === null) {
+      if (!options.create) throw new Errno("ENOENT", path)
+      const ino = newIno()
+      this.put(place.path, { kind: "file", ino, mode: options.mode, content: emptyContent, id: 0 })
+      this.addedEntry(place, null)
+      return ino
+    }
+    if (place.node.kind === "directory" && (options.create || options.truncate))
+      throw new Errno("EISDIR", path)
+    if (options.truncate && place.node.kind === "file" && place.node.content.size > 0)
+      this.setContent(place.node.ino, emptyContent)
+    return place.node.ino
+  }
+  byNumber(ino: number): Node | null {
+    return find(this.root, ino)
+  }
+  setContent(ino: number, content: Content): void {
+    const path = findPath(this.root, ino)
+    // A file without a name any more: what is written to it is nobody's.
+    if (path === null) return
+    const node = at(this.root, path)
+    if (node?.kind !== "file") return
+    this.put(path, { ...node, content, id: 0 })
+    this.remember({ kind: "content", ino, before: node.content })
+  }
+  chmod(path: string, mode: number): void {
+    const { path: names, node } = this.there(path)
+    if (node.kind === "link") return
+    if (names.length === 0) this.root = { ...this.root, mode, id: 0 }
+    else this.put(names, { ...node, mode, id: 0 })
+  }
+  sync(ino: number): void {
+    this.pending = this.pending.filter((undo) =>
+      undo.kind === "content" ? undo.ino !== ino : !undo.changes.some((change) => change.directory === ino),
+    )
+  }
+  rename(from: string, to: string): void {
+    const source = this.there(from, false)
+    const target = this.place(to, false)
+    if (source.parent.device !== target.parent.device) throw new Errno("EXDEV", to)
+    if (
+      target.node?.kind === "directory" &&
+      (source.node.kind !== "directory" || target.node.entries.size > 0)
+    )
+      throw new Errno(source.node.kind === "directory" ? "ENOTEMPTY" : "EISDIR", to)
+    if (target.node !== null && target.node.kind !== "directory" && source.node.kind === "directory")
+      throw new Errno("ENOTDIR", to)
+    this.put(source.path, null)
+    this.put(target.path, source.node)
+    this.remember({
+      kind: "entry",
+      changes: [
+        { directory: source.parent.ino, name: source.path.at(-1) as string, before: source.node },
+        { directory: target.parent.ino, name: target.path.at(-1) as string, before: target.node },
+      ],
+    })
+  }
+  /** Removes a file, a link or an empty directory. */
+  unlink(path: string): void {
+    const place = this.there(path, false)
+    if (place.node.kind === "directory" && place.node.entries.size > 0) throw new Errno("ENOTEMPTY", path)
+    this.put(place.path, null)
+    this.addedEntry(place, place.node)
+  }
+}
