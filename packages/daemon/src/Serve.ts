@@ -18,6 +18,7 @@ import { StartGate } from "@waiaas/services/StartGate"
 import { VersionCheck } from "@waiaas/services/VersionCheck"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -51,6 +52,15 @@ export const serve = Effect.scoped(
       // A held daemon opens what the upgrade migrated: it changes nothing itself.
       if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
       const probation = yield* Probation
+      const files = yield* DurableFile
+      // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.
+      yield* Effect.addFinalizer((exit) =>
+        Exit.isSuccess(exit) || Exit.isInterrupted(exit)
+          ? Effect.zipRight(probation.stopped, files.remove(paths.facts)).pipe(
+              Effect.catchAll((error) => Effect.logWarning(error.message)),
+            )
+          : Effect.void,
+      )
       if (Option.isNone(held)) yield* probation.started
       const suspicion = yield* probation.suspicion
       if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
@@ -73,8 +83,6 @@ export const serve = Effect.scoped(
         Layer.provideMerge(database),
       )
       yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
-      yield* probation.stopped
-      yield* (yield* DurableFile).remove(paths.facts)
       return { _tag: "Stopped" } as const
     }).pipe(Effect.provide(log))
   }),
@@ -118,7 +126,11 @@ const run = (databasePath: string, config: DaemonSettings, held: Option.Option<R
     )
     yield* Effect.logInfo(`Stopping: ${why}`)
     yield* endInTime(config.shutdown_timeout)
-  })
+  }).pipe(
+    Effect.onInterrupt(() =>
+      Effect.zipRight(Effect.logInfo("Stopping: a signal"), endInTime(config.shutdown_timeout)),
+    ),
+  )
 
 /** A held daemon opens by the journal's word alone; without its upgrader it ends, and is no failure of anybody's data. */
 const awaitCommit = (run: Run) =>
