@@ -2,14 +2,14 @@
  * `npm run chaos -- --trials N --seed S [--workers W] [--only T] [--kind K] [--keep] [--short]`: real npm, registry, global
  * install, SQLite and daemon, under clients that write all through; kills and faults at random moments.
  */
-import { existsSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
-import { Machine } from "../test/support/machine.mts"
+import type { Machine } from "../test/support/machine.mts"
 import { Registry } from "../test/support/registry.mts"
 import { release } from "../test/support/releases.mts"
+import { endProcesses, removeMachine } from "./lib/chaos/clean.mts"
 import { noClock, noImmutable, noSmallDisk } from "./lib/chaos/faults.mts"
-import { type Kind, kinds, describePlan, planOf } from "./lib/chaos/plan.mts"
+import { describePlan, type Kind, kinds, planOf } from "./lib/chaos/plan.mts"
 import { runsv } from "./lib/chaos/supervisor.mts"
 import { installedTemplate, newRelease, oldRelease, upgradedTemplate } from "./lib/chaos/template.mts"
 import { type Length, logsOf, measure, type Result, runTrial, type World } from "./lib/chaos/trial.mts"
@@ -38,13 +38,21 @@ const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`
 const table = (rows: ReadonlyArray<ReadonlyArray<string | number>>): string => {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => String(row[column]).length))) ?? []
   return rows
-    .map((row) => row.map((cell, column) => (column === 0 ? String(cell).padEnd(widths[0] ?? 0) : String(cell).padStart(widths[column] ?? 0))).join("  "))
+    .map((row) =>
+      row
+        .map((cell, column) =>
+          column === 0 ? String(cell).padEnd(widths[0] ?? 0) : String(cell).padStart(widths[column] ?? 0),
+        )
+        .join("  "),
+    )
     .join("\n")
 }
 
 const longest = (a: Length, b: Length): Length => ({
   total: Math.max(a.total, b.total),
-  phases: Object.fromEntries(Object.keys(a.phases).map((phase) => [phase, Math.max(a.phases[phase] ?? 0, b.phases[phase] ?? 0)])),
+  phases: Object.fromEntries(
+    Object.keys(a.phases).map((phase) => [phase, Math.max(a.phases[phase] ?? 0, b.phases[phase] ?? 0)]),
+  ),
 })
 
 const tell = (result: Result): void => {
@@ -55,7 +63,9 @@ const tell = (result: Result): void => {
   )
   for (const problem of problems) console.log(`       ${problem.replaceAll("\n", "\n       ")}`)
   if (problems.length > 0)
-    console.log(`       again: npm run chaos -- --seed ${seed} --only ${plan.number} --keep${values.keep ? `; kept: ${result.directory}` : ""}`)
+    console.log(
+      `       again: npm run chaos -- --seed ${seed} --only ${plan.number} --keep${values.keep ? `; kept: ${result.directory}` : ""}`,
+    )
 }
 
 const summary = (results: ReadonlyArray<Result>, ms: number): void => {
@@ -74,13 +84,19 @@ const summary = (results: ReadonlyArray<Result>, ms: number): void => {
   console.log(
     `\n${table([
       ["kind", "trials", "runsv", "cut off", "kills", "2.0.0 stands", "2.1.0 stands", "failed"],
-      ...names.map((name) => row(name, results.filter(({ plan }) => `${plan.kind}, ${plan.command}` === name))),
+      ...names.map((name) =>
+        row(
+          name,
+          results.filter(({ plan }) => `${plan.kind}, ${plan.command}` === name),
+        ),
+      ),
       row("all", results),
     ])}`,
   )
   const places = new Map<string, number>()
   for (const { plan, kills } of results)
-    for (const place of kills) places.set(`${plan.command}: ${place}`, (places.get(`${plan.command}: ${place}`) ?? 0) + 1)
+    for (const place of kills)
+      places.set(`${plan.command}: ${place}`, (places.get(`${plan.command}: ${place}`) ?? 0) + 1)
   if (places.size > 0) console.log(`\n${table([["killed in", "times"], ...[...places].sort()])}`)
   const exits = new Map<string, number>()
   for (const { plan, exitCode } of results)
@@ -91,7 +107,9 @@ const summary = (results: ReadonlyArray<Result>, ms: number): void => {
   if (exits.size > 0) console.log(`\n${table([["ended by itself", "times"], ...[...exits].sort()])}`)
   const versionRuns = results.reduce((sum, result) => sum + result.versionRuns, 0)
   const acknowledged = results.reduce((sum, result) => sum + result.acknowledged, 0)
-  console.log(`\n${versionRuns} runs of waiaas --version beside it; ${acknowledged} acknowledged writes looked for afterwards`)
+  console.log(
+    `\n${versionRuns} runs of waiaas --version beside it; ${acknowledged} acknowledged writes looked for afterwards`,
+  )
   const bad = count(results, ({ problems }) => problems.length > 0)
   console.log(`seed ${seed}: ${results.length} trials, ${bad} failed, in ${seconds(ms)}`)
 }
@@ -111,16 +129,18 @@ const chaos = async (): Promise<number> => {
 
   const registry = await Registry.start()
   const machines: Array<Machine> = []
+  const directories = new Set<string>()
   const results: Array<Result> = []
   try {
     const work = async () => {
-      for (const { version, schema } of [oldRelease, newRelease]) await registry.publish(await release(version, schema))
+      for (const { version, schema } of [oldRelease, newRelease])
+        await registry.publish(await release(version, schema))
       const installed = await installedTemplate(registry.url)
       machines.push(installed.machine)
       const upgraded = await upgradedTemplate(installed)
       machines.push(upgraded.machine)
       const templates = { upgrade: installed, rollback: upgraded }
-      const measured = { registryUrl: registry.url, templates }
+      const measured = { registryUrl: registry.url, templates, directories }
       // Measured under the load that the trials make.
       const [firstUpgrade, firstRollback, upgrade, rollback] = [
         ...(await Promise.all([measure("upgrade", measured), measure("rollback", measured)])),
@@ -131,7 +151,10 @@ const chaos = async (): Promise<number> => {
       console.log(
         `measured: upgrade ${seconds(lengths.upgrade.total)}, rollback ${seconds(lengths.rollback.total)}; ${workers} at a time, ready after ${seconds(performance.now() - begun)}`,
       )
-      const numbers = values.only === undefined ? Array.from({ length: trials }, (_, index) => index + 1) : values.only.split(",").map(Number)
+      const numbers =
+        values.only === undefined
+          ? Array.from({ length: trials }, (_, index) => index + 1)
+          : values.only.split(",").map(Number)
       const queue = numbers
         .map((number) => planOf(seed, number, available, runsv !== undefined))
         .filter(({ kind }) => values.kind === undefined || kind === values.kind)
@@ -140,19 +163,26 @@ const chaos = async (): Promise<number> => {
           const result = await runTrial(plan, world)
           results.push(result)
           tell(result)
-          if (result.problems.length > 0 && values.keep) continue
-          if (result.problems.length > 0) console.log(await logsOf(result.directory))
-          if (existsSync(result.directory)) await Machine.at(result.directory).destroy()
+          if (result.problems.length > 0 && values.keep) await endProcesses(result.directory)
+          else {
+            if (result.problems.length > 0) console.log(await logsOf(result.directory))
+            await removeMachine(result.directory)
+          }
+          world.directories.delete(result.directory)
         }
       }
       await Promise.all(Array.from({ length: workers }, worker))
     }
     await Promise.race([work(), interruption])
   } finally {
+    for (const directory of directories) await removeMachine(directory)
     for (const machine of machines) await machine.destroy()
     await registry.stop()
   }
-  summary(results.sort((a, b) => a.plan.number - b.plan.number), performance.now() - begun)
+  summary(
+    results.sort((a, b) => a.plan.number - b.plan.number),
+    performance.now() - begun,
+  )
   return results.some(({ problems }) => problems.length > 0) ? 1 : 0
 }
 

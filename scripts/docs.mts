@@ -50,7 +50,9 @@ const recoveries = (kind: RunKind): ReadonlyArray<string> => [
   ),
   `| anything after the commit | ${planFor({ begun: [], committed: true, started: { kind } })
     .actions.map((action) => actionTitle[action])
-    .join(", ")} | 7 | ${kind === "upgrade" ? "the new version" : "the version gone back to"}, with its data |`,
+    .join(
+      ", ",
+    )} | 7 | ${kind === "upgrade" ? "the new version" : "the version gone back to"}, with its data |`,
 ]
 
 const exitCodes = (): ReadonlyArray<string> => table(["exit code", "meaning"], exitCodeMeaning)
@@ -114,7 +116,10 @@ export const docs = (options: { readonly check: boolean }): ReadonlyArray<string
   Object.entries(generated).flatMap(([path, parts]) => {
     const file = join(root, path)
     const before = readFileSync(file, "utf8")
-    const after = Object.entries(parts).reduce((text, [name, lines]) => fill(path, text, name, lines()), before)
+    const after = Object.entries(parts).reduce(
+      (text, [name, lines]) => fill(path, text, name, lines()),
+      before,
+    )
     if (after === before) return []
     if (!options.check) writeFileSync(file, after)
     return [`${path}:1: generated part: stale, run node scripts/run.mjs scripts/docs.mts`]

@@ -1,6 +1,7 @@
 /** Machines and registries as scoped Effects: what a test takes ends with the test. */
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
+import { CountingProxy } from "./counting-proxy.mts"
 import { CountingRegistry } from "./counting-registry.mts"
 import { type Machine, makeMachine } from "./machine.mts"
 import { Registry } from "./registry.mts"
@@ -27,6 +28,15 @@ export const realRegistry = (...releases: ReadonlyArray<readonly [version: strin
       Effect.promise(async () => {
         for (const [version, schema] of releases) await registry.publish(await release(version, schema))
       }),
+  )
+
+/** The same behind a proxy that counts what is asked of it. */
+export const countedRegistry = (...releases: ReadonlyArray<readonly [version: string, schema: number]>) =>
+  Effect.flatMap(realRegistry(...releases), ({ url }) =>
+    scoped(
+      () => CountingProxy.start(url),
+      (proxy) => proxy.stop(),
+    ),
   )
 
 export interface Setup {

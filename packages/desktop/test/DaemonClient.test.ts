@@ -86,7 +86,10 @@ it.scopedLive("a request that is wrong says which field is", () =>
   Effect.gen(function* () {
     const { call } = yield* clientOf(yield* serve, token)
     const refused = yield* Effect.flip(call((api) => api.agents.show({ path: { id: "no-id" } })))
-    assert.match(refused.message, /^The daemon refused the request \(400\): id: Expected a Universally Unique Identifier/)
+    assert.match(
+      refused.message,
+      /^The daemon refused the request \(400\): id: Expected a Universally Unique Identifier/,
+    )
     assert.doesNotMatch(refused.message, /\n/)
   }),
 )

@@ -3,10 +3,13 @@ import * as Schema from "effect/Schema"
 
 export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
 
+/** What is allowed is told whatever is wrong: another type, or a value out of range. */
+const whole = (minimum: number, maximum: number, allowed: string) =>
+  Schema.Int.pipe(Schema.between(minimum, maximum)).annotations({
+    message: () => ({ message: allowed, override: true }),
+  })
 const seconds = (minimum: number, maximum: number) =>
-  Schema.Int.pipe(
-    Schema.between(minimum, maximum, { message: () => `a whole number of seconds, ${minimum}..${maximum}` }),
-  )
+  whole(minimum, maximum, `a whole number of seconds, ${minimum}..${maximum}`)
 
 const isRegistry = (text: string): boolean => {
   if (!URL.canParse(text)) return false
@@ -15,10 +18,7 @@ const isRegistry = (text: string): boolean => {
 }
 
 export const DaemonConfig = Schema.Struct({
-  port: Schema.optionalWith(
-    Schema.Int.pipe(Schema.between(1, 65535, { message: () => "a port, 1..65535" })),
-    { default: () => 3100 },
-  ),
+  port: Schema.optionalWith(whole(1, 65535, "a port, 1..65535"), { default: () => 3100 }),
   /** The address to listen on. Loopback unless the operator says otherwise. */
   hostname: Schema.optionalWith(
     Schema.String.pipe(

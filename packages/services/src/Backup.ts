@@ -36,6 +36,8 @@ export interface MadeBackup extends BackupEntry {
   readonly tables: Examination["tables"]
 }
 
+const decodeManifest = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))
+
 const PARTIAL = ".partial-"
 const usedBy = /^used-by-run-(\d+)$/
 
@@ -110,7 +112,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             return broken("its manifest is a directory")
           const text = yield* files.readTextIfThere(join(path, MANIFEST_FILE))
           if (Option.isNone(text)) return broken("it has no manifest")
-          const decoded = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))(text.value)
+          const decoded = decodeManifest(text.value)
           if (Option.isNone(decoded)) return broken("its manifest is not readable")
           const manifest = decoded.value
           if (manifest.digest !== digestOf(manifest)) return broken("its manifest was changed")
@@ -172,13 +174,22 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.makeDirectory(partial)
         return yield* Effect.gen(function* () {
           const copy = join(partial, DATABASE_FILE)
+          const examine = tool.examine(packageDir, copy, "quick", options.tables ?? {})
+          const takeClosed = Effect.gen(function* () {
+            // A daemon that stopped in order has left no log to bring in.
+            if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
+            const hashed = yield* files.copy(database, copy, { sync: false })
+            // Both wait for the disk or for a core, and the daemon is down: they share the time.
+            const [examined] = yield* Effect.all([examine, files.sync(copy)], { concurrency: 2 })
+            return { hashed, ...examined }
+          })
           // A live copy is looked at before it is hashed: the first look turns its header to WAL mode.
-          const taken =
-            options.source === "closed"
-              ? yield* Effect.zipRight(tool.checkpoint(packageDir, database), files.copy(database, copy))
-              : yield* Effect.as(tool.copyLive(packageDir, database, copy), null)
-          const { schema, tables } = yield* tool.examine(packageDir, copy, "quick", options.tables ?? {})
-          const hashed = taken ?? (yield* files.hash(copy))
+          const takeLive = Effect.gen(function* () {
+            yield* tool.copyLive(packageDir, database, copy)
+            const examined = yield* examine
+            return { hashed: yield* files.hash(copy), ...examined }
+          })
+          const { hashed, schema, tables } = yield* options.source === "closed" ? takeClosed : takeLive
           const config = (yield* files.exists(paths.config))
             ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
             : []
@@ -196,7 +207,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           }
           const manifest: BackupManifest = { ...body, digest: digestOf(body) }
           yield* files.write(join(partial, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`)
-          yield* files.syncTree(partial)
+          if (options.source === "live") yield* files.sync(copy)
+          yield* files.syncDirectory(partial)
           const path = join(paths.backups, name)
           yield* files.rename(partial, path)
           return { name, path, manifest, problem: null, tables }

@@ -8,6 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DurableFile } from "./platform/DurableFile.ts"
 
+/** The client remembers a failed preparation as long as a good one: a passing error must not stay for minutes. */
+const PREPARED = "20 seconds"
+
 /** SQLite's own words for an error, without the SQL around it. */
 export const reasonOf = (error: SqlError | unknown): string => {
   const cause = typeof error === "object" && error !== null && "cause" in error ? error.cause : error
@@ -50,7 +53,7 @@ export const layerDatabase = (options: {
           return sql
         }),
       ).pipe(
-        Layer.provide(SqliteClient.layer({ filename: path })),
+        Layer.provide(SqliteClient.layer({ filename: path, prepareCacheTTL: PREPARED })),
         // The client throws where it cannot open a file: that is an ordinary failure here.
         Layer.catchAllCause((cause) => Layer.fail(unopenable(reasonOf(Cause.squash(cause))))),
       )

@@ -40,6 +40,8 @@ const BYTES_PER_SECOND = 5e6
 export const timeLimitFor = (bytes: number): Duration.Duration =>
   Duration.seconds(60 + Math.ceil(bytes / BYTES_PER_SECOND))
 
+const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
+
 /** Acts on a database with the code of a given package, so that the upgrader itself never opens it. */
 export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
   DatabaseTool,
@@ -101,7 +103,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             )
           const replies = ended.stdout
             .split("\n")
-            .map((line) => Schema.decodeUnknownEither(Schema.parseJson(ToolReply))(line))
+            .map((line) => decodeReply(line))
             .filter(Either.isRight)
             .map((reply) => reply.right)
           const last = replies.at(-1)

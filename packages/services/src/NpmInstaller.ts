@@ -25,6 +25,8 @@ export type Source =
   | { readonly _tag: "Registry"; readonly version: string }
   | { readonly _tag: "Tarball"; readonly file: string }
 
+const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
+
 const QUERY_LIMIT = Duration.seconds(60)
 const INSTALL_LIMIT = Duration.minutes(15)
 
@@ -133,7 +135,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       const readPackage = (directory: string) =>
         Effect.gen(function* () {
           const text = yield* files.readText(packagePaths(directory).manifest)
-          return Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))(text)
+          return decodeRelease(text)
         })
 
       return NpmInstaller.of({
@@ -300,7 +302,7 @@ export const withoutSecrets = (text: string): string =>
   text
     .replace(/(\/\/)[^/\s:@]+:[^/\s@]+@/g, "$1***@")
     .replace(
-      /((?:_authToken|_auth|_password|authorization|bearer|token)["']?\s*[=:\s]\s*["']?)[^\s"']+/gi,
+      /((?:_authToken|_auth|_password|authorization|bearer|token)["']?\s*[=:\s]\s*["']?)(?:bearer\s+|basic\s+)?[^\s"']+/gi,
       "$1***",
     )
     .replace(/\bnpm_[A-Za-z0-9]{20,}\b/g, "***")

@@ -9,6 +9,8 @@ import * as Option from "effect/Option"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Privilege } from "./platform/Privilege.ts"
 
+const PARTIAL = ".partial"
+
 /**
  * Changes the installed package so that `waiaas` works at every instant: the command points at a
  * retained copy of the old code while the package is swapped by two renames. Every act looks at what
@@ -87,7 +89,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       /** A copy that appears whole, by one rename, or not at all. */
       const copyWhole = (from: string, to: string) =>
         Effect.gen(function* () {
-          const partial = `${to}.partial`
+          const partial = `${to}${PARTIAL}`
           yield* files.remove(partial)
           yield* files.makeDirectory(dirname(to), 0o755)
           yield* files.copyTree(from, partial)
@@ -146,6 +148,10 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           const hidden = hiddenPaths(install.hidden)
           for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
             yield* files.remove(path)
+          // A copy that was cut off, or for which there was no space.
+          for (const name of yield* files.list(hidden.retainedAll))
+            if (name.endsWith(PARTIAL)) yield* files.remove(join(hidden.retainedAll, name))
+          yield* files.remove(`${install.packageDir}${PARTIAL}`)
           yield* files.remove(hidden.pointer)
         }),
         pruneRetained: (install, keep) =>

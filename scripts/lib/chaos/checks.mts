@@ -1,6 +1,7 @@
 /** What must hold when a trial is over. */
-import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs"
+
 import { createPublicKey, verify } from "node:crypto"
+import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import type { Agent } from "../../../test/support/load.mts"
@@ -39,7 +40,11 @@ const agentsIn = (machine: Machine, database: string): ReadonlyMap<string, strin
 /** Whatever stands after the last start; throws where nothing answers. */
 export const standing = async (machine: Machine): Promise<Standing> => {
   const answer = await request(`${machine.daemonUrl()}/health`, { timeoutMs: 2000 })
-  const { status, version, schemaVersion } = answer.json<{ status: string; version: string; schemaVersion: number }>()
+  const { status, version, schemaVersion } = answer.json<{
+    status: string
+    version: string
+    schemaVersion: number
+  }>()
   if (answer.status !== 200 || status !== "ok") throw new Error(`health: ${answer.status} ${answer.text}`)
   return { version, schema: schemaVersion }
 }
@@ -65,7 +70,12 @@ export const checkWrites = async (
   const lost = acknowledged.filter((agent) => present.get(agent.id) !== agent.publicKey)
   return lost.length === 0
     ? []
-    : [`${lost.length} of ${acknowledged.length} acknowledged writes are lost: ${lost.slice(0, 5).map(({ name }) => name).join(", ")}`]
+    : [
+        `${lost.length} of ${acknowledged.length} acknowledged writes are lost: ${lost
+          .slice(0, 5)
+          .map(({ name }) => name)
+          .join(", ")}`,
+      ]
 }
 
 /** The keys are still there: one signs, and the daemon still stores. */
@@ -82,17 +92,29 @@ export const checkServes = async (machine: Machine, agent: Agent): Promise<Reado
 }
 
 /** Package, command and npm agree on one version. */
-export const checkInstall = async (machine: Machine, version: string, env: Record<string, string> = {}): Promise<ReadonlyArray<string>> => {
+export const checkInstall = async (
+  machine: Machine,
+  version: string,
+  env: Record<string, string> = {},
+): Promise<ReadonlyArray<string>> => {
   const problems: Array<string> = []
-  const manifest: { version: string } = JSON.parse(readFileSync(join(machine.packageDir, "package.json"), "utf8"))
+  const manifest: { version: string } = JSON.parse(
+    readFileSync(join(machine.packageDir, "package.json"), "utf8"),
+  )
   if (manifest.version !== version) problems.push(`the package is ${manifest.version}, the daemon ${version}`)
   const target = realpathSync(machine.bin)
   if (target !== join(machine.packageDir, "dist/bin.js")) problems.push(`the command leads to ${target}`)
   const said = await machine.waiaas(["--version"], { env })
   if (said.stdout.trim() !== version) problems.push(`waiaas --version says ${said.stdout}${said.stderr}`)
   const listed = await machine.npm(["ls", "--global", "--json"])
-  const tree: { problems?: unknown; dependencies?: Record<string, { version?: string }> } = JSON.parse(listed.stdout)
-  if (listed.code !== 0 || tree.problems !== undefined || tree.dependencies?.["@waiaas/cli"]?.version !== version)
+  const tree: { problems?: unknown; dependencies?: Record<string, { version?: string }> } = JSON.parse(
+    listed.stdout,
+  )
+  if (
+    listed.code !== 0 ||
+    tree.problems !== undefined ||
+    tree.dependencies?.["@waiaas/cli"]?.version !== version
+  )
     problems.push(`npm ls -g: ${listed.code} ${listed.stdout}${listed.stderr}`)
   return problems
 }
@@ -103,7 +125,10 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
   [({ prefix }) => join(prefix, "lib/node_modules"), /^(npm|@waiaas|\.waiaas|\.package-lock\.json)$/],
   [({ packageDir }) => join(packageDir, ".."), /^cli$/],
   // The install lock (with what SQLite puts beside it while it is held), who held it last, and the code of versions that a rollback may want.
-  [({ prefix }) => join(prefix, "lib/node_modules/.waiaas"), /^(install\.lock(-journal)?|install\.holder\.json|retained)$/],
+  [
+    ({ prefix }) => join(prefix, "lib/node_modules/.waiaas"),
+    /^(install\.lock(-journal)?|install\.holder\.json|retained)$/,
+  ],
   [({ prefix }) => join(prefix, "lib/node_modules/.waiaas/retained"), /^\d+\.\d+\.\d+$/],
   [
     ({ dataDir }) => dataDir,
@@ -114,7 +139,10 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
     ({ dataDir }) => join(dataDir, "backups"),
     /^(pre-upgrade|pre-rollback|pre-migrate|manual)-\d+\.\d+\.\d+-\d{8}T\d{6}Z-\d{6}$/,
   ],
-  [({ dataDir }) => join(dataDir, "upgrade"), /^(journal|(run|data)\.(lock(-journal)?|holder\.json))$/],
+  [
+    ({ dataDir }) => join(dataDir, "upgrade"),
+    /^(journal|probation\.json|(run|data)\.(lock(-journal)?|holder\.json))$/,
+  ],
   [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.jsonl$/],
   [({ dataDir }) => join(dataDir, "logs"), /^daemon(\.out)?\.log(\.\d+)?$/],
   // Node's own cache of compiled code.

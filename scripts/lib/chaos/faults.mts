@@ -74,7 +74,8 @@ export const noSmallDisk = async (): Promise<string | undefined> => {
 }
 
 /** Root ignores modes: the immutable flag is what it, too, is refused by. */
-export const refuseWrites = (directory: string): boolean => existsSync(directory) && does("chattr", "+i", directory)
+export const refuseWrites = (directory: string): boolean =>
+  existsSync(directory) && does("chattr", "+i", directory)
 export const allowWrites = (directory: string): void => {
   if (existsSync(directory)) does("chattr", "-i", directory)
 }
@@ -111,7 +112,8 @@ export class RegistryWay {
         // A connection that is cut is what this is for.
         socket.on("error", () => undefined)
       }
-      incoming.pipe(outgoing).pipe(incoming)
+      incoming.pipe(outgoing)
+      outgoing.pipe(incoming)
     })
     const own = await new Promise<number>((resolve, reject) => {
       server.once("error", reject).listen(0, "127.0.0.1", () => {

@@ -33,7 +33,10 @@ export const readJournal = (machine: Machine, wanted?: number): JournalView => {
   const directory = join(machine.dataDir, "upgrade/journal")
   try {
     const name = readdirSync(directory)
-      .filter((each) => /^\d{6}\.jsonl$/.test(each) && (wanted === undefined || Number(each.slice(0, 6)) === wanted))
+      .filter(
+        (each) =>
+          /^\d{6}\.jsonl$/.test(each) && (wanted === undefined || Number(each.slice(0, 6)) === wanted),
+      )
       .sort()
       .at(-1)
     if (name === undefined) return { run: 0, lines: [] }
@@ -49,11 +52,15 @@ export const placeOf = ({ run, lines }: JournalView, before: number): string => 
   if (run <= before || lines.length === 0) return "before the run"
   const has = (tag: string) => lines.some((line) => line._tag === tag)
   if (has("Ended")) return "after the end"
-  if (has("Recovering")) return has("Committed") ? "recovery forward" : "recovery back"
+  // The second half of a rollback is its recovery, whoever carries it out.
+  const recoveries = lines.filter((line) => line._tag === "Recovering").length
+  const own = lines[0]?.kind === "rollback" && has("Committed") ? 1 : 0
+  if (recoveries > own) return has("Committed") ? "recovery forward" : "recovery back"
   const phase = lines.findLast((line) => line._tag === "PhaseBegun")?.phase ?? "begin"
   return has("Committed") && phase !== "restore" && lines[0]?.kind === "upgrade" ? "committed" : phase
 }
 
-export const isCommitted = ({ lines }: JournalView): boolean => lines.some((line) => line._tag === "Committed")
+export const isCommitted = ({ lines }: JournalView): boolean =>
+  lines.some((line) => line._tag === "Committed")
 export const isEnded = ({ lines }: JournalView): boolean =>
   lines.length === 0 || lines.some((line) => line._tag === "Ended")

@@ -50,7 +50,12 @@ export const refusingPlaces = [
   "retained",
 ] as const
 
-export const planOf = (seed: number, number: number, available: ReadonlyArray<Kind>, withSupervisor: boolean): Plan => {
+export const planOf = (
+  seed: number,
+  number: number,
+  available: ReadonlyArray<Kind>,
+  withSupervisor: boolean,
+): Plan => {
   const random = new Random(seed, number)
   const weights: Record<Kind, number> = {
     kill: 60,

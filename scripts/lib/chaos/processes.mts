@@ -33,7 +33,9 @@ const ofMachine = (machine: Machine): ReadonlyArray<Process> =>
 
 /** `daemon.js serve`, and the `waiaas start` that a supervisor runs until it has become that. */
 const isDaemon = ({ argv }: Process): boolean =>
-  argv.some((arg) => arg.endsWith("/dist/daemon.js") || arg.endsWith("/bin/waiaas") || arg.endsWith("/dist/bin.js")) &&
+  argv.some(
+    (arg) => arg.endsWith("/dist/daemon.js") || arg.endsWith("/bin/waiaas") || arg.endsWith("/dist/bin.js"),
+  ) &&
   (argv.includes("serve") || argv.includes("start"))
 
 /**
@@ -47,7 +49,8 @@ export const killCommand = (machine: Machine, pid: number): number => {
   const tree = new Set([pid])
   for (let size = 0; size !== tree.size; ) {
     size = tree.size
-    for (const each of all) if (tree.has(each.parent) && !(isDaemon(each) && each.argv.includes("serve"))) tree.add(each.pid)
+    for (const each of all)
+      if (tree.has(each.parent) && !(isDaemon(each) && each.argv.includes("serve"))) tree.add(each.pid)
   }
   for (const each of tree) signal(each, "SIGKILL")
   return tree.size

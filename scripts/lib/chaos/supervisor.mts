@@ -1,6 +1,6 @@
 /** A real restarting supervisor for a machine's daemon: runit's `runsv`. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { existsSync, openSync, closeSync } from "node:fs"
+import { closeSync, existsSync, openSync } from "node:fs"
 import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { Machine } from "../../../test/support/machine.mts"

@@ -25,6 +25,8 @@ export interface World {
   readonly registryUrl: string
   readonly templates: Readonly<Record<Command, Template>>
   readonly lengths: Lengths
+  /** Machines that are there now, for an end before the end. */
+  readonly directories: Set<string>
 }
 
 export interface Result {
@@ -53,7 +55,9 @@ const RECOVERY_LENGTH = 3000
  * A port below those that outgoing connections take: a client that asks a daemon which is down must not
  * get that very port for itself. In the environment, as a rollback restores `config.toml`.
  */
-const portOf = (number: number): Record<string, string> => ({ WAIAAS_DAEMON_PORT: String(12_000 + (number % 18_000)) })
+const portOf = (number: number): Record<string, string> => ({
+  WAIAAS_DAEMON_PORT: String(12_000 + (number % 18_000)),
+})
 
 const placeFor = (machine: Machine, where: string): string => {
   const root = join(machine.prefix, "lib/node_modules")
@@ -76,7 +80,13 @@ const placeFor = (machine: Machine, where: string): string => {
 }
 
 /** Sleeps until the moment; false where the command ended first. */
-const reach = async (machine: Machine, moment: Moment, length: Length, before: number, live: LiveWaiaas): Promise<boolean> => {
+const reach = async (
+  machine: Machine,
+  moment: Moment,
+  length: Length,
+  before: number,
+  live: LiveWaiaas,
+): Promise<boolean> => {
   let ended = false
   void live.exit.then(() => {
     ended = true
@@ -86,7 +96,11 @@ const reach = async (machine: Machine, moment: Moment, length: Length, before: n
     for (;;) {
       if (ended || performance.now() - begun > COMMAND_LIMIT) return false
       const view = readJournal(machine)
-      if (view.run > before && view.lines.some((line) => line._tag === "PhaseBegun" && line.phase === moment.phase)) break
+      if (
+        view.run > before &&
+        view.lines.some((line) => line._tag === "PhaseBegun" && line.phase === moment.phase)
+      )
+        break
       await sleep(2)
     }
   }
@@ -95,7 +109,11 @@ const reach = async (machine: Machine, moment: Moment, length: Length, before: n
   return !ended
 }
 
-const inTime = async (live: LiveWaiaas, machine: Machine, problems: Array<string>): Promise<number | null> => {
+const inTime = async (
+  live: LiveWaiaas,
+  machine: Machine,
+  problems: Array<string>,
+): Promise<number | null> => {
   const late = Symbol("late")
   const ended = await Promise.race([live.exit, sleep(COMMAND_LIMIT, late, { ref: false })])
   if (typeof ended !== "symbol") return ended.code
@@ -108,10 +126,12 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
   const started = performance.now()
   const template = world.templates[plan.command]
   const machine = await cloneOf(template, await freshDirectory("waiaas-chaos-"))
+  world.directories.add(machine.directory)
   const problems: Array<string> = []
   const kills: Array<string> = []
   const log = join(machine.directory, "trial.log")
-  const tell = (text: string) => appendFile(log, `${((performance.now() - started) / 1000).toFixed(2)} ${text}\n`)
+  const tell = (text: string) =>
+    appendFile(log, `${((performance.now() - started) / 1000).toFixed(2)} ${text}\n`)
   await tell(JSON.stringify(plan))
   let outcome: Result["outcome"] = "none"
   let exitCode: number | null = null
@@ -139,7 +159,9 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     const supervisor = plan.supervised ? await Supervisor.start(machine, env) : undefined
     if (supervisor !== undefined) {
       undo.unshift(() => supervisor.stop())
-      await until("the supervised daemon serves", () => checks.standing(machine).catch(() => undefined), { timeoutMs: 30_000 })
+      await until("the supervised daemon serves", () => checks.standing(machine).catch(() => undefined), {
+        timeoutMs: 30_000,
+      })
     } else await machine.mustWaiaas(["start", "--background"], { env })
 
     const client = await machine.client()
@@ -186,8 +208,14 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     const run = readJournal(machine).run
 
     const untouched = plan.kind === "registry gone" && exitCode !== 0 && !plan.supervised
-    if (untouched && machine.daemonPid() !== pidBefore) problems.push("the daemon was stopped for an upgrade without a registry")
-    if (exitCode === 0 && plan.kind === "registry gone" && plan.at.phase === "check" && plan.at.fraction < 0.02)
+    if (untouched && machine.daemonPid() !== pidBefore)
+      problems.push("the daemon was stopped for an upgrade without a registry")
+    if (
+      exitCode === 0 &&
+      plan.kind === "registry gone" &&
+      plan.at.phase === "check" &&
+      plan.at.fraction < 0.02
+    )
       await tell("npm was faster than the cut")
 
     const recovery = plan.recovery === "upgrade" ? ["upgrade"] : ["start", "--background"]
@@ -222,7 +250,9 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       // A start by the supervisor may be at it; nothing else may be in the way.
       const busy = last.code === 4 && plan.supervised
       if (!busy || performance.now() > deadline) {
-        problems.push(`the recovery (${recovery.join(" ")}) ended with ${last.code ?? last.signal}: ${last.stderr.slice(-600)}`)
+        problems.push(
+          `the recovery (${recovery.join(" ")}) ended with ${last.code ?? last.signal}: ${last.stderr.slice(-600)}`,
+        )
         break
       }
       await sleep(500)
@@ -234,7 +264,9 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     )
     // The clients must come through again, too.
     const many = writers.acknowledged.length + 2
-    await until("the clients write again", async () => writers.acknowledged.length >= many, { timeoutMs: 20_000 })
+    await until("the clients write again", async () => writers.acknowledged.length >= many, {
+      timeoutMs: 20_000,
+    })
     await watch.stop()
     const written = await writers.stop()
     versionRuns = watch.runs
@@ -242,17 +274,29 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     problems.push(...new Set(watch.problems))
     // A full or read-only disk is an error that clients may see; anything else is not.
     if (plan.kind !== "full disk" && plan.kind !== "read-only")
-      problems.push(...[...new Set(writers.unexpected)].slice(0, 3).map((text) => `a client was told: ${text}`))
+      problems.push(
+        ...[...new Set(writers.unexpected)].slice(0, 3).map((text) => `a client was told: ${text}`),
+      )
 
     outcome = stands.version === newRelease.version ? "new" : "old"
     const schema = outcome === "new" ? newRelease.schema : oldRelease.schema
     if (stands.schema !== schema) problems.push(`${stands.version} serves schema ${stands.schema}`)
     const wasCommitted = run > before && isCommitted(readJournal(machine, run))
-    const wanted = plan.command === "upgrade" ? (wasCommitted || plan.recovery === "upgrade" ? "new" : "old") : wasCommitted ? "old" : "new"
+    const wanted =
+      plan.command === "upgrade"
+        ? wasCommitted || plan.recovery === "upgrade"
+          ? "new"
+          : "old"
+        : wasCommitted
+          ? "old"
+          : "new"
     if (outcome !== wanted)
-      problems.push(`${outcome} stands, but the run was ${wasCommitted ? "" : "not "}committed${exitCode === null ? "" : ` (exit ${exitCode})`}`)
+      problems.push(
+        `${outcome} stands, but the run was ${wasCommitted ? "" : "not "}committed${exitCode === null ? "" : ` (exit ${exitCode})`}`,
+      )
     if (exitCode === 0 && !wasCommitted) problems.push("exit 0 without a commit")
-    if (plan.kind === "clock jump" && !plan.kill && exitCode !== 0) problems.push(`a clock jump ended it with ${exitCode}`)
+    if (plan.kind === "clock jump" && !plan.kill && exitCode !== 0)
+      problems.push(`a clock jump ended it with ${exitCode}`)
     if (!isEnded(readJournal(machine))) problems.push("the run is still open in the journal")
 
     const known: ReadonlyArray<Agent> = [...template.before, ...template.after, ...written]
@@ -282,7 +326,17 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
   }
   const ms = performance.now() - started
   await tell([...problems, `${outcome} in ${Math.round(ms)} ms`].join("\n")).catch(() => undefined)
-  return { plan, problems, outcome, kills, exitCode, versionRuns, acknowledged, ms, directory: machine.directory }
+  return {
+    plan,
+    problems,
+    outcome,
+    kills,
+    exitCode,
+    versionRuns,
+    acknowledged,
+    ms,
+    directory: machine.directory,
+  }
 }
 
 /** How long a command and its phases take here when nothing disturbs it. */
@@ -308,9 +362,12 @@ export const measure = async (command: Command, world: Omit<World, "lengths">): 
       await sleep(2)
     }
     const { code } = await exit
-    if (code !== 0) throw new Error(`the undisturbed ${command} ended with ${code}:\n${live.stderr()}${live.stdout()}`)
+    if (code !== 0)
+      throw new Error(`the undisturbed ${command} ended with ${code}:\n${live.stderr()}${live.stdout()}`)
     const end = performance.now()
-    const phases = Object.fromEntries(seen.map(([phase, at], index) => [phase, (seen[index + 1]?.[1] ?? end) - at]))
+    const phases = Object.fromEntries(
+      seen.map(([phase, at], index) => [phase, (seen[index + 1]?.[1] ?? end) - at]),
+    )
     return { total: end - begun, phases }
   } finally {
     await machine.destroy()
@@ -320,10 +377,14 @@ export const measure = async (command: Command, world: Omit<World, "lengths">): 
 /** The end of a daemon's log, for a trial that failed. */
 export const logsOf = async (directory: string): Promise<string> => {
   const parts: Array<string> = []
-  for (const name of ["trial.log", "service.log", "home/.waiaas/logs/daemon.log", "home/.waiaas/logs/daemon.out.log"]) {
+  for (const name of [
+    "trial.log",
+    "service.log",
+    "home/.waiaas/logs/daemon.log",
+    "home/.waiaas/logs/daemon.out.log",
+  ]) {
     const text = await readFile(join(directory, name), "utf8").catch(() => "")
     if (text !== "") parts.push(`--- ${name}\n${text.split("\n").slice(-25).join("\n")}`)
   }
   return parts.join("\n")
 }
-

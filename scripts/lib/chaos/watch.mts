@@ -18,10 +18,15 @@ export class VersionWatch {
 
   async #run(versions: ReadonlyArray<string>, env: Record<string, string>): Promise<void> {
     while (this.#running) {
-      const { code, signal, stdout, stderr } = await this.#machine.waiaas(["--version"], { env, timeoutMs: 30_000 })
+      const { code, signal, stdout, stderr } = await this.#machine.waiaas(["--version"], {
+        env,
+        timeoutMs: 30_000,
+      })
       this.runs++
       if (code !== 0 || !versions.includes(stdout.trim()))
-        this.problems.push(`waiaas --version: ${code ?? signal} ${JSON.stringify(stdout + stderr).slice(0, 300)}`)
+        this.problems.push(
+          `waiaas --version: ${code ?? signal} ${JSON.stringify(stdout + stderr).slice(0, 300)}`,
+        )
       await sleep(150)
     }
   }

@@ -2,6 +2,7 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { LockBusy } from "@waiaas/domain/DataErrors"
+import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
@@ -68,6 +69,15 @@ export const init = Command.make("init", {}, () =>
   ),
 )
 
+const tellRecovered = (recovered: Option.Option<Run>) =>
+  Option.match(recovered, {
+    onNone: () => Effect.void,
+    onSome: ({ started }) =>
+      Effect.flatMap(Output, (output) =>
+        output.note(`run ${started.run} was cut off; it was recovered first`),
+      ),
+  })
+
 export const start = Command.make(
   "start",
   {
@@ -84,7 +94,14 @@ export const start = Command.make(
       const { version, packageDir } = yield* Environment
       yield* check
       const { config, databasePath } = yield* (yield* ConfigFile).load
-      const state = yield* control.state
+      let state = yield* control.state
+      // A run that was cut off while the daemon served on is nobody else's to recover, and a held daemon is about to end.
+      let recovered = Option.none<Run>()
+      if (state._tag === "Running" && !(yield* (yield* RunLocks).live)) {
+        recovered = yield* (yield* Recover).onSight({ startDaemon: false })
+        state = yield* control.state
+        yield* tellRecovered(recovered)
+      }
       if (state._tag === "Running") {
         const { pid, port } = state.facts
         return yield* output.result({ running: true, pid, port, started: false }, [
@@ -101,9 +118,10 @@ export const start = Command.make(
           path: paths.runLock,
           holder: "an upgrade, which will start the daemon itself",
         })
-      const recovered = yield* (yield* Recover).onSight({ startDaemon: false })
-      if (Option.isSome(recovered))
-        yield* output.note(`run ${recovered.value.started.run} was cut off; it was recovered first`)
+      if (Option.isNone(recovered)) {
+        recovered = yield* (yield* Recover).onSight({ startDaemon: false })
+        yield* tellRecovered(recovered)
+      }
       const stands = Option.match(recovered, {
         onNone: () => version as string,
         onSome: ({ started, ended }) => (ended?.outcome === "new" ? started.to : started.from),

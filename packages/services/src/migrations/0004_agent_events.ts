@@ -12,6 +12,7 @@ export const migration0004: Migration = {
       at INTEGER NOT NULL
     ) STRICT`,
     "INSERT INTO agent_events (agent_id, event, at) SELECT id, 'created', created_at FROM agents ORDER BY created_at, id",
+    "CREATE INDEX agent_events_agent ON agent_events (agent_id, at)",
     `CREATE TRIGGER agents_created AFTER INSERT ON agents BEGIN
       INSERT INTO agent_events (agent_id, event, at) VALUES (NEW.id, 'created', NEW.created_at);
     END`,

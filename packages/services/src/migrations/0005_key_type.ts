@@ -6,6 +6,5 @@ export const migration0005: Migration = {
   statements: [
     "ALTER TABLE agents ADD COLUMN key_type TEXT NOT NULL DEFAULT 'ed25519'",
     "CREATE UNIQUE INDEX agents_public_key ON agents (public_key)",
-    "CREATE INDEX agent_events_agent ON agent_events (agent_id, at)",
   ],
 }

@@ -58,17 +58,22 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly makeDirectory: (path: string, mode?: number) => Effect.Effect<void, FileFailed>
     readonly chmod: (path: string, mode: number) => Effect.Effect<void, FileFailed>
     readonly syncDirectory: (path: string) => Effect.Effect<void, FileFailed>
+    /** Makes a file's content durable. */
+    readonly sync: (path: string) => Effect.Effect<void, FileFailed>
     /** Renames and syncs both directories. */
     readonly rename: (from: string, to: string) => Effect.Effect<void, FileFailed>
     /** Removes a file or a tree; nothing to remove is fine. */
     readonly remove: (path: string) => Effect.Effect<void, FileFailed>
     /** Makes `path` a link to `target`, replacing what is there in one rename. */
     readonly link: (target: string, path: string) => Effect.Effect<void, FileFailed>
-    /** Copies a file that nobody has open, syncs the copy, and hashes what was read. */
+    /**
+     * Copies a file that nobody has open and hashes what was read. The copy is synced, unless the caller
+     * does that itself beside other work.
+     */
     readonly copy: (
       from: string,
       to: string,
-      mode?: number,
+      options?: { readonly mode?: number; readonly sync?: boolean },
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
     readonly hash: (
       path: string,
@@ -194,7 +199,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           return { size, sha256: digest.digest("hex") }
         })
 
-      const copy = (from: string, to: string, mode = 0o600) =>
+      const copy: Context.Tag.Service<typeof DurableFile>["copy"] = (
+        from,
+        to,
+        { mode = 0o600, sync: durable = true } = {},
+      ) =>
         Effect.scoped(
           Effect.gen(function* () {
             const digest = createHash("sha256")
@@ -208,7 +217,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
                 return target.writeAll(chunk).pipe(attempt("write", to))
               }),
             )
-            yield* target.sync.pipe(attempt("make durable", to))
+            if (durable) yield* target.sync.pipe(attempt("make durable", to))
             return { size, sha256: digest.digest("hex") }
           }),
         )
@@ -237,7 +246,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             else if (entry.kind === "link") {
               const link = yield* fs.readLink(source).pipe(attempt("read the link", source))
               yield* fs.symlink(link, target).pipe(attempt("link", target))
-            } else yield* copy(source, target, (yield* stat(source)).mode & 0o777)
+            } else yield* copy(source, target, { mode: (yield* stat(source)).mode & 0o777 })
           }
           yield* syncDirectory(to)
         })
@@ -285,6 +294,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         readLink,
         chmod,
         syncDirectory,
+        sync,
         rename,
         remove,
         makeDirectory,
@@ -350,10 +360,22 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
   )
 }
 
+const jsonSchemas = new WeakMap<object, unknown>()
+/** One per schema: a schema that is made again is compiled again. */
+const jsonOf = <A, I>(schema: Schema.Schema<A, I>): Schema.Schema<A, string> => {
+  const known = jsonSchemas.get(schema) as Schema.Schema<A, string> | undefined
+  if (known !== undefined) return known
+  const made = Schema.parseJson(schema)
+  jsonSchemas.set(schema, made)
+  return made
+}
+
 /** Decodes a small JSON file with a schema; none where it is not there or is not what it should be. */
-export const readJsonIfValid = <A, I>(schema: Schema.Schema<A, I>, path: string) =>
-  Effect.gen(function* () {
+export const readJsonIfValid = <A, I>(schema: Schema.Schema<A, I>, path: string) => {
+  const decode = Schema.decodeUnknownOption(jsonOf(schema))
+  return Effect.gen(function* () {
     const files = yield* DurableFile
     const text = yield* files.readTextIfThere(path)
-    return Option.flatMap(text, (content) => Schema.decodeUnknownOption(Schema.parseJson(schema))(content))
+    return Option.flatMap(text, (content) => decode(content))
   })
+}

@@ -64,7 +64,9 @@ export const connect = (process: SimulatedProcess, path: string) => {
     open: () => {
       step("read", "open", (disk) => readDocument(disk, path))
       for (const suffix of ["-wal", "-shm"])
-        step("write", `open${suffix}`, (disk) => disk.open(`${path}${suffix}`, { create: true, truncate: false, mode: 0o600 }))
+        step("write", `open${suffix}`, (disk) =>
+          disk.open(`${path}${suffix}`, { create: true, truncate: false, mode: 0o600 }),
+        )
     },
     /** Durable when it returns, or not there. */
     commit: (document: Document) => {
@@ -74,7 +76,9 @@ export const connect = (process: SimulatedProcess, path: string) => {
       })
       step("write", "commit", (disk) => disk.sync(disk.file(wal).ino))
       // SQLite syncs the directory when it has made its log.
-      step("write", "sync the directory", (disk) => disk.sync(disk.lookUp(path.slice(0, path.lastIndexOf("/"))).ino))
+      step("write", "sync the directory", (disk) =>
+        disk.sync(disk.lookUp(path.slice(0, path.lastIndexOf("/"))).ino),
+      )
     },
     /** The last one to close takes the helpers away, and does not sync the directory. */
     close: () => {

@@ -8,11 +8,12 @@
 
 /** A system's error; `code` is its errno name. */
 export class Errno extends Error {
-  constructor(
-    readonly code: string,
-    readonly path: string,
-  ) {
+  readonly code: string
+  readonly path: string
+  constructor(code: string, path: string) {
     super(`${code} ${path}`)
+    this.code = code
+    this.path = path
   }
 }
 

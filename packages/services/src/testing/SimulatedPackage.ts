@@ -1,6 +1,6 @@
 /** Packages in a simulated disk: a manifest and two files that name their version, so that a mixture shows. */
 import { hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
-import { contentOf, type Disk } from "./SimulatedDisk.ts"
+import { contentOf, Disk } from "./SimulatedDisk.ts"
 
 export const OLD = "2.0.0"
 export const NEW = "2.1.0"
@@ -34,7 +34,10 @@ export const filesOf = (version: string): ReadonlyArray<readonly [path: string, 
 ]
 
 /** The code that a package directory holds; null where it is not all there. */
-export const codeIn = (disk: Disk, packageDir: string): { readonly version: string; readonly packageDir: string } | null => {
+export const codeIn = (
+  disk: Disk,
+  packageDir: string,
+): { readonly version: string; readonly packageDir: string } | null => {
   const text = (path: string): string | null => {
     const node = disk.node(path)
     return node?.kind === "file" ? node.content.text : null

@@ -1,4 +1,6 @@
 /** The boundaries beside the file system: children (tool, npm, daemon), HTTP, locks, free space. */
+
+import { dirname } from "node:path"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -9,7 +11,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { dirname } from "node:path"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile, readJsonIfValid } from "../platform/DurableFile.ts"
 import { ExclusiveLock, Holder, holderPath, pollInterval } from "../platform/ExclusiveLock.ts"
@@ -39,7 +40,12 @@ export const childFaults = {
   http: ["unreachable", "garbage"],
 } as const
 
-const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({ exitCode, signal: null, stdout, stderr })
+const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({
+  exitCode,
+  signal: null,
+  stdout,
+  stderr,
+})
 const timedOut = (command: string) => new ProcessFailed({ command, reason: "timeout", output: "" })
 
 interface ToolRequest {
@@ -74,10 +80,13 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
         connection.checkpoint()
         return null
       case "CopyLive":
-        connection.step("write", "copy to", (disk) => writeFile(disk, request.to, JSON.stringify(document), 0o600))
+        connection.step("write", "copy to", (disk) =>
+          writeFile(disk, request.to, JSON.stringify(document), 0o600),
+        )
         return null
       case "Migrate":
-        if (document.schema > latest) throw new DatabaseBroken(`schema ${document.schema} is newer than ${latest}`)
+        if (document.schema > latest)
+          throw new DatabaseBroken(`schema ${document.schema} is newer than ${latest}`)
         if (document.schema < latest) connection.commit({ ...document, schema: latest })
         return { from: document.schema, to: latest }
     }
@@ -98,19 +107,32 @@ const runTool = (process: SimulatedProcess, packageDir: string, input: string, f
     return fault === "late garbage" ? ended("{}") : ended(`${JSON.stringify({ _tag: "Done", result })}\n`)
   } catch (cause) {
     if (!(cause instanceof Errno) && !(cause instanceof DatabaseBroken)) {
-      if (cause instanceof Error && cause.message.startsWith("Cannot find module")) return ended("", 1, cause.message)
+      if (cause instanceof Error && cause.message.startsWith("Cannot find module"))
+        return ended("", 1, cause.message)
       throw cause
     }
-    const error = { _tag: "DatabaseFailed", operation: request._tag, path: request.database ?? "", reason: cause.message }
+    const error = {
+      _tag: "DatabaseFailed",
+      operation: request._tag,
+      path: request.database ?? "",
+      reason: cause.message,
+    }
     return ended(`${JSON.stringify({ _tag: "Refused", error })}\n`, 1)
   }
 }
 
-const runNpm = (process: SimulatedProcess, args: ReadonlyArray<string>, fault: string | null): ProcessResult => {
+const runNpm = (
+  process: SimulatedProcess,
+  args: ReadonlyArray<string>,
+  fault: string | null,
+): ProcessResult => {
   if (fault === "timeout") throw timedOut("npm")
   if (fault === "garbage" && args[0] !== "install") return ended("<html>")
   const spec = args.find((arg) => arg.startsWith("@waiaas/cli@"))?.slice("@waiaas/cli@".length) ?? ""
-  if (args[0] === "view") return fault === null ? ended(JSON.stringify(releaseOf(spec === "latest" ? "2.1.0" : spec))) : ended("", 1, fault)
+  if (args[0] === "view")
+    return fault === null
+      ? ended(JSON.stringify(releaseOf(spec === "latest" ? "2.1.0" : spec)))
+      : ended("", 1, fault)
   if (args[0] !== "install") throw new Error(`npm ${args.join(" ")} is not simulated`)
   const prefix = args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
   const all = filesOf(spec)
@@ -130,23 +152,39 @@ export const layerProcessRunner = (host: Host, spawn: (packageDir: string, fault
   Layer.succeed(ProcessRunner, {
     run: ({ command, args, input = "" }) => {
       const isTool = args[1] === "tool"
-      const what = isTool ? `tool ${JSON.parse(input)._tag} of ${args[0]}` : `npm ${args.slice(1, 3).join(" ")}`
+      const what = isTool
+        ? `tool ${JSON.parse(input)._tag} of ${args[0]}`
+        : `npm ${args.slice(1, 3).join(" ")}`
       const work = operate(host, isTool ? "tool" : "npm", what, (_disk, fault) => fault).pipe(
         // Long enough for the daemon that serves meanwhile to acknowledge something.
         Effect.tap(() => (isTool ? Effect.void : Effect.sleep("500 millis"))),
         Effect.flatMap((fault) =>
           operate(host, "read", `end of ${what}`, () => fault).pipe(
-            Effect.flatMap((same) => attempt(command, () => (isTool ? runTool(host.process, dirname(dirname(args[0] ?? "")), input, same) : runNpm(host.process, args.slice(1), same)))),
+            Effect.flatMap((same) =>
+              attempt(command, () =>
+                isTool
+                  ? runTool(host.process, dirname(dirname(args[0] ?? "")), input, same)
+                  : runNpm(host.process, args.slice(1), same),
+              ),
+            ),
           ),
         ),
       )
-      return Effect.mapError(work, (error) => (error instanceof ProcessFailed ? error : new ProcessFailed({ command, reason: "other", output: `npm error code ${error.code}` })))
+      return Effect.mapError(work, (error) =>
+        error instanceof ProcessFailed
+          ? error
+          : new ProcessFailed({ command, reason: "other", output: `npm error code ${error.code}` }),
+      )
     },
     detach: ({ args }) =>
       operate(host, "spawn", `spawn ${args[0]}`, (_disk, fault) => {
         if (fault === "not-allowed") throw new Errno("EACCES", args[0] ?? "")
         return spawn(dirname(dirname(args[0] ?? "")), fault)
-      }).pipe(Effect.mapError((error) => new ProcessFailed({ command: "daemon", reason: "not-allowed", output: error.message }))),
+      }).pipe(
+        Effect.mapError(
+          (error) => new ProcessFailed({ command: "daemon", reason: "not-allowed", output: error.message }),
+        ),
+      ),
     identity: (pid) =>
       Effect.sync(() => {
         const found = host.process.world.processes.find((process) => process.alive && process.pid === pid)
@@ -170,13 +208,21 @@ const attempt = <A>(command: string, act: () => A): Effect.Effect<A, Errno | Pro
     } catch (cause) {
       if (cause instanceof ProcessFailed || cause instanceof Errno) return Effect.fail(cause)
       // The upgrader was killed, and its child with it.
-      return cause instanceof Error && cause.constructor.name === "ProcessDead" ? Effect.never : Effect.die(new Error(command, { cause }))
+      return cause instanceof Error && cause.constructor.name === "ProcessDead"
+        ? Effect.never
+        : Effect.die(new Error(command, { cause }))
     }
   })
 
-const answerOf = (request: HttpClientResponse.HttpClientResponse["request"], status: number, body: unknown) => {
+const answerOf = (
+  request: HttpClientResponse.HttpClientResponse["request"],
+  status: number,
+  body: unknown,
+) => {
   const response = HttpClientResponse.fromWeb(request, new Response(null, { status }))
-  return Object.create(response, { json: { value: Effect.succeed(body) } }) as HttpClientResponse.HttpClientResponse
+  return Object.create(response, {
+    json: { value: Effect.succeed(body) },
+  }) as HttpClientResponse.HttpClientResponse
 }
 
 export const layerHttp = (host: Host) =>
@@ -202,7 +248,9 @@ export const layerHttp = (host: Host) =>
           uptime: 0,
           timestamp: 0,
         })
-      }).pipe(Effect.mapError((cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause }))),
+      }).pipe(
+        Effect.mapError((cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause })),
+      ),
     ),
   )
 
@@ -221,12 +269,16 @@ export const layerLock = (host: Host) =>
     ExclusiveLock,
     Effect.gen(function* () {
       const files = yield* DurableFile
-      const holder = (path: string) => readJsonIfValid(Holder, holderPath(path)).pipe(Effect.provideService(DurableFile, files))
-      const failed = (path: string) => (error: Errno) => new FileFailed({ operation: "lock", path, code: error.code })
+      const holder = (path: string) =>
+        readJsonIfValid(Holder, holderPath(path)).pipe(Effect.provideService(DurableFile, files))
+      const failed = (path: string) => (error: Errno) =>
+        new FileFailed({ operation: "lock", path, code: error.code })
       return ExclusiveLock.of({
         holder,
         isHeld: (path) =>
-          Effect.flatMap(files.exists(path), (there) => Effect.sync(() => there && host.process.world.locks.has(path))),
+          Effect.flatMap(files.exists(path), (there) =>
+            Effect.sync(() => there && host.process.world.locks.has(path)),
+          ),
         acquire: ({ lock, path, what, wait = 0, mode = 0o600 }) =>
           Effect.gen(function* () {
             if (!(yield* files.exists(path))) {
@@ -245,7 +297,15 @@ export const layerLock = (host: Host) =>
                 Effect.mapError(failed(path)),
                 Effect.flatMap((owner) =>
                   owner === null
-                    ? Effect.flatMap(holder(path), (known) => new LockBusy({ lock, path, holder: Option.match(known, { onNone: () => "?", onSome: (facts) => facts.what }) }))
+                    ? Effect.flatMap(
+                        holder(path),
+                        (known) =>
+                          new LockBusy({
+                            lock,
+                            path,
+                            holder: Option.match(known, { onNone: () => "?", onSome: (facts) => facts.what }),
+                          }),
+                      )
                     : Effect.succeed(owner),
                 ),
               ),

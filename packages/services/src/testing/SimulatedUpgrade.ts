@@ -27,6 +27,7 @@ import { PhaseReporter } from "../PhaseReporter.ts"
 import { DataDir } from "../platform/DataDir.ts"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile } from "../platform/DurableFile.ts"
+import { Environment } from "../platform/Environment.ts"
 import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
 import { ProcessRunner } from "../platform/ProcessRunner.ts"
 import { Recover } from "../Recover.ts"
@@ -174,3 +175,15 @@ export const contentOf = (path: string) =>
     const rows = yield* sql<{ name: string }>`SELECT name FROM agents ORDER BY name`
     return { names: rows.map(({ name }) => name), schema: yield* readSchema(path) }
   }).pipe(Effect.provide(layerDatabase({ path, create: false })))
+
+/** The same installation as the command of another version sees it, as after an upgrade. */
+export const asVersion = <A, E, R>(version: string, act: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const environment = yield* Environment
+    const { schema } =
+      (yield* SimulatedInstall).releases.find((release) => release.version === version) ?? release210
+    const services = layerUpgradeServices(schema).pipe(
+      Layer.provide(Layer.succeed(Environment, { ...environment, version: makeVersion(version) })),
+    )
+    return yield* Effect.provide(act, services)
+  })

@@ -29,21 +29,31 @@ export type Serving = "held" | "ok"
 /** A process that lives: its fiber is abandoned when it dies, its locks are free at once. */
 export class SimulatedProcess {
   alive = true
+  /** How many it has done. */
+  operations = 0
   /** The package that its code was loaded from. */
   version: string
   packageDir: string
   /** Set while it answers on its port. */
   serving: Serving | null = null
   schema = 0
+  /** The run that it was held for. */
+  run: number | null = null
   /** A daemon between its start and its first answer, or between a stop and its end. */
   inTransit = false
   onStop: (() => void) | null = null
+  readonly world: World
+  readonly pid: number
+  readonly role: "command" | "daemon"
   constructor(
-    readonly world: World,
-    readonly pid: number,
-    readonly role: "command" | "daemon",
+    world: World,
+    pid: number,
+    role: "command" | "daemon",
     code: { readonly version: string; readonly packageDir: string },
   ) {
+    this.world = world
+    this.pid = pid
+    this.role = role
     this.version = code.version
     this.packageDir = code.packageDir
   }
@@ -72,6 +82,8 @@ export interface Survivor {
   readonly packageDir: string
   readonly serving: Serving
   readonly schema: number
+  /** The run that it was or is held for. */
+  readonly run: number | null
 }
 
 /** All of a machine at one instant, as data: what a run can be forked from. */
@@ -80,6 +92,8 @@ export interface WorldState {
   readonly survivors: ReadonlyArray<Survivor>
   /** Rows that were acknowledged, in order; kept by the client, outside of the machine. */
   readonly acknowledged: ReadonlyArray<string>
+  /** Names the machine's time since it was switched on; "0" for the first. */
+  readonly boot: string
 }
 
 export class World {
@@ -104,17 +118,20 @@ export class World {
   private timers: Array<Timer> = []
   private order = 0
   private pids: number
+  private readonly reserved: number | null
 
-  constructor(state: WorldState, boot: string) {
+  /** `reserved`: a pid that must not be given again, since somebody may still believe in it. */
+  constructor(state: WorldState, reserved: number | null = null) {
+    this.reserved = reserved
     this.disk = new Disk(state.disk)
     this.acknowledged = state.acknowledged
-    this.boot = boot
+    this.boot = state.boot
     this.pids = 100
   }
 
   newPid(): number {
     this.pids += 1
-    while (this.processes.some(({ pid }) => pid === this.pids)) this.pids += 1
+    while (this.pids === this.reserved || this.processes.some(({ pid }) => pid === this.pids)) this.pids += 1
     return this.pids
   }
 
@@ -138,6 +155,7 @@ export class World {
     if (!process.alive || this.stopped) throw new ProcessDead()
     const operation: Operation = { number: this.count, kind, what, process }
     this.count += 1
+    process.operations += 1
     const fault = this.judge?.(operation) ?? null
     if (!process.alive || this.stopped) throw new ProcessDead()
     const before = this.disk.root
@@ -225,8 +243,9 @@ export class World {
     return {
       disk,
       acknowledged: this.acknowledged,
-      survivors: others.flatMap(({ pid, version, packageDir, serving, schema }) =>
-        serving === null ? [] : [{ pid, version, packageDir, serving, schema }],
+      boot: this.boot,
+      survivors: others.flatMap(({ pid, version, packageDir, serving, schema, run }) =>
+        serving === null ? [] : [{ pid, version, packageDir, serving, schema, run }],
       ),
     }
   }

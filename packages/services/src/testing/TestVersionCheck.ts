@@ -38,14 +38,19 @@ export const layerFiles = (files: Readonly<Record<string, string>>) =>
   })
 
 /** The version check over HTTP, a file system and a database of the test. */
-export const layerVersionCheck = (respond: Respond, version: Version, toml: string = configToml) =>
+export const layerVersionCheck = (
+  respond: Respond,
+  version: Version,
+  toml: string = configToml,
+  files: Readonly<Record<string, string>> = {},
+) =>
   VersionCheck.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(KeyValueStore.layer, Registry.layer, ConfigFile.layer)),
     Layer.provideMerge(DataDir.layer(Option.some("/data"))),
     Layer.provideMerge(DurableFile.layer),
     Layer.provideMerge(
       Layer.mergeAll(
-        layerFiles({ "/data/config.toml": toml }),
+        layerFiles({ "/data/config.toml": toml, ...files }),
         layerDatabaseAt(),
         TestHttp.layer(respond),
         layerEnvironment({ version }),

@@ -1,0 +1,103 @@
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import { makeVersion } from "@waiaas/domain/Version"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { parseJournal, UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { layerDataDir } from "./support.ts"
+
+const started = {
+  kind: "upgrade",
+  from: makeVersion("2.0.0"),
+  to: makeVersion("2.1.0"),
+  dataDir: "/d",
+  databasePath: "/d/data/waiaas.db",
+  install: {
+    prefix: "/p",
+    root: "/p/r",
+    packageDir: "/p/r/c",
+    binLink: "/p/b",
+    hidden: "/p/r/.w",
+    node: "/p/n",
+  },
+  daemon: null,
+  restart: true,
+  pid: 1,
+} as const
+
+const layer = Layer.provideMerge(UpgradeJournal.layer, layerDataDir())
+const file = Effect.map(DataDir, ({ paths }) => `${paths.journals}/000001.jsonl`)
+const written = Effect.gen(function* () {
+  const journal = yield* UpgradeJournal
+  const run = yield* journal.begin(started)
+  yield* journal.append(yield* journal.append(run, { _tag: "PhaseBegun", phase: "check" }), {
+    _tag: "Committed",
+  })
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* file
+  return { path, text: yield* fs.readFileString(path), fs, journal }
+})
+
+describe("the journal", () => {
+  it.scoped("tells a run's story, 0600, and numbers runs upwards", () =>
+    Effect.gen(function* () {
+      const { path, fs, journal } = yield* written
+      const run = Option.getOrThrow(yield* journal.latest)
+      assert.deepStrictEqual([run.started.run, run.begun, run.committed], [1, ["check"], true])
+      assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
+      assert.strictEqual((yield* journal.begin(started)).started.run, 2)
+      assert.strictEqual((yield* journal.history).length, 2)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("a torn last line is normal: it is dropped, and what follows can be read", () =>
+    Effect.gen(function* () {
+      const { path, text, fs, journal } = yield* written
+      const whole = text.trimEnd().split("\n").slice(0, 2).join("\n")
+      for (let cut = whole.length + 2; cut < text.length; cut++) {
+        yield* fs.writeFileString(path, text.slice(0, cut))
+        const run = Option.getOrThrow(yield* journal.latest)
+        assert.isFalse(run.committed, `cut at ${cut}`)
+        const after = yield* journal.append(run, { _tag: "Starting", version: makeVersion("2.1.0") })
+        assert.strictEqual(after.starting, "2.1.0")
+        assert.strictEqual(Option.getOrThrow(yield* journal.latest).starting, "2.1.0")
+      }
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("a run whose first record was torn has changed nothing and is no run", () =>
+    Effect.gen(function* () {
+      const { path, text, fs, journal } = yield* written
+      yield* fs.writeFileString(path, text.slice(0, 40))
+      assert.isTrue(Option.isNone(yield* journal.latest))
+      assert.strictEqual((yield* journal.begin(started)).started.run, 2)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped(
+    "every flipped bit before the last line is damage, told with its line, and nothing is touched",
+    () =>
+      Effect.gen(function* () {
+        const { path, text, fs, journal } = yield* written
+        const lines = text.split("\n")
+        const last = text.length - (lines.at(-2)?.length ?? 0) - 1
+        for (let at = 0; at < last; at += 7) {
+          const bytes = Buffer.from(text)
+          bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
+          yield* fs.writeFile(path, bytes)
+          const result = yield* Effect.either(journal.latest)
+          assert.isTrue(Either.isLeft(result), `bit at ${at}`)
+          if (Either.isLeft(result)) assert.strictEqual(result.left._tag, "JournalDamaged")
+          assert.deepStrictEqual(Buffer.from(yield* fs.readFile(path)), bytes)
+        }
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it("a record of another format is no record", () => {
+    assert.isTrue(Either.isRight(parseJournal("")))
+    assert.isTrue(Either.isLeft(parseJournal('00000000 {"format":2}\n00000000 {"format":2}\n')))
+  })
+})

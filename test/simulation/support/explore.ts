@@ -1,0 +1,143 @@
+/**
+ * Every crash of a run, then every crash of every recovery, until no state is new. A state is the disk
+ * (with what a power cut would leave of it), the daemons that live on and the acknowledged rows; each
+ * is recovered once, so that everything is counted and nothing sampled.
+ */
+import { diskKey } from "@waiaas/services/testing/SimulatedDisk"
+import { crashesOf } from "@waiaas/services/testing/SimulatedDisk"
+import type { Operation, SimulatedProcess, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import * as Exit from "effect/Exit"
+import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
+import { expectCommand, type Outcome, verify, Violation } from "./verify.ts"
+
+/** A state, and how it comes about: replayed by following its steps. */
+export interface Found {
+  readonly state: WorldState
+  /** Such as `upgrade@212:lose-all/recover@31:kill`. */
+  readonly path: string
+  /** Recoveries that were crashed on the way. */
+  readonly depth: number
+}
+
+export interface Counts {
+  /** Operations after which a crash was looked at. */
+  points: number
+  /** Crashes: a point and what was lost. */
+  crashes: number
+  states: number
+  recoveries: number
+  deepest: number
+  readonly outcomes: Record<string, number>
+}
+
+export const keyOf = ({ disk, survivors, acknowledged, boot }: WorldState): string =>
+  `${diskKey(disk)}|${survivors.map((one) => `${boot}${one.pid}${one.version}${one.serving}${one.run}`).join()}|${acknowledged.slice(2).join()}`
+
+export class Explorer {
+  readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
+  readonly violations: Array<string> = []
+  private readonly seen = new Set<string>()
+  private readonly seenKills = new Set<string>()
+  private readonly queue: Array<Found> = []
+  readonly kind: "upgrade" | "rollback"
+
+  constructor(kind: "upgrade" | "rollback") {
+    this.kind = kind
+  }
+
+  /** A state that a crash leaves; looked at once. */
+  add(found: Found): void {
+    this.counts.crashes += 1
+    const key = keyOf(found.state)
+    if (this.seen.has(key)) return
+    this.seen.add(key)
+    this.counts.states += 1
+    this.counts.deepest = Math.max(this.counts.deepest, found.depth)
+    try {
+      expectCommand(found.state)
+      this.queue.push(found)
+    } catch (cause) {
+      this.report(found.path, cause)
+    }
+  }
+
+  report(path: string, cause: unknown): void {
+    this.violations.push(`${path}: ${cause instanceof Violation ? cause.message : cause instanceof Error ? `${cause.stack}` : cause}`)
+  }
+
+  /** Runs an actor from a state, and notes every crash of it. */
+  crashEverywhere(from: Found, actor: Actor, path: string, judge?: World["judge"]): ReturnType<typeof simulate> {
+    const kills: Array<number> = []
+    const ended = simulate(from.state, actor, {
+      ...(judge ? { judge } : {}),
+      changed: (operation, world, main) => {
+        this.counts.points += 1
+        this.crashAt(operation, world, main, path, from.depth, kills)
+      },
+    })
+    for (const number of kills) this.killAt(from, actor, path, number, judge)
+    return ended
+  }
+
+  private crashAt(
+    { number }: Operation,
+    world: World,
+    main: SimulatedProcess,
+    path: string,
+    depth: number,
+    kills: Array<number>,
+  ): void {
+    const at = `${path}@${number}`
+    for (const [loss, disk] of crashesOf(world.disk.state))
+      this.add({ state: switchedOn(disk, world.acknowledged), path: `${at}:${loss}`, depth: depth + 1 })
+    if (world.disk.pending.length > 0)
+      this.add({ state: switchedOn(world.disk.state, world.acknowledged), path: `${at}:kill-all`, depth: depth + 1 })
+    if (main.role !== "command" || !main.alive || world.daemons().length === 0) return
+    const state = world.stateWithout(main)
+    if (state !== null) this.add({ state, path: `${at}:kill`, depth: depth + 1 })
+    else {
+      // A daemon that is just starting or stopping is no data: the run is done again up to here.
+      const key = `${diskKey(world.disk.state)}|${world.daemons().map((daemon) => `${daemon.version} ${daemon.operations}`).join()}|${world.acknowledged.join()}`
+      if (this.seenKills.has(key)) return
+      this.seenKills.add(key)
+      kills.push(number)
+    }
+  }
+
+  private killAt(from: Found, actor: Actor, path: string, number: number, judge?: World["judge"]): void {
+    const at = `${path}@${number}:kill-live`
+    this.counts.recoveries += 1
+    try {
+      const { world } = simulate(from.state, actor, { ...(judge ? { judge } : {}), killAfter: number })
+      const state = world.stateWithout(null)
+      if (state === null) throw new Violation("a daemon is still in transit")
+      this.add({ state, path: at, depth: from.depth + 1 })
+    } catch (cause) {
+      this.report(at, cause)
+    }
+  }
+
+  /** Recovers every state that is known, and every state that this brings about. */
+  exhaust(limit = Number.POSITIVE_INFINITY): void {
+    for (let found = this.queue.shift(); found !== undefined; found = this.queue.shift()) {
+      const actors: ReadonlyArray<Actor> = found.state.survivors.length > 0 ? ["recover"] : ["start", "recover"]
+      for (const actor of actors) {
+        const path = `${found.path}/${actor}`
+        this.counts.recoveries += 1
+        try {
+          const { world, exit } = this.crashEverywhere(found, actor, path)
+          if (exit !== null && Exit.isFailure(exit)) throw new Violation(`the recovery failed: ${describeExit(exit)}`)
+          this.end(verify(world, this.kind), "recovered")
+        } catch (cause) {
+          this.report(path, cause)
+        }
+        if (this.violations.length >= 5 || this.counts.recoveries > limit) return
+      }
+    }
+  }
+
+  end(outcome: Outcome, how: string): void {
+    const key = `${how}: ${outcome}`
+    this.counts.outcomes[key] = (this.counts.outcomes[key] ?? 0) + 1
+  }
+}
