@@ -45,10 +45,17 @@ const read = (error: unknown): Told => {
   return { error: "Unknown", message: String(error), standing: null, next: null, exitCode: ExitCode.failed }
 }
 
+let recovered: unknown
+/** A signal that was obeyed ends the process as interrupted; what the run said of itself is told all the same. */
+export const rememberFailure = (error: unknown): void => {
+  recovered = error
+}
+
 /** What is told of a failure; none where there is nothing to tell. */
 export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
   const failure = Cause.failureOption(cause)
   if (Option.isSome(failure)) return Option.some(read(failure.value))
+  if (Cause.isInterruptedOnly(cause) && recovered !== undefined) return Option.some(read(recovered))
   if (Cause.isInterruptedOnly(cause))
     return Option.some({
       error: "Interrupted",

@@ -15,6 +15,7 @@ import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { keystoreNote, size, when } from "./Text.ts"
 
@@ -209,6 +210,9 @@ const tellStatus = Effect.gen(function* () {
   )
 })
 
+const toItsEnd = <A, E, R>(run: Effect.Effect<A, E, R>) =>
+  Effect.uninterruptible(Effect.tapError(run, (error) => Effect.sync(() => rememberFailure(error))))
+
 const help = [
   "Upgrade to the newest version, in seven steps:",
   ...upgradePhases.map((phase, index) => `${index + 1}. ${phase.title}: ${phase.description}.`),
@@ -235,8 +239,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
-    if (given.rollback) return yield* Effect.uninterruptible(rollbackRun(given))
-    return yield* Effect.uninterruptible(
+    if (given.rollback) return yield* toItsEnd(rollbackRun(given))
+    return yield* toItsEnd(
       upgradeRun({ to: given.to, from: given.from, restart: given.start, dryRun: given.dryRun }),
     )
   }),

@@ -78,11 +78,11 @@ const intern = (key: string): number => {
 }
 
 /**
- * The part of a file that the product acts on. Words for the operator, repeated records and facts
- * about a lock's holder do not make two states.
+ * The part of a file that the product acts on. Words for the operator, repeated records and the
+ * numbers of processes that ended do not make two states.
  */
 const canonical = (text: string): string => {
-  if (text.startsWith('{"pid":')) return "a holder"
+  if (text.startsWith('{"format":1,"pid":')) return text.replace(/"(pid|processStart)":("[^"]*"|\d+)/g, "")
   if (!text.includes('"_tag":"Started"')) return text
   const lines = text.split("\n")
   const torn = lines.pop() ?? ""
@@ -90,6 +90,20 @@ const canonical = (text: string): string => {
     .map((line) => line.slice(9).replace(/("_tag":"Failed","format":1,"at":\d+,"phase":"\w+").*/, "$1"))
     .filter((line) => !line.includes('"_tag":"Recovering"'))
   return `${[...new Set(told)].join("\n")}\n${torn === "" ? "" : "torn"}`
+}
+
+/** Nobody acts on what stands in these, or even on whether they are there: the next one replaces it. */
+const passing = /^\..*\.tmp$|^\.waiaas-probe$|\.holder\.json$/
+/** These are only ever removed, whatever is in them. */
+const doomed = /^(reserve|rehearsal-\d+|rejected-\d+|\.failed-\d+|\.partial-.*|.*\.partial)$/
+const staging = /^staging-\d+$/
+
+/** Of a staging directory only the candidate is ever used, and only if it is there. */
+const idOfStaging = (node: Node): string => {
+  let found: Node | undefined = node
+  for (const name of ["lib", "node_modules", "@waiaas", "cli"])
+    found = found?.kind === "directory" ? found.entries.get(name) : undefined
+  return found === undefined ? "rubbish" : String(idOf(found))
 }
 
 /** The interned name of a node's visible state. */
@@ -101,9 +115,12 @@ export const idOf = (node: Node): number => {
     )
   else if (node.kind === "link") node.id = intern(`l${node.target}`)
   else {
-    const names = [...node.entries.keys()].sort()
     let key = `d${node.mode}`
-    for (const name of names) key += ` ${name}:${idOf(node.entries.get(name) as Node)}`
+    for (const name of [...node.entries.keys()].sort()) {
+      if (passing.test(name)) continue
+      const child = node.entries.get(name) as Node
+      key += ` ${name}:${doomed.test(name) ? "rubbish" : staging.test(name) ? idOfStaging(child) : idOf(child)}`
+    }
     node.id = intern(key)
   }
   return node.id

@@ -1,0 +1,284 @@
+/** The platform's Layers on real files and real processes. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { ExclusiveLock, holderPath } from "@waiaas/services/platform/ExclusiveLock"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import { layerPlatform, temporaryDirectory } from "./support.ts"
+
+const layer = layerPlatform()
+/** A zombie has ended, though nobody has looked yet: a signal would still find it. */
+const isAlive = (pid: number) =>
+  Effect.flatMap(ProcessRunner, (runner) => Effect.map(runner.identity(pid), Option.isSome))
+
+/** Another process that holds a lock until it is killed. */
+const holdElsewhere = (path: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const code = `const D = require("better-sqlite3"); const d = new D(${JSON.stringify(path)}); d.exec("BEGIN EXCLUSIVE"); console.log("held"); setInterval(() => d, 1e6)`
+      const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] })
+      await once(child.stdout, "data")
+      return child
+    }),
+    (child) => Effect.sync(() => child.kill("SIGKILL")),
+  )
+
+describe("ExclusiveLock", () => {
+  it.scopedLive(
+    "is refused while another process holds it, tells the holder, and is free when that dies",
+    () =>
+      Effect.gen(function* () {
+        const lock = yield* ExclusiveLock
+        const fs = yield* FileSystem.FileSystem
+        const path = `${yield* temporaryDirectory}/data.lock`
+        yield* Effect.scoped(lock.acquire({ lock: "data", path, what: "first" }))
+        const child = yield* holdElsewhere(path)
+        yield* fs.writeFileString(
+          holderPath(path),
+          JSON.stringify({ pid: child.pid, what: "the daemon", since: 1_700_000_000 }),
+        )
+        assert.isTrue(yield* lock.isHeld(path))
+        const error = yield* Effect.flip(Effect.scoped(lock.acquire({ lock: "data", path, what: "second" })))
+        assert.strictEqual(error._tag, "LockBusy")
+        assert.include(error.message, `the daemon, process ${child.pid}, since 2023-11-14`)
+        child.kill("SIGKILL")
+        yield* lock.acquire({ lock: "data", path, what: "second", wait: "5 seconds" })
+        assert.strictEqual(Option.getOrThrow(yield* lock.holder(path)).what, "second")
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a probe does not disturb the holder, and ends with it", () =>
+    Effect.gen(function* () {
+      const lock = yield* ExclusiveLock
+      const path = `${yield* temporaryDirectory}/run.lock`
+      assert.isFalse(yield* lock.isHeld(path))
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* lock.acquire({ lock: "run", path, what: "me" })
+          for (let index = 0; index < 20; index++) assert.isTrue(yield* lock.isHeld(path))
+          const other = yield* Effect.either(
+            Effect.scoped(lock.acquire({ lock: "run", path, what: "other" })),
+          )
+          assert.strictEqual(other._tag, "Left")
+        }),
+      )
+      assert.isFalse(yield* lock.isHeld(path))
+    }).pipe(Effect.provide(layer)),
+  )
+})
+
+describe("ProcessRunner", () => {
+  const node = (code: string) => ({ command: process.execPath, args: ["-e", code] })
+
+  it.scopedLive("drains both outputs and gives the exit code", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const ended = yield* runner.run({
+        ...node(
+          "process.stdout.write('o'.repeat(300000)); process.stderr.write('e'.repeat(300000)); process.exitCode = 3",
+        ),
+        timeout: "20 seconds",
+      })
+      assert.deepStrictEqual(
+        [ended.exitCode, ended.stdout.length, ended.stderr.length],
+        [3, 300_000, 300_000],
+      )
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "a child that hangs is ended at its limit, and so are its own children, though they ignore SIGTERM",
+    () =>
+      Effect.gen(function* () {
+        const runner = yield* ProcessRunner
+        const pids: Array<number> = []
+        const inner = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)"
+        const error = yield* Effect.flip(
+          runner.run({
+            ...node(
+              `const c = require('child_process').spawn(process.execPath, ['-e', ${JSON.stringify(inner)}]); console.log(process.pid); console.log(c.pid); ${inner}`,
+            ),
+            timeout: "1500 millis",
+            onLine: (line) => pids.push(Number(line)),
+          }),
+        )
+        assert.strictEqual(error.reason, "timeout")
+        assert.strictEqual(pids.length, 2)
+        yield* Effect.sleep("100 millis")
+        for (const pid of pids) assert.isFalse(yield* isAlive(pid), `process ${pid}`)
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("an interruption ends the child", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      let pid = 0
+      const fiber = yield* Effect.fork(
+        runner.run({
+          ...node("console.log(process.pid); setInterval(() => {}, 1000)"),
+          timeout: "1 minute",
+          onLine: (line) => {
+            pid = Number(line)
+          },
+        }),
+      )
+      while (pid === 0) yield* Effect.sleep("10 millis")
+      yield* Fiber.interrupt(fiber)
+      assert.isFalse(yield* isAlive(pid))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("what is not there is a typed error", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const error = yield* Effect.flip(
+        runner.run({ command: "/no/such/program", args: [], timeout: "5 seconds" }),
+      )
+      assert.strictEqual(error.reason, "not-found")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a process has an identity that another with its pid would not have", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const mine = yield* runner.identity(process.pid)
+      assert.isTrue(Option.isSome(mine))
+      assert.isTrue(Option.isNone(yield* runner.identity(4_194_304)))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a detached process outlives its starter's scope and logs to its file, 0600", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const fs = yield* FileSystem.FileSystem
+      const cwd = yield* temporaryDirectory
+      const log = `${cwd}/out.log`
+      const pid = yield* Effect.scoped(
+        runner.detach({ ...node("console.log('started'); setTimeout(() => {}, 60000)"), cwd, env: {}, log }),
+      )
+      const said = yield* Effect.eventually(
+        Effect.filterOrFail(fs.readFileString(log), (text) => text.includes("started")),
+      ).pipe(Effect.timeout(Duration.seconds(10)))
+      assert.strictEqual(said, "started\n")
+      assert.isTrue(yield* isAlive(pid))
+      assert.strictEqual((yield* fs.stat(log)).mode & 0o777, 0o600)
+      assert.isTrue(yield* runner.signal(pid, "SIGKILL"))
+    }).pipe(Effect.provide(layer)),
+  )
+})
+
+describe("DurableFile", () => {
+  it.scopedLive("writes 0600 and makes directories 0700 whatever the umask", () =>
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const root = yield* temporaryDirectory
+      const before = process.umask(0o000)
+      yield* Effect.gen(function* () {
+        yield* files.makeDirectory(`${root}/a/b`)
+        yield* files.write(`${root}/a/b/c`, "x")
+        yield* files.append(`${root}/a/b/d`, "y")
+      }).pipe(Effect.ensuring(Effect.sync(() => process.umask(before))))
+      for (const [path, mode] of [
+        ["a", 0o700],
+        ["a/b", 0o700],
+        ["a/b/c", 0o600],
+        ["a/b/d", 0o600],
+      ] as const)
+        assert.strictEqual((yield* files.stat(`${root}/${path}`)).mode & 0o777, mode, path)
+      assert.deepStrictEqual(yield* files.list(`${root}/a/b`), ["c", "d"])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("copies trees with links and modes, and the hashes agree", () =>
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const fs = yield* FileSystem.FileSystem
+      const root = yield* temporaryDirectory
+      yield* files.makeDirectory(`${root}/from/sub`, 0o755)
+      yield* files.write(`${root}/from/sub/run`, "#!", 0o755)
+      yield* fs.symlink("sub/run", `${root}/from/link`)
+      yield* files.copyTree(`${root}/from`, `${root}/to`)
+      assert.strictEqual(yield* files.hashTree(`${root}/to`), yield* files.hashTree(`${root}/from`))
+      assert.strictEqual((yield* files.stat(`${root}/to/sub/run`)).mode & 0o777, 0o755)
+      assert.deepStrictEqual(yield* files.readLink(`${root}/to/link`), Option.some("sub/run"))
+      yield* files.write(`${root}/to/sub/run`, "##", 0o755)
+      assert.notStrictEqual(yield* files.hashTree(`${root}/to`), yield* files.hashTree(`${root}/from`))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("replaces a link in one rename, also a dangling one", () =>
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const root = yield* temporaryDirectory
+      yield* files.link("nowhere", `${root}/bin`)
+      yield* files.link("elsewhere", `${root}/bin`)
+      assert.deepStrictEqual(yield* files.readLink(`${root}/bin`), Option.some("elsewhere"))
+      assert.isTrue(yield* files.exists(`${root}/bin`))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("names operation, path and the system's code when it fails", () =>
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const error = yield* Effect.flip(files.readText("/no/such/file"))
+      assert.deepStrictEqual([error.code, error.path], ["ENOENT", "/no/such/file"])
+    }).pipe(Effect.provide(layer)),
+  )
+})
+
+describe("DataDir", () => {
+  const at = (flag: string | null, options: Parameters<typeof layerPlatform>[0]) =>
+    DataDir.pipe(
+      Effect.provide(DataDir.layer(Option.fromNullable(flag))),
+      Effect.provide(layerPlatform(options)),
+    )
+
+  it.scopedLive("is --data-dir, then WAIAAS_DATA_DIR, then ~/.waiaas; links are resolved once", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      const fs = yield* FileSystem.FileSystem
+      yield* fs.makeDirectory(`${root}/real`)
+      yield* fs.symlink("real", `${root}/link`)
+      const variables = { WAIAAS_DATA_DIR: "/from/environment" }
+      assert.strictEqual((yield* at(`${root}/link`, { variables })).paths.root, `${root}/real`)
+      assert.strictEqual((yield* at(null, { variables })).paths.root, "/from/environment")
+      assert.strictEqual((yield* at(null, { home: "/home/u" })).paths.root, "/home/u/.waiaas")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("refuses what others can read, what belongs to another, and what is not there", () =>
+    Effect.gen(function* () {
+      const root = `${yield* temporaryDirectory}/d`
+      const uid = process.getuid?.() ?? 0
+      const absent = yield* Effect.flip((yield* at(root, { uid })).check)
+      assert.strictEqual(absent._tag, "NotInitialised")
+      const { create, paths } = yield* at(root, { uid })
+      yield* create
+      const files = yield* DurableFile
+      yield* files.write(paths.config, "")
+      yield* (yield* at(root, { uid })).check
+      assert.strictEqual((yield* Effect.flip((yield* at(root, { uid: uid + 1 })).check))._tag, "OtherOwner")
+      yield* files.chmod(paths.keystore, 0o755)
+      const open = yield* Effect.flip((yield* at(root, { uid })).check)
+      assert.strictEqual(open._tag, "UnsafeDataDir")
+      assert.include(open.message, "755")
+      assert.include(open.next, "chmod")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("under sudo asks whose data is meant", () =>
+    Effect.gen(function* () {
+      const place = yield* at(null, { uid: 0, home: "/root", variables: { SUDO_USER: "someone" } })
+      const error = yield* Effect.flip(place.check)
+      assert.include(error.message, "sudo")
+      assert.include(error.next, "--data-dir")
+    }).pipe(Effect.provide(layer)),
+  )
+})

@@ -1,0 +1,57 @@
+import { execFileSync } from "node:child_process"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import { ReleaseFile } from "@waiaas/services/ReleaseFile"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { layerPlatform, temporaryDirectory } from "./support.ts"
+
+const layer = Layer.provideMerge(ReleaseFile.layer, layerPlatform())
+const manifest = {
+  name: "@waiaas/cli",
+  version: "2.1.0",
+  waiaas: { upgradeProtocol: 1, schema: { minimum: 3, latest: 5 }, stops: [] },
+}
+
+const tarball = (content: unknown) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const directory = yield* temporaryDirectory
+    yield* fs.makeDirectory(`${directory}/package`)
+    yield* fs.writeFileString(`${directory}/package/package.json`, JSON.stringify(content))
+    execFileSync("tar", ["czf", "release.tgz", "package"], { cwd: directory })
+    return `${directory}/release.tgz`
+  })
+const read = (file: string) => Effect.flatMap(ReleaseFile, (releases) => releases.read(file))
+
+describe("a tarball of a release", () => {
+  it.scopedLive("tells its metadata without being unpacked", () =>
+    Effect.gen(function* () {
+      const release = yield* read(yield* tarball(manifest))
+      assert.strictEqual(release.version, "2.1.0")
+      assert.deepStrictEqual(release.waiaas?.schema, { minimum: 3, latest: 5 })
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("of another package, without a version, cut off, or no tarball at all is refused", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const good = yield* tarball(manifest)
+      const bytes = yield* fs.readFile(good)
+      const cut = `${good}.cut`
+      yield* fs.writeFile(cut, bytes.subarray(0, bytes.length / 2))
+      const text = `${good}.txt`
+      yield* fs.writeFileString(text, "not a tarball")
+      const files = [
+        yield* tarball({ ...manifest, name: "left-pad" }),
+        yield* tarball({ name: "@waiaas/cli" }),
+        cut,
+        text,
+      ]
+      for (const file of files)
+        assert.strictEqual((yield* Effect.flip(read(file)))._tag, "CandidateBroken", file)
+      const missing = yield* Effect.flip(read("/no/such/file.tgz"))
+      assert.strictEqual(missing._tag, "FileFailed")
+    }).pipe(Effect.provide(layer)),
+  )
+})
