@@ -111,9 +111,18 @@ const fill = (path: string, text: string, name: string, lines: ReadonlyArray<str
   return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`
 }
 
+/** The picture in the README is drawn by hand; its phases are those of the code. */
+const missingInPicture = (): ReadonlyArray<string> => {
+  const picture = /```mermaid\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8"))?.[1] ?? ""
+  return phasesOf.upgrade
+    .map(({ name }) => titleOf("upgrade", name))
+    .filter((title) => !picture.includes(`["${title}`))
+    .map((title) => `README.md:1: picture: has no phase "${title}"`)
+}
+
 /** What is stale, as findings in `lint`'s form; writes it unless `check`. */
-export const docs = (options: { readonly check: boolean }): ReadonlyArray<string> =>
-  Object.entries(generated).flatMap(([path, parts]) => {
+export const docs = (options: { readonly check: boolean }): ReadonlyArray<string> => [
+  ...Object.entries(generated).flatMap(([path, parts]) => {
     const file = join(root, path)
     const before = readFileSync(file, "utf8")
     const after = Object.entries(parts).reduce(
@@ -123,11 +132,14 @@ export const docs = (options: { readonly check: boolean }): ReadonlyArray<string
     if (after === before) return []
     if (!options.check) writeFileSync(file, after)
     return [`${path}:1: generated part: stale, run node scripts/run.mjs scripts/docs.mts`]
-  })
+  }),
+  ...missingInPicture(),
+]
 
 if (import.meta.main) {
   const check = process.argv.includes("--check")
   const stale = docs({ check })
-  for (const finding of stale) console.error(check ? finding : finding.replace(/:1: .*/, ": written"))
+  for (const finding of stale)
+    console.error(check ? finding : finding.replace(/:1: generated.*/, ": written"))
   process.exitCode = check && stale.length > 0 ? 1 : 0
 }

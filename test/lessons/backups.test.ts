@@ -1,6 +1,14 @@
 /** Lessons of others about backups; each test is named after its lesson. */
 import { strict as assert } from "node:assert"
-import { copyFileSync, existsSync, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs"
 import { dirname, join } from "node:path"
 import { it } from "@effect/vitest"
 import { retention } from "@waiaas/domain/BackupManifest"
@@ -24,7 +32,12 @@ const v = makeVersion
 const place = Effect.gen(function* () {
   const { paths } = yield* DataDir
   const { databasePath } = yield* (yield* ConfigFile).load
-  return { paths, database: databasePath, backups: yield* Backup, packageDir: (yield* Environment).packageDir }
+  return {
+    paths,
+    database: databasePath,
+    backups: yield* Backup,
+    packageDir: (yield* Environment).packageDir,
+  }
 })
 const preUpgrade = (from: string, to: string) =>
   Effect.gen(function* () {
@@ -106,10 +119,12 @@ it.effect("a newer `-wal` left in place undoes the restore", () =>
     const open = new Sqlite(database)
     open.pragma("wal_autocheckpoint = 0")
     open.exec("UPDATE agents SET name = 'changed later'")
-    for (const suffix of ["", "-wal", "-shm"]) copyFileSync(`${database}${suffix}`, `${database}${suffix}.killed`)
+    for (const suffix of ["", "-wal", "-shm"])
+      copyFileSync(`${database}${suffix}`, `${database}${suffix}.killed`)
     open.close()
     const leave = (path: string) => {
-      for (const suffix of ["", "-wal", "-shm"]) copyFileSync(`${database}${suffix}.killed`, `${path}${suffix}`)
+      for (const suffix of ["", "-wal", "-shm"])
+        copyFileSync(`${database}${suffix}.killed`, `${path}${suffix}`)
     }
     // The way that fails: the main file alone, restored beside the log of the other one.
     const naive = join(paths.root, "naive.db")
@@ -221,7 +236,10 @@ it.scopedLive("a custom database path breaks the backup after the daemon was sto
     yield* (yield* Upgrade).run(latest)
     assert.deepEqual(yield* contentOf(database), { names: ["alice"], schema: 5 })
     const [name = ""] = readdirSync(paths.backups)
-    assert.deepEqual(yield* contentOf(join(paths.backups, name, "waiaas.db")), { names: ["alice"], schema: 4 })
+    assert.deepEqual(yield* contentOf(join(paths.backups, name, "waiaas.db")), {
+      names: ["alice"],
+      schema: 4,
+    })
     addAgent(database, "later")
     yield* asVersion(
       "2.1.0",

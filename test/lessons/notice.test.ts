@@ -28,20 +28,21 @@ const known = Effect.gen(function* () {
 })
 
 it.scopedLive(
-  "`--quiet` not declared", () =>
-  Effect.gen(function* () {
-    const machine = yield* installedMachine({ start: false })
-    setKeys(databaseOf(machine), { latest_version: "2.1.0" })
-    yield* Effect.promise(async () => {
-      for (const command of [["status"], ["backup", "list"], ["upgrade", "--status"], ["stop"]]) {
-        const { code, stdout, stderr } = await machine.waiaas([...command, "--quiet"])
-        assert.deepEqual([code, stderr], [0, ""], command.join(" "))
-        assert.notEqual(stdout, "", "the result is no noise")
-      }
-      // Any other unknown flag is refused, so that the four above say something.
-      assert.equal((await machine.waiaas(["status", "--quite"])).code, 2)
-    })
-  }),
+  "`--quiet` not declared",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      setKeys(databaseOf(machine), { latest_version: "2.1.0" })
+      yield* Effect.promise(async () => {
+        for (const command of [["status"], ["backup", "list"], ["upgrade", "--status"], ["stop"]]) {
+          const { code, stdout, stderr } = await machine.waiaas([...command, "--quiet"])
+          assert.deepEqual([code, stderr], [0, ""], command.join(" "))
+          assert.notEqual(stdout, "", "the result is no noise")
+        }
+        // Any other unknown flag is refused, so that the four above say something.
+        assert.equal((await machine.waiaas(["status", "--quite"])).code, 2)
+      })
+    }),
   60_000,
 )
 
@@ -138,7 +139,12 @@ it.effect("the registry's auth header in a child's argv", () =>
       run: (options) => {
         seen.push([options.command, ...options.args].join(" "))
         return options.args.includes("config")
-          ? Effect.succeed({ exitCode: 0, signal: null, stdout: `http://me:${secret}@registry.test/\n`, stderr: "" })
+          ? Effect.succeed({
+              exitCode: 0,
+              signal: null,
+              stdout: `http://me:${secret}@registry.test/\n`,
+              stderr: "",
+            })
           : Effect.succeed({
               exitCode: 1,
               signal: null,
@@ -150,11 +156,18 @@ it.effect("the registry's auth header in a child's argv", () =>
     yield* Effect.gen(function* () {
       const installer = yield* NpmInstaller
       const install = yield* installer.install
-      assert.equal(yield* installer.registry(install), "http://registry.test/", "recorded without credentials")
+      assert.equal(
+        yield* installer.registry(install),
+        "http://registry.test/",
+        "recorded without credentials",
+      )
       const failure = yield* Effect.flip(installer.resolve(install, "latest"))
       assert.ok(!failure.message.includes(secret), failure.message)
     }).pipe(Effect.provide(NpmInstaller.layer), Effect.provide(watched))
     assert.equal(seen.length, 2)
-    assert.ok(seen.every((line) => line.includes("npm-cli.js") && !line.includes(secret)), seen.join("\n"))
+    assert.ok(
+      seen.every((line) => line.includes("npm-cli.js") && !line.includes(secret)),
+      seen.join("\n"),
+    )
   }).pipe(Effect.provide(layerInstallation({ variables: { npm_config__authToken: "s3cr3t-t0ken" } }))),
 )

@@ -36,8 +36,9 @@ const upgradeTo = (to?: string) =>
   Effect.flatMap(Upgrade, ({ run }) =>
     run({ to: Option.fromNullable(to), from: Option.none(), restart: true, dryRun: false }),
   )
-const content = Effect.flatMap(Effect.flatMap(ConfigFile, ({ load }) => load), ({ databasePath }) =>
-  contentOf(databasePath),
+const content = Effect.flatMap(
+  Effect.flatMap(ConfigFile, ({ load }) => load),
+  ({ databasePath }) => contentOf(databasePath),
 )
 /** The old version serves its own data, as if nothing had been tried. */
 const expectOld = Effect.gen(function* () {
@@ -121,7 +122,21 @@ it.scopedLive("registry older than installed downgrades silently", () =>
 it.scopedLive("`--to` accepts anything", () =>
   Effect.gen(function* () {
     const { acts } = yield* SimulatedInstall
-    for (const bad of ["", " ", "2", "2.x", "^2.1.0", ">=2", "v2.1.0", "../evil", "-g", "a b", "x;rm -rf ~", "git+ssh://x", "2.1.0 "]) {
+    for (const bad of [
+      "",
+      " ",
+      "2",
+      "2.x",
+      "^2.1.0",
+      ">=2",
+      "v2.1.0",
+      "../evil",
+      "-g",
+      "a b",
+      "x;rm -rf ~",
+      "git+ssh://x",
+      "2.1.0 ",
+    ]) {
       const refusal = yield* Effect.flip(upgradeTo(bad))
       assert.equal(refusal._tag, "BadTarget", JSON.stringify(bad))
       assert.equal((refusal as { readonly exitCode?: number }).exitCode, 2)
@@ -142,7 +157,9 @@ it.scopedLive("npm failure leaves the daemon stopped", () =>
     assert.match(failed.standing, /served all along/)
     assert.ok(!install.acts.some((act) => act.includes("stops")), "it was never stopped")
     yield* expectOld
-  }).pipe(Effect.provide(layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "npm" }] }))),
+  }).pipe(
+    Effect.provide(layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "npm" }] })),
+  ),
 )
 
 it.scopedLive("a wrong installed version still exits 0", () =>
@@ -154,7 +171,11 @@ it.scopedLive("a wrong installed version still exits 0", () =>
     assert.match(failed.cause.message, /npm installed version 9\.9\.9/)
     assert.equal(failed.exitCode, 1)
     yield* expectOld
-  }).pipe(Effect.provide(layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "version" }] }))),
+  }).pipe(
+    Effect.provide(
+      layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "version" }] }),
+    ),
+  ),
 )
 
 it.scopedLive('`--rollback` with the daemon running says "Restored" and restores nothing', () =>
@@ -190,7 +211,9 @@ it.scopedLive(
         process.kill(facts.pid, "SIGKILL")
         // The pid of the dead daemon belongs to somebody else now.
         const bystander = spawn("/bin/sleep", ["600"])
-        const died = new Promise<string>((resolve) => bystander.once("exit", (_, signal) => resolve(`died of ${signal}`)))
+        const died = new Promise<string>((resolve) =>
+          bystander.once("exit", (_, signal) => resolve(`died of ${signal}`)),
+        )
         try {
           writeFileSync(path, JSON.stringify({ ...facts, pid: bystander.pid }), { mode: 0o600 })
           const status = JSON.parse((await machine.mustWaiaas(["--json", "status"])).stdout)
@@ -274,11 +297,18 @@ it.scopedLive("the migration's failure shows only after the old code is gone", (
     yield* install.startDaemon
     const failed = runFailed(yield* Effect.flip(upgradeTo()))
     assert.deepEqual([failed.cause._tag, failed.phase], ["MigrationFailed", "check"])
-    assert.ok(!install.acts.some((act) => act.includes("stops")), "the rehearsal found it while the daemon served")
+    assert.ok(
+      !install.acts.some((act) => act.includes("stops")),
+      "the rehearsal found it while the daemon served",
+    )
     const { paths } = yield* DataDir
     assert.ok(!existsSync(join(paths.upgrade, "rehearsal-1")))
     yield* expectOld
-  }).pipe(Effect.provide(layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "migrate" }] }))),
+  }).pipe(
+    Effect.provide(
+      layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "migrate" }] }),
+    ),
+  ),
 )
 
 it.scopedLive("a migration that fails on the live data alone brings the old code and the old data back", () =>
@@ -290,6 +320,8 @@ it.scopedLive("a migration that fails on the live data alone brings the old code
     assert.match(failed.standing, /Everything was put back: WAIaaS 2\.0\.0/)
     yield* expectOld
   }).pipe(
-    Effect.provide(layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "migrate-live" }] })),
+    Effect.provide(
+      layerInstallation({ releases: [r200, { version: "2.1.0", schema: 5, fault: "migrate-live" }] }),
+    ),
   ),
 )

@@ -18,7 +18,10 @@ it.scopedLive("layers: with update_check = false the daemon asks nothing until i
     // The way to the registry is there: it was not asked because nobody wanted it.
     const token = readFileSync(join(daemon.root, "api.token"), "utf8").trim()
     const checked = yield* Effect.promise(() =>
-      request(`${daemon.url}/v1/version/check`, { method: "POST", headers: { authorization: `Bearer ${token}` } }),
+      request(`${daemon.url}/v1/version/check`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${token}` },
+      }),
     )
     assert.equal(checked.json<{ latestVersion: string }>().latestVersion, "2.1.0")
     assert.equal(daemon.http.requests.length, 1)

@@ -17,7 +17,14 @@ it.effect("layers: the target is found and judged by one question to npm; nothin
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(Option.none(), databasePath)
     assert.deepEqual(
-      [target.installed, target.release.version, target.isNewer, target.schemaFrom, target.schemaTo, target.refusal],
+      [
+        target.installed,
+        target.release.version,
+        target.isNewer,
+        target.schemaFrom,
+        target.schemaTo,
+        target.refusal,
+      ],
       ["2.0.0", "2.1.0", true, 4, 5, null],
     )
     assert.deepEqual(install.acts, ["npm view latest", "tool Examine 2.0.0"])
@@ -26,24 +33,29 @@ it.effect("layers: the target is found and judged by one question to npm; nothin
   }).pipe(Effect.provide(layerInstallation())),
 )
 
-it.scopedLive("real: upgrade --check prints current and latest and that an upgrade is available, and changes nothing", () =>
-  Effect.gen(function* () {
-    const registry = yield* countedRegistry(["2.0.0", 4], ["2.1.0", 5])
-    const machine = yield* installedMachine({ registryUrl: registry.url, start: false })
-    yield* Effect.promise(async () => {
-      const asked = registry.requests.length
-      const { stdout } = await machine.mustWaiaas(["upgrade", "--check"])
-      assert.match(stdout, /^Current version: 2\.0\.0 \(schema 4\)$/m)
-      assert.match(stdout, /^Latest version: {2}2\.1\.0 \(schema 5\)$/m)
-      assert.match(stdout, /^Upgrade available$/m)
-      assert.match(stdout, /^The database is migrated from schema 4 to 5\.$/m)
-      assert.ok(registry.requests.length > asked)
-      assert.deepEqual(registry.downloads, [])
-      const told = JSON.parse((await machine.mustWaiaas(["--json", "upgrade", "--check"])).stdout)
-      assert.deepEqual([told.current, told.latest, told.updateAvailable, told.possible], ["2.0.0", "2.1.0", true, true])
-      assert.deepEqual(readdirSync(join(machine.dataDir, "backups")), [])
-      assert.deepEqual(readdirSync(join(machine.dataDir, "upgrade/journal")), [])
-      assert.ok(!existsSync(join(machine.prefix, "lib/node_modules/.waiaas")))
-    })
-  }),
+it.scopedLive(
+  "real: upgrade --check prints current and latest and that an upgrade is available, and changes nothing",
+  () =>
+    Effect.gen(function* () {
+      const registry = yield* countedRegistry(["2.0.0", 4], ["2.1.0", 5])
+      const machine = yield* installedMachine({ registryUrl: registry.url, start: false })
+      yield* Effect.promise(async () => {
+        const asked = registry.requests.length
+        const { stdout } = await machine.mustWaiaas(["upgrade", "--check"])
+        assert.match(stdout, /^Current version: 2\.0\.0 \(schema 4\)$/m)
+        assert.match(stdout, /^Latest version: {2}2\.1\.0 \(schema 5\)$/m)
+        assert.match(stdout, /^Upgrade available$/m)
+        assert.match(stdout, /^The database is migrated from schema 4 to 5\.$/m)
+        assert.ok(registry.requests.length > asked)
+        assert.deepEqual(registry.downloads, [])
+        const told = JSON.parse((await machine.mustWaiaas(["--json", "upgrade", "--check"])).stdout)
+        assert.deepEqual(
+          [told.current, told.latest, told.updateAvailable, told.possible],
+          ["2.0.0", "2.1.0", true, true],
+        )
+        assert.deepEqual(readdirSync(join(machine.dataDir, "backups")), [])
+        assert.deepEqual(readdirSync(join(machine.dataDir, "upgrade/journal")), [])
+        assert.ok(!existsSync(join(machine.prefix, "lib/node_modules/.waiaas")))
+      })
+    }),
 )

@@ -25,7 +25,9 @@ it.scopedLive("layers: seven steps in their order, each announced in the journal
     assert.equal(report._tag, "Upgraded")
     const heard = yield* Ref.get(yield* Heard)
     assert.deepEqual(
-      heard.flatMap((event) => (event._tag === "PhaseStarted" ? [`${event.index}/${event.total} ${event.phase}`] : [])),
+      heard.flatMap((event) =>
+        event._tag === "PhaseStarted" ? [`${event.index}/${event.total} ${event.phase}`] : [],
+      ),
       order.map((name, index) => `${index + 1}/7 ${name}`),
     )
     assert.deepEqual(
@@ -64,7 +66,9 @@ it.scopedLive("real: waiaas upgrade runs all seven steps, and the new version se
       assert.equal(created.status, 201)
       const before = machine.daemonPid()
       const upgraded = await machine.mustWaiaas(["upgrade"])
-      const steps = [...upgraded.stderr.matchAll(/^\[(\d)\/7\] (.+)$/gm)].map(([, index, title]) => `${index} ${title}`)
+      const steps = [...upgraded.stderr.matchAll(/^\[(\d)\/7\] (.+)$/gm)].map(
+        ([, index, title]) => `${index} ${title}`,
+      )
       assert.deepEqual(
         steps,
         upgradePhases.map(({ title }, index) => `${index + 1} ${title}`),

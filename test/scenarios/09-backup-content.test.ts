@@ -10,11 +10,11 @@ import { Upgrade } from "@waiaas/services/Upgrade"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { layerInstallation } from "../support/layers.mts"
-import { installedMachine } from "../support/scoped.mts"
 import { release } from "../support/releases.mts"
+import { installedMachine } from "../support/scoped.mts"
 import { query } from "../support/sqlite.mts"
 
-const configToml = "[daemon]\nport = 3100\nlog_level = \"warning\"\n"
+const configToml = '[daemon]\nport = 3100\nlog_level = "warning"\n'
 
 it.scopedLive("layers: an upgrade leaves a backup of database and config.toml as they were before it", () =>
   Effect.gen(function* () {
@@ -32,32 +32,38 @@ it.scopedLive("layers: an upgrade leaves a backup of database and config.toml as
   }).pipe(Effect.provide(layerInstallation({ agents: ["alice", "bob"], configToml }))),
 )
 
-it.scopedLive("real: waiaas upgrade leaves backups/pre-upgrade-*/waiaas.db and config.toml, private and hashed", () =>
-  Effect.gen(function* () {
-    const machine = yield* installedMachine({ start: false })
-    yield* Effect.promise(async () => {
-      await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
-      const backups = join(machine.dataDir, "backups")
-      const [name = ""] = readdirSync(backups).filter((each) => each.startsWith("pre-upgrade-"))
-      const backup = join(backups, name)
-      const config = readFileSync(join(machine.dataDir, "config.toml"))
-      assert.deepEqual(readFileSync(join(backup, "config.toml")), config)
-      assert.equal(statSync(backup).mode & 0o777, 0o700)
-      const manifest = JSON.parse(readFileSync(join(backup, "manifest.json"), "utf8"))
-      assert.deepEqual([manifest.kind, manifest.from, manifest.to, manifest.schema], ["pre-upgrade", "2.0.0", "2.1.0", 4])
-      for (const file of manifest.files) {
-        const content = readFileSync(join(backup, file.name))
-        assert.equal(createHash("sha256").update(content).digest("hex"), file.sha256)
-        assert.equal(statSync(join(backup, file.name)).mode & 0o777, 0o600)
-      }
-      assert.deepEqual(
-        manifest.files.map((file: { name: string }) => file.name),
-        ["waiaas.db", "config.toml"],
-      )
-      // Last: SQLite may put its helpers beside what it opens.
-      assert.deepEqual(query(join(backup, "waiaas.db"), "SELECT max(version) AS schema FROM schema_version"), [
-        { schema: 4 },
-      ])
-    })
-  }),
+it.scopedLive(
+  "real: waiaas upgrade leaves backups/pre-upgrade-*/waiaas.db and config.toml, private and hashed",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      yield* Effect.promise(async () => {
+        await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
+        const backups = join(machine.dataDir, "backups")
+        const [name = ""] = readdirSync(backups).filter((each) => each.startsWith("pre-upgrade-"))
+        const backup = join(backups, name)
+        const config = readFileSync(join(machine.dataDir, "config.toml"))
+        assert.deepEqual(readFileSync(join(backup, "config.toml")), config)
+        assert.equal(statSync(backup).mode & 0o777, 0o700)
+        const manifest = JSON.parse(readFileSync(join(backup, "manifest.json"), "utf8"))
+        assert.deepEqual(
+          [manifest.kind, manifest.from, manifest.to, manifest.schema],
+          ["pre-upgrade", "2.0.0", "2.1.0", 4],
+        )
+        for (const file of manifest.files) {
+          const content = readFileSync(join(backup, file.name))
+          assert.equal(createHash("sha256").update(content).digest("hex"), file.sha256)
+          assert.equal(statSync(join(backup, file.name)).mode & 0o777, 0o600)
+        }
+        assert.deepEqual(
+          manifest.files.map((file: { name: string }) => file.name),
+          ["waiaas.db", "config.toml"],
+        )
+        // Last: SQLite may put its helpers beside what it opens.
+        assert.deepEqual(
+          query(join(backup, "waiaas.db"), "SELECT max(version) AS schema FROM schema_version"),
+          [{ schema: 4 }],
+        )
+      })
+    }),
 )

@@ -10,8 +10,8 @@ import { Upgrade } from "@waiaas/services/Upgrade"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { layerInstallation } from "../support/layers.mts"
-import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { release } from "../support/releases.mts"
+import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { query } from "../support/sqlite.mts"
 
 const agents = (path: string) => query<{ name: string }>(path, "SELECT * FROM agents ORDER BY id")
@@ -43,25 +43,27 @@ it.scopedLive("layers: data and the code that belongs to it come back together",
   }).pipe(Effect.provide(layerInstallation())),
 )
 
-it.scopedLive("real: after changes in the new version the database is what it was, and the old version serves it", () =>
-  Effect.gen(function* () {
-    const machine = yield* installedMachine({ daemon: { update_check: false } })
-    const database = databaseOf(machine)
-    yield* Effect.promise(async () => {
-      const created = await machine.api("POST", "/v1/agents", { name: "alice" })
-      const { id } = created.json<{ id: string }>()
-      const before = agents(database)
-      await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
-      assert.equal((await machine.api("POST", "/v1/agents", { name: "later" })).status, 201)
-      assert.equal((await machine.api("POST", `/v1/agents/${id}/suspend`)).status, 200)
-      assert.notDeepEqual(agents(database), before)
-      const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"])
-      assert.match(back.stdout, /^Rolled back to WAIaaS 2\.0\.0, schema 4\.$/m)
-      assert.deepEqual(agents(database), before)
-      const health = (await machine.api("GET", "/health")).json<Record<string, unknown>>()
-      assert.deepEqual([health.status, health.version, health.schemaVersion], ["ok", "2.0.0", 4])
-      assert.equal((await machine.mustWaiaas(["--version"])).stdout, "2.0.0\n")
-      assert.equal((await machine.api("POST", `/v1/agents/${id}/sign`, { message: "x" })).status, 200)
-    })
-  }),
+it.scopedLive(
+  "real: after changes in the new version the database is what it was, and the old version serves it",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      const database = databaseOf(machine)
+      yield* Effect.promise(async () => {
+        const created = await machine.api("POST", "/v1/agents", { name: "alice" })
+        const { id } = created.json<{ id: string }>()
+        const before = agents(database)
+        await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
+        assert.equal((await machine.api("POST", "/v1/agents", { name: "later" })).status, 201)
+        assert.equal((await machine.api("POST", `/v1/agents/${id}/suspend`)).status, 200)
+        assert.notDeepEqual(agents(database), before)
+        const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"])
+        assert.match(back.stdout, /^Rolled back to WAIaaS 2\.0\.0, schema 4\.$/m)
+        assert.deepEqual(agents(database), before)
+        const health = (await machine.api("GET", "/health")).json<Record<string, unknown>>()
+        assert.deepEqual([health.status, health.version, health.schemaVersion], ["ok", "2.0.0", 4])
+        assert.equal((await machine.mustWaiaas(["--version"])).stdout, "2.0.0\n")
+        assert.equal((await machine.api("POST", `/v1/agents/${id}/sign`, { message: "x" })).status, 200)
+      })
+    }),
 )

@@ -14,7 +14,12 @@ it.effect("layers: npm is asked for the version and never to install; no run beg
   Effect.gen(function* () {
     const install = yield* SimulatedInstall
     yield* install.startDaemon
-    const report = yield* (yield* Upgrade).run({ to: Option.none(), from: Option.none(), restart: true, dryRun: false })
+    const report = yield* (yield* Upgrade).run({
+      to: Option.none(),
+      from: Option.none(),
+      restart: true,
+      dryRun: false,
+    })
     assert.deepEqual(report, { _tag: "UpToDate", installed: "2.0.0", newest: "2.0.0" })
     assert.deepEqual(
       install.acts.filter((act) => !act.startsWith("tool Examine")),

@@ -3,8 +3,8 @@ import { it } from "@effect/vitest"
 import { KeyValueStore, versionKeys } from "@waiaas/services/KeyValueStore"
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/TestClock"
-import { until } from "../support/net.mts"
 import { healthBody, layerHealth } from "../support/layers.mts"
+import { until } from "../support/net.mts"
 import { countingRegistry, installedMachine } from "../support/scoped.mts"
 
 it.effect("layers: the answer has what the check stored and the schema that the database says", () =>

@@ -1,19 +1,21 @@
 import { strict as assert } from "node:assert"
 import { readdirSync } from "node:fs"
 import { join } from "node:path"
-import { it } from "@effect/vitest"
 import { SqlClient } from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
 import { migrate, readSchema } from "@waiaas/services/Migrator"
 import { insertAgent, layerDatabaseAt } from "@waiaas/services/testing/TestDatabase"
 import { layerEnvironment } from "@waiaas/services/testing/TestEnvironment"
 import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
-import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { release } from "../support/releases.mts"
+import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { execute, query } from "../support/sqlite.mts"
 
 const versions = (path: string) =>
-  query<{ version: number }>(path, "SELECT version FROM schema_version ORDER BY version").map(({ version }) => version)
+  query<{ version: number }>(path, "SELECT version FROM schema_version ORDER BY version").map(
+    ({ version }) => version,
+  )
 
 it.effect("layers: a database of an older schema is migrated, with its rows", () =>
   Effect.gen(function* () {
@@ -55,6 +57,8 @@ it.scopedLive("real: newer code installed by hand migrates at its start and serv
       assert.deepEqual([health.status, health.version, health.schemaVersion], ["ok", "2.1.0", 5])
     })
     assert.deepEqual(versions(database), [1, 2, 3, 4, 5])
-    assert.deepEqual(query(database, "SELECT name, key_type FROM agents"), [{ name: "alice", key_type: "ed25519" }])
+    assert.deepEqual(query(database, "SELECT name, key_type FROM agents"), [
+      { name: "alice", key_type: "ed25519" },
+    ])
   }),
 )

@@ -4,8 +4,8 @@ import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
-import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { release } from "../support/releases.mts"
+import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { execute, query } from "../support/sqlite.mts"
 
 it.effect("layers: the refusal names both schemas, the release and the command", () =>
@@ -21,14 +21,18 @@ it.effect("layers: the refusal names both schemas, the release and the command",
   }).pipe(Effect.provide(Compatibility.layerOf(rangeFor(4)))),
 )
 
-it.scopedLive("layers: the daemon refuses a database of a schema that it does not know, and leaves it alone", () =>
-  Effect.gen(function* () {
-    const daemon = yield* dataDirectory()
-    execute(daemon.database, "INSERT INTO schema_version VALUES (6, 'of the future', 1, 'x')")
-    const refusal = yield* Effect.flip(daemon.serve)
-    assert.match(refusal.message, /upgrade your WAIaaS/)
-    assert.deepEqual(query(daemon.database, "SELECT max(version) AS schema FROM schema_version"), [{ schema: 6 }])
-  }),
+it.scopedLive(
+  "layers: the daemon refuses a database of a schema that it does not know, and leaves it alone",
+  () =>
+    Effect.gen(function* () {
+      const daemon = yield* dataDirectory()
+      execute(daemon.database, "INSERT INTO schema_version VALUES (6, 'of the future', 1, 'x')")
+      const refusal = yield* Effect.flip(daemon.serve)
+      assert.match(refusal.message, /upgrade your WAIaaS/)
+      assert.deepEqual(query(daemon.database, "SELECT max(version) AS schema FROM schema_version"), [
+        { schema: 6 },
+      ])
+    }),
 )
 
 it.scopedLive("real: waiaas start refuses, and says to upgrade your WAIaaS", () =>
@@ -45,6 +49,8 @@ it.scopedLive("real: waiaas start refuses, and says to upgrade your WAIaaS", () 
       assert.match(inBackground.stderr, /upgrade your WAIaaS/)
       assert.deepEqual(machine.processes(), [])
     })
-    assert.deepEqual(query(databaseOf(machine), "SELECT max(version) AS schema FROM schema_version"), [{ schema: 5 }])
+    assert.deepEqual(query(databaseOf(machine), "SELECT max(version) AS schema FROM schema_version"), [
+      { schema: 5 },
+    ])
   }),
 )

@@ -4,8 +4,8 @@ import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
-import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { release } from "../support/releases.mts"
+import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { query } from "../support/sqlite.mts"
 
 it.effect("layers: the refusal names the version to go through, which can make that step", () =>
@@ -29,7 +29,9 @@ it.scopedLive("layers: the daemon refuses a database below the minimum, and leav
     const daemon = yield* dataDirectory({ schema: 1 })
     const refusal = yield* Effect.flip(daemon.serve)
     assert.match(refusal.message, /go through WAIaaS 1\.7\.0 first/)
-    assert.deepEqual(query(daemon.database, "SELECT max(version) AS schema FROM schema_version"), [{ schema: 1 }])
+    assert.deepEqual(query(daemon.database, "SELECT max(version) AS schema FROM schema_version"), [
+      { schema: 1 },
+    ])
   }),
 )
 

@@ -5,7 +5,7 @@ import { Explorer } from "./support/explore.ts"
 import { verify } from "./support/verify.ts"
 
 const cpu = () => { const u = process.cpuUsage(); return (u.user + u.system) / 1000 }
-test("try", { timeout: 600000 }, () => {
+test("try", { timeout: 600000 }, async () => {
   Error.stackTraceLimit = 0
   const state = beforeUpgrade()
   const ops: string[] = []
@@ -18,9 +18,15 @@ test("try", { timeout: 600000 }, () => {
   console.log("cpu ms per upgrade", (cpu() - t) / 20)
   Error.stackTraceLimit = 10
   const explorer = new Explorer("upgrade")
+  const hist: Record<string, number> = {}
+  explorer.debug = ({ path, depth, state }) => {
+    const k = depth + " " + path.split(":").at(-1) + " " + path.split("/").slice(1).map((s) => s.split("@")[0]).join("/") + (state.survivors.length ? " alive" : "")
+    hist[k] = (hist[k] ?? 0) + 1
+  }
   t = cpu()
   explorer.crashEverywhere({ state, path: "", depth: 0 }, "upgrade", "upgrade")
   console.log(explorer.counts, explorer.violations, cpu() - t)
-  explorer.exhaust(Number(process.env.LIMIT ?? 1000))
+  await explorer.exhaust(Number(process.env.LIMIT ?? 1000))
   console.log(explorer.counts, explorer.violations, cpu() - t)
+  console.log(hist)
 })

@@ -111,7 +111,13 @@ describe("packaging/waiaas.service", () => {
   })
 
   it("is hardened, and leaves what the daemon needs", () => {
-    for (const line of ["NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "UMask=0077"])
+    for (const line of [
+      "NoNewPrivileges=yes",
+      "ProtectSystem=strict",
+      "ProtectHome=yes",
+      "PrivateTmp=yes",
+      "UMask=0077",
+    ])
       assert.ok(unit.split("\n").includes(line), line)
     // Node compiles at run time; the parent's name tells the supervisor; recovery writes to the global root.
     assert.deepEqual(value("MemoryDenyWriteExecute"), [])
@@ -124,9 +130,13 @@ describe("packaging/waiaas.service", () => {
     const directory = await mkdtemp(join(tmpdir(), "waiaas-unit-"))
     try {
       // The check wants the program and the user to be there.
-      const here = unit.replace("ExecStart=/usr/local/bin/waiaas", "ExecStart=/bin/true").replace(/^User=.*$/m, "User=root")
+      const here = unit
+        .replace("ExecStart=/usr/local/bin/waiaas", "ExecStart=/bin/true")
+        .replace(/^User=.*$/m, "User=root")
       await writeFile(join(directory, "waiaas.service"), here)
-      const result = spawnSync(analyze ?? "", ["verify", join(directory, "waiaas.service")], { encoding: "utf8" })
+      const result = spawnSync(analyze ?? "", ["verify", join(directory, "waiaas.service")], {
+        encoding: "utf8",
+      })
       assert.equal(`${result.stdout}${result.stderr}`.trim(), "")
       assert.equal(result.status, 0)
     } finally {

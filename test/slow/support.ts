@@ -21,6 +21,7 @@ import { Registry } from "../support/registry.mts"
 import { release } from "../support/releases.mts"
 
 export { newRelease, oldRelease, runsv, stackTrace }
+
 const { stackTrace } = checks
 
 export interface Place {
@@ -30,14 +31,18 @@ export interface Place {
   readonly env: Record<string, string>
 }
 
-export const slowWorld = ({ upgraded = false, releases = [newRelease] as ReadonlyArray<typeof newRelease> } = {}) => {
+export const slowWorld = ({
+  upgraded = false,
+  releases = [newRelease] as ReadonlyArray<typeof newRelease>,
+} = {}) => {
   let registry: Registry
   const templates: Array<Template> = []
   const open: Array<() => Promise<unknown>> = []
 
   beforeAll(async () => {
     registry = await Registry.start()
-    for (const { version, schema } of [oldRelease, ...releases]) await registry.publish(await release(version, schema))
+    for (const { version, schema } of [oldRelease, ...releases])
+      await registry.publish(await release(version, schema))
     templates.push(await installedTemplate(registry.url))
     if (upgraded && templates[0]) templates.push(await upgradedTemplate(templates[0]))
   })
@@ -94,7 +99,9 @@ export const expectStands = async (
   { aside = false } = {},
 ): Promise<void> => {
   assert.deepEqual(
-    await until("the daemon serves", () => checks.standing(machine).catch(() => undefined), { timeoutMs: 30_000 }),
+    await until("the daemon serves", () => checks.standing(machine).catch(() => undefined), {
+      timeoutMs: 30_000,
+    }),
     expected,
   )
   const [signer] = agents
@@ -113,7 +120,10 @@ export const expectStands = async (
 /** A failure that an operator can read: the code, one `error:`, what to type next, no stack trace, no bug. */
 export const expectTold = (result: RunResult, codes: ReadonlyArray<number>, pattern?: RegExp): void => {
   const text = `${result.stdout}${result.stderr}`
-  assert.ok(result.code !== null && codes.includes(result.code), `exit ${result.code ?? result.signal}: ${text}`)
+  assert.ok(
+    result.code !== null && codes.includes(result.code),
+    `exit ${result.code ?? result.signal}: ${text}`,
+  )
   assert.match(result.stderr, /^error: /m)
   assert.match(result.stderr, /^next: /m)
   expectNoTrace(result)
@@ -126,5 +136,7 @@ export const expectNoTrace = (result: Pick<RunResult, "stdout" | "stderr">): voi
   assert.doesNotMatch(text, /bug in WAIaaS/i)
 }
 
-export const health = async (machine: Machine): Promise<{ status: string; version: string; schemaVersion: number }> =>
+export const health = async (
+  machine: Machine,
+): Promise<{ status: string; version: string; schemaVersion: number }> =>
   (await request(`${machine.daemonUrl()}/health`, { timeoutMs: 2000 })).json()

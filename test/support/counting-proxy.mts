@@ -11,7 +11,10 @@ export class CountingProxy {
     this.#server = createServer((incoming: IncomingMessage, outgoing: ServerResponse) => {
       this.requests.push(`${incoming.method} ${incoming.url}`)
       // The Host header stays: the registry writes it into the addresses of its tarballs.
-      const passed = request(`${target}${incoming.url}`, { method: incoming.method, headers: incoming.headers })
+      const passed = request(`${target}${incoming.url}`, {
+        method: incoming.method,
+        headers: incoming.headers,
+      })
       passed.on("response", (answer) => {
         outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
         answer.pipe(outgoing)

@@ -3,12 +3,12 @@ import { join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import { LATEST_SCHEMA } from "@waiaas/domain/Build"
-import { rangeFor } from "@waiaas/domain/SchemaRange"
-import { makeVersion } from "@waiaas/domain/Version"
 import { initialise } from "@waiaas/daemon/Initialise"
 import { serve } from "@waiaas/daemon/Serve"
 import { describeHere } from "@waiaas/daemon/Tool"
+import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { rangeFor } from "@waiaas/domain/SchemaRange"
+import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -21,9 +21,10 @@ import { migrate } from "@waiaas/services/Migrator"
 import { migrations } from "@waiaas/services/migrations/index"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { PhaseReporter } from "@waiaas/services/PhaseReporter"
+import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
-import { Environment } from "@waiaas/services/platform/Environment"
+import type { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Registry } from "@waiaas/services/platform/Registry"
@@ -31,8 +32,8 @@ import { Recover } from "@waiaas/services/Recover"
 import { RollbackSteps } from "@waiaas/services/RollbackSteps"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
-import { type Respond, respondTags, TestHttp } from "@waiaas/services/testing/TestHttp"
 import { layerEnvironment } from "@waiaas/services/testing/TestEnvironment"
+import { type Respond, respondTags, TestHttp } from "@waiaas/services/testing/TestHttp"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
 import * as Context from "effect/Context"
@@ -54,7 +55,8 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
     Layer.provideMerge(DurableFile.layer),
     Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, environment)),
   )
-  const place = Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer).pipe(
+  const place = Probation.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer)),
     Layer.provideMerge(DataDir.layer(Option.some(root))),
     Layer.provideMerge(platform),
   )
@@ -121,10 +123,10 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
       log,
       health,
       /** Ends as the daemon's process would. */
-      serve: serve.pipe(Effect.provide(graph)),
+      serve: serve(false).pipe(Effect.provide(graph)),
       /** Serves until the scope closes; given when it is ready. */
       start: Effect.gen(function* () {
-        const daemon = yield* Effect.forkScoped(serve.pipe(Effect.provide(graph)))
+        const daemon = yield* Effect.forkScoped(serve(false).pipe(Effect.provide(graph)))
         yield* Effect.promise(() =>
           until("the daemon is ready", async () => {
             const ended = daemon.unsafePoll()

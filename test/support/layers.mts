@@ -28,9 +28,15 @@ export const layerHealth = (options: { readonly version: string; readonly schema
 
 /** The body of `/health`. */
 export const healthBody = Effect.flatMap(HealthReport, (report) =>
-  Effect.map(report.answer, ({ status, body }) => ({ status, body: JSON.parse(body) as Record<string, unknown> })),
+  Effect.map(report.answer, ({ status, body }) => ({
+    status,
+    body: JSON.parse(body) as Record<string, unknown>,
+  })),
 )
 
 /** An installation whose processes and HTTP are simulated, over this machine's files. */
 export const layerInstallation = (setup?: SimulatedSetup) =>
-  UpdateNotifier.layer.pipe(Layer.provideMerge(layerSimulated(setup)), Layer.provideMerge(NodeFileSystem.layer))
+  UpdateNotifier.layer.pipe(
+    Layer.provideMerge(layerSimulated(setup)),
+    Layer.provideMerge(NodeFileSystem.layer),
+  )

@@ -46,6 +46,8 @@ export interface Setup {
   readonly registryUrl?: string
   /** Keys of `[daemon]` beside the port. */
   readonly daemon?: Record<string, string | number | boolean>
+  /** Environment of `waiaas init`. */
+  readonly initEnv?: Record<string, string>
   /** Default true. */
   readonly start?: boolean
 }
@@ -60,7 +62,7 @@ export const installedMachine = ({ version = "2.0.0", schema = 4, ...setup }: Se
     (machine) =>
       Effect.promise(async () => {
         await machine.installGlobal(await release(version, schema))
-        await machine.mustWaiaas(["init"])
+        await machine.mustWaiaas(["init"], { env: setup.initEnv ?? {} })
         await machine.configure({ port: await machine.freePort(), ...setup.daemon })
         if (setup.start !== false) await machine.mustWaiaas(["start", "--background"])
       }),

@@ -23,10 +23,9 @@ export const execute = (path: string, sql: string): void => {
 /** The key-value store of a database. */
 export const keysIn = (path: string): Readonly<Record<string, string>> =>
   Object.fromEntries(
-    query<{ key: string; value: string }>(path, "SELECT key, value FROM key_value_store").map(({ key, value }) => [
-      key,
-      value,
-    ]),
+    query<{ key: string; value: string }>(path, "SELECT key, value FROM key_value_store").map(
+      ({ key, value }) => [key, value],
+    ),
   )
 
 export const setKeys = (path: string, values: Readonly<Record<string, string>>): void => {

@@ -37,56 +37,62 @@ import { UpdateCheck, UpdateCheckFailed } from "./UpdateCheck.ts"
 export type Ending = { readonly _tag: "Stopped" } | { readonly _tag: "BecomeOther"; readonly daemon: string }
 
 /** The daemon: environment and lock, database, keystore, services, HTTP, background workers, ready. */
-export const serve = Effect.scoped(
-  Effect.gen(function* () {
-    const { paths, check } = yield* DataDir
-    yield* check
-    const loaded = yield* (yield* ConfigFile).load
-    const { config } = loaded
-    const log = layerLog({ level: config.daemon.log_level, file: loaded.logFile })
-    return yield* Effect.gen(function* () {
-      const admission = yield* (yield* StartGate).admit
-      if (admission._tag === "BecomeOther") return admission
-      const { held } = admission
-      const facts = yield* writeFacts(loaded.digest, config.daemon)
-      // A held daemon opens what the upgrade migrated: it changes nothing itself.
-      if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
-      const probation = yield* Probation
-      const files = yield* DurableFile
-      // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.
-      yield* Effect.addFinalizer((exit) =>
-        Exit.isSuccess(exit) || Exit.isInterrupted(exit)
-          ? Effect.zipRight(probation.stopped, files.remove(paths.facts)).pipe(
-              Effect.catchAll((error) => Effect.logWarning(error.message)),
-            )
-          : Effect.void,
-      )
-      if (Option.isNone(held)) yield* probation.started
-      const suspicion = yield* probation.suspicion
-      if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
-      if (FAULT === "start") return yield* startFailed("this release was made not to start")
+export const serve = (background: boolean) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { paths, check } = yield* DataDir
+      yield* check
+      const loaded = yield* (yield* ConfigFile).load
+      const { config } = loaded
+      const log = layerLog({
+        level: config.daemon.log_level,
+        file: loaded.logFile,
+        // In the background nobody reads stderr, and its file is not rotated: only a crash speaks there.
+        ...(background ? { stderr: () => {} } : {}),
+      })
+      return yield* Effect.gen(function* () {
+        const admission = yield* (yield* StartGate).admit
+        if (admission._tag === "BecomeOther") return admission
+        const { held } = admission
+        const facts = yield* writeFacts(loaded.digest, config.daemon)
+        // A held daemon opens what the upgrade migrated: it changes nothing itself.
+        if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
+        const probation = yield* Probation
+        const files = yield* DurableFile
+        // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.
+        yield* Effect.addFinalizer((exit) =>
+          Exit.isSuccess(exit) || Exit.isInterrupted(exit)
+            ? Effect.zipRight(probation.stopped, files.remove(paths.facts)).pipe(
+                Effect.catchAll((error) => Effect.logWarning(error.message)),
+              )
+            : Effect.void,
+        )
+        if (Option.isNone(held)) yield* probation.started
+        const suspicion = yield* probation.suspicion
+        if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
+        if (FAULT === "start") return yield* startFailed("this release was made not to start")
 
-      const database = layerClosing.pipe(
-        Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })),
-      )
-      const daemon = layerDaemon({
-        hostname: config.daemon.hostname,
-        port: config.daemon.port,
-        drain: Duration.seconds(Math.max(1, config.daemon.shutdown_timeout - 2)),
-      }).pipe(
-        Layer.provideMerge(layerUpdateCheck),
-        Layer.provideMerge(
-          Layer.mergeAll(Keystore.layer, HeldGate.layer(Option.isSome(held) ? "held" : "open")),
-        ),
-        Layer.provideMerge(Shutdown.layer),
-        Layer.provideMerge(Layer.succeed(Facts, facts)),
-        Layer.provideMerge(database),
-      )
-      yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
-      return { _tag: "Stopped" } as const
-    }).pipe(Effect.provide(log))
-  }),
-)
+        const database = layerClosing.pipe(
+          Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })),
+        )
+        const daemon = layerDaemon({
+          hostname: config.daemon.hostname,
+          port: config.daemon.port,
+          drain: Duration.seconds(Math.max(1, config.daemon.shutdown_timeout - 2)),
+        }).pipe(
+          Layer.provideMerge(layerUpdateCheck),
+          Layer.provideMerge(
+            Layer.mergeAll(Keystore.layer, HeldGate.layer(Option.isSome(held) ? "held" : "open")),
+          ),
+          Layer.provideMerge(Shutdown.layer),
+          Layer.provideMerge(Layer.succeed(Facts, facts)),
+          Layer.provideMerge(database),
+        )
+        yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
+        return { _tag: "Stopped" } as const
+      }).pipe(Effect.provide(log))
+    }),
+  )
 
 type DaemonSettings = {
   readonly hostname: string

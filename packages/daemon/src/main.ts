@@ -79,7 +79,7 @@ const Recovery = StartGate.layer.pipe(
 const program = Effect.gen(function* () {
   switch (verb) {
     case "serve": {
-      const ending = yield* serve.pipe(Effect.provide(Recovery))
+      const ending = yield* serve(rest.includes("--background")).pipe(Effect.provide(Recovery))
       if (ending._tag === "BecomeOther")
         yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
       return

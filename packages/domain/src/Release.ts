@@ -1,7 +1,7 @@
 /** What the npm registry says of a release: the parts that an upgrade decides on. */
 import * as Schema from "effect/Schema"
 import { SchemaRange } from "./SchemaRange.ts"
-import { Version } from "./Version.ts"
+import { isRange, Version } from "./Version.ts"
 
 /** The npm name of the one published package. */
 export const PACKAGE_NAME = "@waiaas/cli"
@@ -47,4 +47,5 @@ export type DistTags = typeof DistTags.Type
 /** An npm dist-tag: what `--to` takes besides an exact version. */
 export const DistTag = Schema.String.pipe(
   Schema.pattern(/^[a-z][a-z0-9._-]{0,63}$/i, { message: () => "not an exact version or a dist-tag" }),
+  Schema.filter((text) => !isRange(text) || "a range of versions, not a dist-tag"),
 )

@@ -31,6 +31,9 @@ export const channelOf = (version: Version): string => {
 export const satisfies = (version: string, range: string): boolean =>
   semver.satisfies(version, range, { includePrerelease: true })
 
+/** Whether npm takes a text for a range of versions, such as `2.x`, `v2.1.0` or `*`; no dist-tag can be one. */
+export const isRange = (text: string): boolean => semver.validRange(text) !== null
+
 /** `a`'s major.minor, for the rule about the last three minors. */
 export const minorOf = (version: Version): string => `${semver.major(version)}.${semver.minor(version)}`
 

@@ -167,7 +167,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           return yield* runner
             .detach({
               command: environment.node,
-              args: [packagePaths(packageDir).daemon, "serve", "--data-dir", paths.root],
+              args: [packagePaths(packageDir).daemon, "serve", "--data-dir", paths.root, "--background"],
               cwd: paths.root,
               env: environment.variables,
               log,

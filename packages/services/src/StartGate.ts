@@ -8,14 +8,17 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile } from "./platform/DurableFile.ts"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { Recover } from "./Recover.ts"
 import { RunLocks } from "./RunLocks.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
+
+const Manifest = Schema.Struct({ version: Schema.String })
 
 /** What a start comes to: it may open the data, or other code has to take its place. */
 export type Admission =
@@ -71,11 +74,13 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
           const stands = run.ended.outcome === "new" ? run.started.to : run.started.from
           // Only code of the very run may step aside for it: whoever installed by hand since knows better.
           const isPart = environment.version === run.started.from || environment.version === run.started.to
-          const isElsewhere = environment.packageDir !== install.packageDir
-          return isPart &&
-            isElsewhere &&
-            stands !== environment.version &&
-            environment.packageDir.startsWith(install.root)
+          if (!isPart || stands === environment.version || !environment.packageDir.startsWith(install.root))
+            return Option.none()
+          // The path says nothing: a start that waited may still be the code of a package that was moved out since.
+          const installed = yield* readJsonIfValid(Manifest, packagePaths(install.packageDir).manifest).pipe(
+            Effect.provideService(DurableFile, files),
+          )
+          return Option.exists(installed, ({ version }) => version === stands)
             ? Option.some(packagePaths(install.packageDir).daemon)
             : Option.none()
         })
@@ -105,7 +110,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
         yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "the daemon", wait: "3 seconds" })
         // Between the look and the lock a run may have begun; with the lock it cannot go past its stop.
         const again = yield* look
-        if (again.gate._tag !== gate._tag) return Option.none()
+        if (again.gate._tag !== gate._tag || again.run?.started.run !== run?.started.run) return Option.none()
         return Option.some({
           _tag: "Admitted",
           held: gate._tag === "Held" ? Option.fromNullable(run) : Option.none(),

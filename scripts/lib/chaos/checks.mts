@@ -149,11 +149,14 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
   [({ directory }) => join(directory, "tmp"), /^node-compile-cache$/],
 ]
 
+/** `.NAME.tmp`: a file that was being written when its writer was killed; the next write of it takes it over. */
+const cutOff = (name: string): string => /^\.(.+)\.tmp$/.exec(name)?.[1] ?? ""
+
 export const checkDebris = (machine: Machine): ReadonlyArray<string> =>
   allowed.flatMap(([of, names]) => {
     const directory = of(machine)
     if (!existsSync(directory)) return []
     return readdirSync(directory)
-      .filter((name) => !names.test(name))
+      .filter((name) => !names.test(name) && !names.test(cutOff(name)))
       .map((name) => `debris: ${join(directory, name)}`)
   })

@@ -70,7 +70,18 @@ const check = (to: Option.Option<string>) =>
     const output = yield* Output
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(to, databasePath)
-    const { installed, release, schemaFrom, schemaTo, refusal, warnings } = target
+    const { installed, release, schemaFrom, schemaTo, refusal } = target
+    const run = Option.filter(yield* (yield* UpgradeJournal).latest, ({ ended }) => ended === null)
+    const live = yield* (yield* RunLocks).live
+    const unfinished = Option.match(run, {
+      onNone: () => [],
+      onSome: ({ started }) => [
+        live
+          ? `run ${started.run} to ${started.to} is going on (waiaas upgrade --status)`
+          : `run ${started.run} to ${started.to} was cut off; waiaas start recovers it`,
+      ],
+    })
+    const warnings = [...target.warnings, ...unfinished]
     const possible = target.isNewer && refusal === null
     yield* output.result(
       {

@@ -313,8 +313,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         write: (path, text, mode = 0o600) =>
           Effect.gen(function* () {
             const temporary = join(dirname(path), `.${basename(path)}.tmp`)
-            yield* writeNew(temporary, Buffer.from(text), mode)
-            yield* rename(temporary, path)
+            yield* Effect.zipRight(
+              writeNew(temporary, Buffer.from(text), mode),
+              rename(temporary, path),
+              // The failure that is told is the first one; what is left of it helps nobody.
+            ).pipe(Effect.onError(() => Effect.orElseSucceed(remove(temporary), () => undefined)))
           }),
         append: (path, text) =>
           Effect.gen(function* () {

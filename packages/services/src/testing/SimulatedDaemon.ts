@@ -33,7 +33,8 @@ const acknowledge = (process: SimulatedProcess, row: string) =>
     if (world.acknowledged.includes(row)) return
     const connection = connect(process, database)
     const document = connection.read()
-    connection.commit({ ...document, rows: [...document.rows, row] })
+    // A client that got no answer asks again, and a row that is there is there once.
+    if (!document.rows.includes(row)) connection.commit({ ...document, rows: [...document.rows, row] })
     world.acknowledged = [...world.acknowledged, row]
   }).pipe(Effect.orElse(() => Effect.void))
 

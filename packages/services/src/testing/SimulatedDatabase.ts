@@ -72,7 +72,9 @@ export const connect = (process: SimulatedProcess, path: string) => {
     commit: (document: Document) => {
       step("write", "append", (disk) => {
         const ino = openWal(disk)
-        disk.setContent(ino, contentOf(`${disk.file(wal).content.text}${JSON.stringify(document)}\n`))
+        // What a crash tore is written over.
+        const frames = disk.file(wal).content.text.replace(/[^\n]*$/, "")
+        disk.setContent(ino, contentOf(`${frames}${JSON.stringify(document)}\n`))
       })
       step("write", "commit", (disk) => disk.sync(disk.file(wal).ino))
       // SQLite syncs the directory when it has made its log.

@@ -19,14 +19,18 @@ const reasons: Record<string, PlatformError.SystemErrorReason> = {
 }
 
 const failure = (method: string, path: string, code: string) =>
-  new PlatformError.SystemError({
-    module: "FileSystem",
-    method,
-    reason: reasons[code] ?? "Unknown",
-    pathOrDescriptor: path,
-    description: code,
-    cause: { code },
-  })
+  // Unchecked: a missing file is no rare thing, and the check takes longer than all the rest.
+  new PlatformError.SystemError(
+    {
+      module: "FileSystem",
+      method,
+      reason: reasons[code] ?? "Unknown",
+      pathOrDescriptor: path,
+      description: code,
+      cause: { code },
+    },
+    { disableValidation: true },
+  )
 
 /** One operation of the host's process. A dead process waits for ever; what is no system error is a bug. */
 export const operate = <A>(
