@@ -1,6 +1,7 @@
 /** Biome and the rules of the house. Every finding is `file:line: rule: what to do`. */
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { docs } from "./docs.mts"
 import { type Manifest, node, readManifest, root, rootManifest } from "./lib/repo.mts"
 import { mustRun, run } from "./lib/run.mts"
 
@@ -27,6 +28,7 @@ const allowed = {
     "packages/services/src/platform/Environment.ts",
     "packages/services/src/platform/ProcessRunner.ts",
     "packages/daemon/src/RotatingFile.ts",
+    "packages/daemon/src/Supervision.ts",
   ],
   catchAllCause: [
     "packages/cli/src/main.ts",
@@ -220,7 +222,7 @@ export const lint = async (): Promise<number> => {
     [join(root, "node_modules/@biomejs/biome/bin/biome"), "check", "--error-on-warnings", "."],
     { cwd: root, show: true },
   )
-  const findings = [...(await trackedFiles()).flatMap(inFile), ...inManifests()]
+  const findings = [...(await trackedFiles()).flatMap(inFile), ...inManifests(), ...docs({ check: true })]
   for (const finding of findings) console.error(finding)
   return biome.code === 0 && findings.length === 0 ? 0 : 1
 }

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import { layerInstallation } from "../support/layers.mts"
 import { countedRegistry, installedMachine } from "../support/scoped.mts"
 
-it.effect("layers: npm is asked for the version and never to install; no run begins", () =>
+it.scopedLive("layers: npm is asked for the version and never to install; no run begins", () =>
   Effect.gen(function* () {
     const install = yield* SimulatedInstall
     yield* install.startDaemon

@@ -7,6 +7,8 @@ import { join } from "node:path"
 import { Config } from "@waiaas/domain/Config"
 import * as Schema from "effect/Schema"
 import { describe, it } from "vitest"
+import { readJournal } from "../../scripts/lib/chaos/journal.mts"
+import { killCommand } from "../../scripts/lib/chaos/processes.mts"
 import { root } from "../../scripts/lib/repo.mts"
 import { until } from "../support/net.mts"
 import { expectStands, health, newRelease, oldRelease, runsv, slowWorld } from "./support.ts"
@@ -43,6 +45,35 @@ describe.skipIf(runsv === undefined)("under runit's runsv", () => {
     await until("the clients write again", async () => writers.acknowledged.length >= many)
     await expectStands(place, oldRelease, await writers.stop(), { aside: true })
     assert.deepEqual(writers.unexpected, [])
+  })
+
+  // A start that began before the swap is the code of a package that is not there any more: it must not migrate
+  // what the rollback has just put back.
+  it("a rollback that is killed at its restart is ended by the waiting start, which becomes the old version", async () => {
+    const place = await world.place("upgraded")
+    const { machine, env } = place
+    await world.supervise(place)
+    const rollback = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
+    await until(
+      "the restart begins",
+      async () => readJournal(machine).lines.some(({ _tag }) => _tag === "Starting"),
+      {
+        timeoutMs: 60_000,
+        everyMs: 2,
+      },
+    )
+    killCommand(machine, rollback.pid)
+    await rollback.exit
+    await until(
+      "the old version serves",
+      async () => (await health(machine).catch(() => undefined))?.status === "ok",
+      {
+        timeoutMs: 60_000,
+      },
+    )
+    assert.equal((await health(machine)).version, oldRelease.version)
+    await machine.mustWaiaas(["start", "--background"], { env })
+    await expectStands(place, oldRelease, [], { aside: true })
   })
 
   it("a daemon that is killed is there again, and one that is killed in the middle of an upgrade does no harm", async () => {

@@ -21,7 +21,7 @@ export const initialise = Effect.scoped(
     const { databasePath } = yield* config.load
     const source = yield* Keystore.initialise
     yield* ApiToken.initialise
-    yield* prepareDatabase(databasePath)
+    yield* prepareDatabase(databasePath, { create: true })
     // The configuration comes last: it is what says that a data directory is initialised.
     if (isNew) yield* files.write(paths.config, initialConfigToml)
     return { dataDir: paths.root, created: isNew, keystore: source, database: databasePath }

@@ -1,6 +1,6 @@
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
-import type { BackupDamaged, DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
+import { type BackupDamaged, DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
 import { releaseFor } from "@waiaas/domain/SchemaRange"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
@@ -15,13 +15,20 @@ import * as Effect from "effect/Effect"
  * Brings the database to this code's schema before it is opened for good, under the data lock:
  * compatibility, then a verified backup, then the migration in one transaction (MIG-04).
  */
-export const prepareDatabase = (path: string) =>
+export const prepareDatabase = (path: string, options: { readonly create: boolean }) =>
   Effect.gen(function* () {
     const files = yield* DurableFile
     const tool = yield* DatabaseTool
     const compatibility = yield* Compatibility
     const { packageDir } = yield* Environment
     if (!(yield* files.exists(path))) {
+      // A disk that is not mounted looks like this: an empty database in its place would hide the agents.
+      if (!options.create)
+        return yield* new DatabaseFailed({
+          operation: "open it",
+          path,
+          reason: "it does not exist. If its disk is not mounted, mount it; waiaas init creates an empty one",
+        })
       yield* migrate(path).pipe(Effect.provide(layerDatabase({ path, create: true })))
       yield* Effect.logInfo(`A new database was created with schema ${LATEST_SCHEMA}: ${path}`)
       return

@@ -17,6 +17,13 @@ export const Install = Schema.Struct({
 })
 export type Install = typeof Install.Type
 
+/** The global root that a package directory (or a copy of one in the hidden directory) stands in; `null`: none. */
+export const globalRootOf = (packageDir: string): string | null =>
+  /^(.*\/lib\/node_modules)\/(?:@waiaas\/cli|\.waiaas\/(?:retained\/[^/]+|outgoing-\d+|staging-\d+\/lib\/node_modules\/@waiaas\/cli))$/.exec(
+    packageDir,
+  )?.[1] ?? null
+export const hiddenOf = (root: string): string => `${root}/.waiaas`
+
 /** Paths inside the hidden directory; one place, so that upgrade, recovery and docs agree. */
 export const hiddenPaths = (hidden: string) => ({
   lock: `${hidden}/install.lock`,

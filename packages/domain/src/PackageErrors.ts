@@ -125,12 +125,14 @@ export class CandidateRefused extends Schema.TaggedError<CandidateRefused>()("Ca
 export class BadTarget extends Schema.TaggedError<BadTarget>()("BadTarget", {
   target: Schema.String,
   problem: Schema.String,
+  /** What to type instead, where it is not another `--to`. */
+  instead: Schema.optional(Schema.String),
 }) {
   override get message() {
     return `${this.target}: ${this.problem}.`
   }
   get next() {
-    return "waiaas upgrade --to <exact version, such as 2.1.0, or a dist-tag, such as latest>"
+    return this.instead ?? "waiaas upgrade --to <exact version, such as 2.1.0, or a dist-tag, such as latest>"
   }
   get exitCode() {
     return ExitCode.usage

@@ -35,7 +35,12 @@ export interface Outcome {
 export const recoveryFor = (
   error: UpgradeError,
   run: Pick<Run, "begun" | "committed"> & {
-    readonly started: { readonly kind: RunKind; readonly from: string; readonly to: string }
+    readonly started: {
+      readonly kind: RunKind
+      readonly from: string
+      readonly to: string
+      readonly daemon?: unknown
+    }
   },
 ): RecoveryPlan & Outcome => {
   const plan = planFor(run)
@@ -68,7 +73,9 @@ export const recoveryFor = (
             : error.exitCode,
     standing: stopped
       ? `Everything was put back: WAIaaS ${run.started.from} with its own data.`
-      : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
+      : run.started.daemon === null
+        ? "Nothing was changed."
+        : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
     next: error.next,
   }
 }

@@ -161,7 +161,8 @@ export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("Recove
     return `Recovery of run ${this.run} paused at "${this.action}": ${this.cause} Everything it needs is kept.`
   }
   get next() {
-    return `${this.remedy} Then: waiaas start --data-dir ${shellWord(this.dataDir)}`
+    const start = `waiaas start --data-dir ${shellWord(this.dataDir)}`
+    return /waiaas (start|upgrade)/.test(this.remedy) ? this.remedy : `${this.remedy} Then: ${start}`
   }
   get exitCode() {
     return ExitCode.needsOperator

@@ -1,6 +1,6 @@
 import { dirname, join, resolve } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
+import { globalRootOf, hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
 import {
   CandidateBroken,
   CandidateRefused,
@@ -141,15 +141,14 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       return NpmInstaller.of({
         install: Effect.gen(function* () {
           const packageDir = yield* files.realPath(environment.packageDir)
-          const found = locate(packageDir)
+          const root = globalRootOf(packageDir)
           const refuse = (manager: string, command: string) =>
             new NotNpmGlobal({ manager, packageDir, command })
           if (environment.container)
             return yield* refuse("a container image", "docker compose pull && docker compose up -d")
           const other = otherManager(packageDir)
           if (other) return yield* refuse(other.manager, other.command)
-          if (found === null) return yield* refuse("a source checkout", "git pull && npm ci")
-          const { root } = found
+          if (root === null) return yield* refuse("a source checkout", "git pull && npm ci")
           const prefix = dirname(dirname(root))
           const install: Install = {
             prefix,
@@ -247,17 +246,6 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       })
     }),
   )
-}
-
-/** The global root that a package directory (or a retained copy of one) stands in. */
-const locate = (packageDir: string): { readonly root: string } | null => {
-  const installed = /^(.*\/lib\/node_modules)\/@waiaas\/cli$/.exec(packageDir)
-  if (installed?.[1]) return { root: installed[1] }
-  const hidden =
-    /^(.*\/lib\/node_modules)\/\.waiaas\/(?:retained\/[^/]+|outgoing-\d+|staging-\d+\/lib\/node_modules\/@waiaas\/cli)$/.exec(
-      packageDir,
-    )
-  return hidden?.[1] ? { root: hidden[1] } : null
 }
 
 const managers: ReadonlyArray<readonly [RegExp, manager: string, command: string]> = [

@@ -3,7 +3,7 @@ import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { planFor } from "@waiaas/domain/Recovery"
-import { type JournalDamaged, RecoveryPaused, type UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import { type JournalDamaged, RecoveryPaused, type UnfinishedRun } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import { actionTitle, type RecoveryAction } from "@waiaas/domain/UpgradePhase"
@@ -54,7 +54,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
       options: RecoverOptions,
     ) => Effect.Effect<
       Option.Option<Run>,
-      RecoveryPaused | JournalDamaged | FileFailed | LockBusy | UpgradeInProgress
+      RecoveryPaused | JournalDamaged | FileFailed | LockBusy | UnfinishedRun
     >
   }
 >() {

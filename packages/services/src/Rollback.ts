@@ -2,8 +2,10 @@ import type { BackupManifest } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
+import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
+import type { SchemaRange } from "@waiaas/domain/SchemaRange"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
@@ -16,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup, type BackupEntry } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
+import { Compatibility } from "./Compatibility.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
@@ -83,6 +86,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       const files = yield* DurableFile
       const environment = yield* Environment
       const { cancellable } = yield* Cancellation
+      const { range } = yield* Compatibility
       const { paths } = yield* DataDir
       const installed = environment.version
 
@@ -137,12 +141,15 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 Effect.gen(function* () {
                   yield* files.reserve(paths.reserve, 8 * 1024 * 1024)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
-                  if (plan.code !== "same") {
+                  if (plan.code === "same") yield* expectFit(plan, range)
+                  else {
                     yield* swap.retain(install, started.from)
                     if (plan.code === "retained") yield* swap.stageRetained(install, started.run, started.to)
                     else
                       yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
-                    yield* tool.describe(hiddenPaths(install.hidden).stagedPackage(started.run), paths.root)
+                    const staged = hiddenPaths(install.hidden).stagedPackage(started.run)
+                    const { schema: range } = yield* tool.describe(staged, paths.root)
+                    yield* expectFit(plan, range)
                   }
                   return `backup ${backup.name} is whole`
                 }),
@@ -277,4 +284,16 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       }
     }),
   )
+}
+
+/** Code that does not know the backup's schema would refuse to start on it: seen before anything is touched. */
+const expectFit = (plan: RollbackPlan, range: SchemaRange): Effect.Effect<void, CandidateRefused> => {
+  const { name, manifest } = plan.backup
+  return manifest.schema >= range.minimum && manifest.schema <= range.latest
+    ? Effect.void
+    : new CandidateRefused({
+        version: manifest.from,
+        reason: `backup ${name} has schema ${manifest.schema}, that version works with ${range.minimum} to ${range.latest}`,
+        command: "waiaas backup list, then waiaas upgrade --rollback --backup <another one>",
+      })
 }

@@ -1,19 +1,22 @@
 import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
-import { hiddenPaths, type Install } from "@waiaas/domain/Install"
-import { UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import { globalRootOf, hiddenOf, hiddenPaths, type Install } from "@waiaas/domain/Install"
+import { foldRun } from "@waiaas/domain/JournalRecord"
+import { UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { PackageSwap } from "./PackageSwap.ts"
-import { DataDir } from "./platform/DataDir.ts"
+import { DataDir, dataPaths } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { Privilege } from "./platform/Privilege.ts"
+import { journalPath, parseJournal } from "./UpgradeJournal.ts"
 
 /** The data lock as a run has it: taken when the daemon frees it, given up when a daemon shall have it. */
 export interface DataLease {
@@ -27,11 +30,18 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
   {
     /** Whether somebody carries a run of this data directory on right now. */
     readonly live: Effect.Effect<boolean, FileFailed>
+    /**
+     * Fails while another data directory has a run on the same install that is not committed: the
+     * package may still go back, and data that newer code has migrated could not go with it.
+     */
+    readonly expectNoneElsewhere: (
+      packageDir: string,
+    ) => Effect.Effect<void, UpgradeInProgress | UnfinishedRun | FileFailed>
     /** Install and run lock until the scope closes, and a data lock that is not taken yet. */
     readonly acquire: (
       install: Install,
       what: string,
-    ) => Effect.Effect<DataLease, LockBusy | UpgradeInProgress | FileFailed, Scope.Scope>
+    ) => Effect.Effect<DataLease, LockBusy | UnfinishedRun | FileFailed, Scope.Scope>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -71,6 +81,25 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
 
       return {
         live: lock.isHeld(paths.runLock),
+        expectNoneElsewhere: (packageDir) =>
+          Effect.gen(function* () {
+            const root = globalRootOf(packageDir)
+            if (root === null) return
+            const pointer = Option.getOrNull(yield* swap.pointer(hiddenOf(root)))
+            if (pointer === null || pointer.dataDir === paths.root) return
+            const { dataDir, run, pid, since } = pointer
+            const journal = yield* files.readTextIfThere(journalPath(dataPaths(dataDir).journals, run)).pipe(
+              // Another user's: what cannot be read is not known to be committed.
+              Effect.catchAll(() => Effect.succeed(Option.some(""))),
+            )
+            if (Option.isNone(journal)) return
+            const told = Either.getOrNull(parseJournal(journal.value))
+            const known = told === null ? null : foldRun(told.records)
+            if (known !== null && (known.committed || known.ended !== null)) return
+            return yield* (yield* lock.isHeld(hiddenPaths(hiddenOf(root)).lock))
+              ? new UpgradeInProgress({ dataDir, run, pid, since })
+              : new UnfinishedRun({ dataDir, run })
+          }),
         acquire: (install, what) =>
           Effect.gen(function* () {
             const hidden = hiddenPaths(install.hidden)
@@ -94,8 +123,9 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
               pointer.value.dataDir !== paths.root &&
               (yield* files.exists(pointer.value.dataDir))
             ) {
-              const { dataDir, run, pid, since } = pointer.value
-              return yield* new UpgradeInProgress({ dataDir, run, pid, since })
+              // With the install lock in our hands nobody carries it on.
+              const { dataDir, run } = pointer.value
+              return yield* new UnfinishedRun({ dataDir, run })
             }
             return yield* makeLease(what)
           }),

@@ -1,7 +1,12 @@
 import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, packagePaths } from "@waiaas/domain/Install"
 import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
-import type { JournalDamaged, RecoveryPaused, UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import type {
+  JournalDamaged,
+  RecoveryPaused,
+  UnfinishedRun,
+  UpgradeInProgress,
+} from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
@@ -36,7 +41,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
     /** The data lock is held until the scope closes once this admits. */
     readonly admit: Effect.Effect<
       Admission,
-      LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+      LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UnfinishedRun | UpgradeInProgress,
       Scope.Scope
     >
     /** For a held daemon: the run's word, or that nobody is left to give it. */
@@ -87,9 +92,10 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
 
       const step: Effect.Effect<
         Option.Option<Admission>,
-        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UnfinishedRun | UpgradeInProgress,
         Scope.Scope
       > = Effect.gen(function* () {
+        yield* locks.expectNoneElsewhere(environment.packageDir)
         const { run, gate } = yield* look
         if (gate._tag === "Wait") {
           const other = yield* successor(run)
@@ -120,7 +126,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
       /** Each try has a scope of its own, so that a lock taken too early is given back. */
       const admit: Effect.Effect<
         Admission,
-        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UpgradeInProgress,
+        LockBusy | FileFailed | JournalDamaged | RecoveryPaused | UnfinishedRun | UpgradeInProgress,
         Scope.Scope
       > = Effect.gen(function* () {
         while (true) {

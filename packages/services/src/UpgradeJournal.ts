@@ -56,6 +56,10 @@ export const parseJournal = (
   return Either.right({ records, validBytes })
 }
 
+/** A run's file. */
+export const journalPath = (journals: string, run: number): string =>
+  join(journals, `${String(run).padStart(6, "0")}.jsonl`)
+
 /** The durable story of every run, one file each: what was announced, done, committed, undone. */
 export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal")<
   UpgradeJournal,
@@ -79,7 +83,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
       const { paths } = yield* DataDir
       const environment = yield* Environment
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
-      const pathOf = (run: number) => join(paths.journals, `${String(run).padStart(6, "0")}.jsonl`)
+      const pathOf = (run: number) => journalPath(paths.journals, run)
 
       const numbers = Effect.map(files.list(paths.journals), (names) =>
         names.flatMap((name) => {

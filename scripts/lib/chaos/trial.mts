@@ -48,6 +48,7 @@ export const argsOf: Record<Command, ReadonlyArray<string>> = {
   rollback: ["upgrade", "--rollback", "--yes"],
 }
 const COMMAND_LIMIT = 150_000
+const FAULT_LENGTH = 12_000
 const RECOVERY_LIMIT = 90_000
 const RECOVERY_LENGTH = 3000
 
@@ -194,7 +195,12 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       await tell(`killed ${count} processes in "${place}"`)
       await live.exit
     } else {
-      exitCode = await inTime(live, machine, problems)
+      const ending = inTime(live, machine, problems)
+      // A disk or a directory that refuses for long is seen to by an operator while the command still waits.
+      await Promise.race([ending, sleep(FAULT_LENGTH)])
+      if (refusing !== undefined) allowWrites(refusing)
+      await disk?.free()
+      exitCode = await ending
       await tell(`ended with ${exitCode}`)
     }
     const said = live.stdout() + live.stderr()

@@ -43,6 +43,7 @@ const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
   readonly violations: Array<string> = []
+  private readonly sorts = new Map<string, number>()
   private readonly seen = new Set<string>()
   private readonly seenKills = new Set<string>()
   private readonly queue: Array<Found> = []
@@ -72,7 +73,12 @@ export class Explorer {
   }
 
   report(path: string, cause: unknown): void {
-    this.violations.push(`${path}: ${cause instanceof Violation ? cause.message : cause instanceof Error ? `${cause.stack}` : cause}`)
+    const what = cause instanceof Violation ? cause.message : cause instanceof Error ? `${cause.stack}` : String(cause)
+    const sort = what.replace(/\d+/g, "")
+    const known = this.sorts.get(sort) ?? 0
+    this.sorts.set(sort, known + 1)
+    // One bug shows in many paths: the shortest few are enough to see it.
+    if (known < 3) this.violations.push(`${path}: ${what}`)
   }
 
   /** Runs an actor from a state, and notes every crash of it. */
@@ -100,12 +106,10 @@ export class Explorer {
     const at = `${path}@${number}`
     for (const [loss, disk] of crashesOf(world.disk.state))
       this.add({ state: switchedOn(disk, world.acknowledged), path: `${at}:${loss}`, depth: depth + 1 })
-    // That a first crash leaves something unsynced and a second one loses it is looked at for the run itself.
-    const isRun = depth === 0
-    if (isRun && world.disk.pending.length > 0)
+    if (world.disk.pending.length > 0)
       this.add({ state: switchedOn(world.disk.state, world.acknowledged), path: `${at}:kill-all`, depth: depth + 1 })
     if (main.role !== "command" || !main.alive || world.daemons().length === 0) return
-    const state = world.stateWithout(main, isRun ? world.disk.state : { root: world.disk.root, pending: [] })
+    const state = world.stateWithout(main)
     if (state !== null) this.add({ state, path: `${at}:kill`, depth: depth + 1 })
     else {
       // A daemon that is just starting or stopping is no data: the run is done again up to here.
@@ -145,7 +149,7 @@ export class Explorer {
         } catch (cause) {
           this.report(path, cause)
         }
-        if (this.violations.length >= 5 || this.counts.recoveries > limit) return
+        if (this.violations.length >= 30 || this.counts.recoveries > limit) return
       }
     }
   }

@@ -19,6 +19,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
@@ -108,6 +109,7 @@ export const start = Command.make(
           `WAIaaS ${state.facts.version} runs already: process ${pid}, port ${port}.`,
         ])
       }
+      yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
       yield* recordRegistry
       const suspicion = yield* (yield* Probation).suspicion
       if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
@@ -180,12 +182,14 @@ export const status = Command.make("status", {}, () =>
     const { version } = yield* Environment
     yield* check
     const state = yield* (yield* DaemonControl).state
-    const run = yield* (yield* UpgradeJournal).latest
     const live = yield* (yield* RunLocks).live
+    // Who asks for the status may well have a damaged journal: the rest is told all the same, the failure after it.
+    const journal = yield* Effect.either((yield* UpgradeJournal).latest)
+    const run = Either.getOrElse(journal, () => Option.none())
     const open = Option.filter(run, ({ ended }) => ended === null)
     const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
     const latest = health?.latestVersion ?? null
-    const suspicion = Option.getOrNull(yield* (yield* Probation).suspicion)
+    const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
     const lines = [
       `WAIaaS ${version}, data in ${paths.root}`,
       state._tag === "Stopped"
@@ -228,6 +232,7 @@ export const status = Command.make("status", {}, () =>
       },
       lines,
     )
+    if (Either.isLeft(journal)) return yield* journal.left
   }),
 ).pipe(
   Command.withDescription(

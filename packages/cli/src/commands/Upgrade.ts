@@ -235,7 +235,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
   Effect.gen(function* () {
     yield* (yield* DataDir).check
     const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
-    const usage = (target: string, problem: string) => new BadTarget({ target, problem })
+    const usage = (target: string, problem: string) =>
+      new BadTarget({ target, problem, instead: "waiaas upgrade --help" })
     if (modes > 1)
       return yield* usage("--check, --dry-run, --rollback, --status", "only one of them can be given")
     if (given.rollback && (Option.isSome(given.to) || Option.isSome(given.from)))

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict"
+import { describe, it } from "vitest"
+import { isCommitted, isEnded, readJournal } from "../../scripts/lib/chaos/journal.mts"
+import { until } from "../support/net.mts"
+import { expectNoTrace, expectStands, newRelease, oldRelease, type Place, slowWorld } from "./support.ts"
+
+const world = slowWorld({ upgraded: true })
+
+const inPhase = ({ machine }: Place, phase: string) =>
+  until(
+    `${phase} begins`,
+    async () => readJournal(machine).lines.some((line) => line._tag === "PhaseBegun" && line.phase === phase),
+    { timeoutMs: 60_000, everyMs: 2 },
+  )
+
+describe("Ctrl-C", () => {
+  for (const phase of ["check", "stop", "backup", "update", "migrate", "verify", "restart"])
+    it(`in the step ${phase} is undone with exit code 130, or came too late`, async () => {
+      const place = await world.serving()
+      const { machine, env } = place
+      const writers = await world.writers(place)
+      const live = machine.spawnWaiaas(["upgrade"], { env })
+      await inPhase(place, phase)
+      live.child.kill("SIGINT")
+      const { code } = await live.exit
+      expectNoTrace({ stdout: live.stdout(), stderr: live.stderr() })
+      const journal = readJournal(machine)
+      assert.ok(isEnded(journal))
+      if (isCommitted(journal)) assert.equal(code, 0, live.stderr())
+      else {
+        assert.equal(code, 130, live.stderr())
+        assert.match(
+          live.stderr(),
+          phase === "check" ? /Nothing was changed/ : /Nothing was changed|Everything was put back/,
+        )
+      }
+      await expectStands(place, isCommitted(journal) ? newRelease : oldRelease, await writers.stop())
+      assert.deepEqual(writers.unexpected, [])
+    })
+
+  it("pressed again and again changes nothing more", async () => {
+    const place = await world.serving()
+    const { machine, env } = place
+    const live = machine.spawnWaiaas(["upgrade"], { env })
+    await inPhase(place, "migrate")
+    for (let times = 0; times < 5; times++) {
+      live.child.kill("SIGINT")
+      live.child.kill("SIGTERM")
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const { code, signal } = await live.exit
+    assert.equal(signal, null)
+    const committed = isCommitted(readJournal(machine))
+    assert.equal(code, committed ? 0 : 130, live.stderr())
+    await expectStands(place, committed ? newRelease : oldRelease)
+  })
+
+  it("in a rollback before its commit is undone with exit code 130", async () => {
+    const place = await world.serving("upgraded")
+    const { machine, env } = place
+    const live = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
+    await inPhase(place, "check")
+    live.child.kill("SIGINT")
+    const { code } = await live.exit
+    assert.equal(code, 130, live.stderr())
+    await expectStands(place, newRelease)
+  })
+
+  it("in a rollback after its commit does not stop it", async () => {
+    const place = await world.serving("upgraded")
+    const { machine, env } = place
+    const live = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
+    await inPhase(place, "restore")
+    live.child.kill("SIGINT")
+    assert.equal((await live.exit).code, 0, live.stderr())
+    await expectStands(place, oldRelease, [], { aside: true })
+  })
+})
+
+describe("the end of the ssh session", () => {
+  for (const phase of ["check", "migrate", "restart"])
+    it(`in the step ${phase}: SIGHUP and closed pipes, and the upgrade goes on to its end`, async () => {
+      const place = await world.serving()
+      const { machine, env } = place
+      const live = machine.spawnWaiaas(["upgrade"], { env })
+      await inPhase(place, phase)
+      live.child.stdout?.destroy()
+      live.child.stderr?.destroy()
+      live.child.kill("SIGHUP")
+      const { code, signal } = await live.exit
+      assert.deepEqual({ code, signal }, { code: 0, signal: null })
+      await expectStands(place, newRelease)
+      const history = await machine.mustWaiaas(["upgrade", "--status"], { env })
+      assert.match(history.stdout, /2\.1\.0 stands/)
+    })
+})
