@@ -12,7 +12,16 @@ export default defineConfig({
     // Tests of real processes wait more than they compute.
     poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism()) } },
     projects: [
-      project("layers", ["packages/*/test/**/*.test.ts", "test/lessons/**/*.test.ts", "test/simulation/**/*.test.ts"], 15_000),
+      project(
+        "layers",
+        [
+          "packages/*/test/**/*.test.ts",
+          "test/lessons/**/*.test.ts",
+          "test/simulation/**/*.test.ts",
+          "test/hostile/**/*.test.ts",
+        ],
+        15_000,
+      ),
       project("scenarios", ["test/scenarios/**/*.test.ts", "test/tooling/**/*.test.ts"], 60_000),
       // Run by .ci/run, not by npm test.
       project("slow", ["test/slow/**/*.test.ts"], 600_000),

@@ -123,10 +123,10 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
       log,
       health,
       /** Ends as the daemon's process would. */
-      serve: serve(false).pipe(Effect.provide(graph)),
+      serve: serve(true).pipe(Effect.provide(graph)),
       /** Serves until the scope closes; given when it is ready. */
       start: Effect.gen(function* () {
-        const daemon = yield* Effect.forkScoped(serve(false).pipe(Effect.provide(graph)))
+        const daemon = yield* Effect.forkScoped(serve(true).pipe(Effect.provide(graph)))
         yield* Effect.promise(() =>
           until("the daemon is ready", async () => {
             const ended = daemon.unsafePoll()

@@ -1,4 +1,4 @@
-import { dirname, join, relative } from "node:path"
+import { basename, dirname, join, relative } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, packagePaths, RunPointer } from "@waiaas/domain/Install"
 import { NoPermission } from "@waiaas/domain/PackageErrors"
@@ -30,13 +30,18 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       run: number,
       version: string,
     ) => Effect.Effect<void, FileFailed>
+    /**
+     * The command points at retained code, long before the package moves: Node resolves the link first
+     * and reads the file later, so a command that has just begun still needs the package.
+     */
+    readonly detour: (install: Install, version: string) => Effect.Effect<void, FileFailed>
     /** Command to the retained code of `from`, package out, staged candidate in. */
     readonly swap: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
     /** The package that a run moved out comes back, and the command points at it. */
     readonly putBack: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
     /** The command points at the package again. */
     readonly relink: (install: Install) => Effect.Effect<void, FileFailed>
-    /** Removes what a run left in the hidden directory, its pointer last. */
+    /** Ends the detour; removes what a run left in the hidden directory, its pointer last. */
     readonly cleanUp: (install: Install, run: number) => Effect.Effect<void, FileFailed>
     /** Removes retained code of versions that nothing needs. */
     readonly pruneRetained: (install: Install, keep: ReadonlyArray<string>) => Effect.Effect<void, FileFailed>
@@ -143,9 +148,16 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           }
           yield* linkTo(install, install.packageDir)
         }),
+        detour: (install, version) => linkTo(install, hiddenPaths(install.hidden).retained(version)),
         relink: (install) => linkTo(install, install.packageDir),
         cleanUp: Effect.fn("PackageSwap.cleanUp")(function* (install: Install, run: number) {
           const hidden = hiddenPaths(install.hidden)
+          if (
+            Option.exists(yield* files.readLink(install.binLink), (target) =>
+              target.includes(`/${basename(install.hidden)}/`),
+            )
+          )
+            yield* linkTo(install, install.packageDir)
           for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
             yield* files.remove(path)
           // A copy that was cut off, or for which there was no space.
@@ -172,6 +184,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         probe: (...args) => asInstaller(acts.probe(...args)),
         retain: (...args) => asInstaller(acts.retain(...args)),
         isRetained: (...args) => asInstaller(acts.isRetained(...args)),
+        detour: (...args) => asInstaller(acts.detour(...args)),
         stageRetained: (...args) => asInstaller(acts.stageRetained(...args)),
         swap: (...args) => asInstaller(acts.swap(...args)),
         putBack: (...args) => asInstaller(acts.putBack(...args)),

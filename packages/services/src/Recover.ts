@@ -1,4 +1,4 @@
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
@@ -160,6 +160,30 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* swap.cleanUp(started.install, started.run)
         })
 
+      /**
+       * What a killed process did is seen here, and a power cut may still take it back. Nothing is
+       * concluded from what is seen before it is durable.
+       */
+      const settle = ({ started: { install, databasePath } }: Run) =>
+        Effect.forEach(
+          new Set([
+            paths.root,
+            paths.upgrade,
+            paths.backups,
+            dirname(databasePath),
+            install.hidden,
+            hiddenPaths(install.hidden).retainedAll,
+            install.root,
+            dirname(install.packageDir),
+            dirname(install.binLink),
+          ]),
+          (directory) =>
+            Effect.flatMap(files.isDirectory(directory), (there) =>
+              there ? files.syncDirectory(directory) : Effect.void,
+            ),
+          { discard: true },
+        )
+
       const execute = Effect.fn("Recover.execute")(function* (
         run: Run,
         lease: DataLease,
@@ -168,6 +192,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         const paused = (action: string) => (error: UpgradeError) =>
           error._tag === "RecoveryPaused" ? error : pausedBy(error, run, action, paths.root)
         const plan = planFor(run)
+        yield* settle(run).pipe(Effect.mapError(paused("begin")))
         // Gives back the space that was reserved for this moment.
         yield* files.remove(paths.reserve).pipe(Effect.mapError(paused("begin")))
         let current = yield* journal

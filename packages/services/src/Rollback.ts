@@ -150,6 +150,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                     const staged = hiddenPaths(install.hidden).stagedPackage(started.run)
                     const { schema: range } = yield* tool.describe(staged, paths.root)
                     yield* expectFit(plan, range)
+                    yield* swap.detour(install, started.from)
                   }
                   return `backup ${backup.name} is whole`
                 }),

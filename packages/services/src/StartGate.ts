@@ -117,6 +117,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
         // Between the look and the lock a run may have begun; with the lock it cannot go past its stop.
         const again = yield* look
         if (again.gate._tag !== gate._tag || again.run?.started.run !== run?.started.run) return Option.none()
+        if (run !== null && run.ended === null) yield* journal.settle(run)
         return Option.some({
           _tag: "Admitted",
           held: gate._tag === "Held" ? Option.fromNullable(run) : Option.none(),
@@ -146,7 +147,11 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
               const live = yield* locks.live
               const run = yield* journal.latest
               if (Option.isNone(run) || run.value.started.run !== number) return "undone" as const
-              if (run.value.committed) return "opened" as const
+              if (run.value.committed) {
+                // What is acknowledged from now on stands on this word: a power cut must not take it back.
+                yield* journal.settle(run.value)
+                return "opened" as const
+              }
               if (run.value.ended !== null || run.value.failure !== null) return "undone" as const
               if (!live) return "abandoned" as const
               yield* Effect.sleep("50 millis")

@@ -74,6 +74,8 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
     ) => Effect.Effect<Run, JournalDamaged | FileFailed>
     /** Makes a record durable, before the act that it announces. Gives the run as it now stands. */
     readonly append: (run: Run, record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
+    /** Makes durable what was read of a run: its writer may be between writing and syncing, or dead. */
+    readonly settle: (run: Run) => Effect.Effect<void, FileFailed>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -142,6 +144,10 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           yield* files.append(path, encodeLine(record))
           const after = foldRun([...(before.run?.records ?? run.records), record])
           return after ?? (yield* new JournalDamaged({ path, problem: "it does not begin with its run" }))
+        }),
+        settle: Effect.fn("UpgradeJournal.settle")(function* ({ started }: Run) {
+          yield* files.sync(pathOf(started.run))
+          yield* files.syncDirectory(paths.journals)
         }),
       })
     }),

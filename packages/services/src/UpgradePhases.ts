@@ -168,6 +168,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 version: started.to,
                 problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
               })
+            yield* swap.detour(install, started.from)
             return {
               text: `schema ${migrated.from} -> ${migrated.to} rehearsed`,
               facts: { schemaFrom: migrated.from, schemaTo: migrated.to },

@@ -1,5 +1,6 @@
 /** One trial: a machine, clients, a command, a fault at its moment, recovery, and what must hold then. */
 import { appendFile, readFile, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { type Agent, Writers } from "../../../test/support/load.mts"
@@ -52,13 +53,23 @@ const FAULT_LENGTH = 12_000
 const RECOVERY_LIMIT = 90_000
 const RECOVERY_LENGTH = 3000
 
+const listens = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer().once("error", () => resolve(true))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(false)))
+  })
+
+let nextPort = 0
 /**
  * A port below those that outgoing connections take: a client that asks a daemon which is down must not
  * get that very port for itself. In the environment, as a rollback restores `config.toml`.
  */
-const portOf = (number: number): Record<string, string> => ({
-  WAIAAS_DAEMON_PORT: String(12_000 + (number % 18_000)),
-})
+const portOf = async (): Promise<Record<string, string>> => {
+  for (;;) {
+    const port = 12_000 + ((process.pid * 100 + nextPort++) % 18_000)
+    if (!(await listens(port))) return { WAIAAS_DAEMON_PORT: String(port) }
+  }
+}
 
 const placeFor = (machine: Machine, where: string): string => {
   const root = join(machine.prefix, "lib/node_modules")
@@ -143,7 +154,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     const way = plan.kind === "registry gone" ? await RegistryWay.to(world.registryUrl) : undefined
     if (way !== undefined) undo.push(() => way.cut())
     const clock = plan.kind === "clock jump" ? await WallClock.in(machine.directory) : undefined
-    const env = { ...portOf(plan.number), ...clock?.env }
+    const env = { ...(await portOf()), ...clock?.env }
     const setRegistry = (url: string) =>
       writeFile(
         join(machine.prefix, "etc/npmrc"),
@@ -347,7 +358,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
 
 /** How long a command and its phases take here when nothing disturbs it. */
 export const measure = async (command: Command, world: Omit<World, "lengths">): Promise<Length> => {
-  const env = portOf(command === "upgrade" ? 17_001 : 17_002)
+  const env = await portOf()
   const machine = await cloneOf(world.templates[command], await freshDirectory("waiaas-chaos-"))
   try {
     await machine.mustWaiaas(["start", "--background"], { env })

@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { MigrationFailed } from "@waiaas/domain/DataErrors"
@@ -32,7 +33,7 @@ import { json, type Respond } from "./TestHttp.ts"
 export interface SimulatedRelease {
   readonly version: string
   readonly schema: number
-  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate`: everywhere; `migrate-live`: not in a rehearsal. */
+  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
 
@@ -183,18 +184,26 @@ export const makeProcesses = (
             case "CopyLive":
               return yield* local.copyLive(packageDir, request.from, request.to)
             case "Migrate": {
-              const rehearsal = request.database.includes("rehearsal")
-              if (release.fault === "migrate" || (release.fault === "migrate-live" && !rehearsal))
-                return yield* new MigrationFailed({
-                  path: request.database,
-                  from: 4,
-                  to: release.schema,
-                  reason: "planned",
-                })
+              const failed = new MigrationFailed({
+                path: request.database,
+                from: 4,
+                to: release.schema,
+                reason: "planned",
+              })
+              if (release.fault === "migrate") return yield* failed
               const done = yield* migrate(request.database, migrations.slice(0, release.schema)).pipe(
                 Effect.provide(layerDatabase({ path: request.database, create: false })),
                 Effect.provide(context),
               )
+              if (release.fault === "migrate-live" && !request.database.includes("rehearsal")) {
+                // The worst there is: it failed, and something of it stayed.
+                yield* Effect.flatMap(SqlClient, (sql) => sql`DELETE FROM agents`).pipe(
+                  Effect.provide(layerDatabase({ path: request.database, create: false })),
+                  Effect.provide(context),
+                  Effect.orDie,
+                )
+                return yield* failed
+              }
               yield* local.checkpoint(packageDir, request.database)
               return done
             }

@@ -1,0 +1,103 @@
+/** Every error at every operation of a run: once, and as a cause that stays until somebody removes it. */
+import { childFaults } from "@waiaas/services/testing/SimulatedProcesses"
+import type { Fault, Operation, OperationKind, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import type { Explorer, Found } from "./explore.ts"
+import { type Actor, describeExit, exitCodeOf, simulate } from "./simulate.ts"
+import { verify, Violation } from "./verify.ts"
+
+const faultsOf: Record<OperationKind, ReadonlyArray<Fault>> = {
+  read: ["EIO", "EACCES"],
+  write: ["EIO", "ENOSPC", "EACCES", "EROFS"],
+  rename: ["EIO", "ENOSPC", "EACCES", "EROFS", "EXDEV"],
+  tool: childFaults.tool,
+  npm: childFaults.npm,
+  spawn: childFaults.spawn,
+  http: childFaults.http,
+  space: ["ENOSPC", "EIO"],
+  lock: ["EIO", "EACCES"],
+}
+
+/** Causes that last: from an operation on, everything of its kinds fails. */
+const lasting: ReadonlyArray<readonly [Fault, ReadonlyArray<OperationKind>]> = [
+  ["ENOSPC", ["write"]],
+  ["EROFS", ["write", "rename"]],
+]
+
+export interface FaultCounts {
+  operations: number
+  /** Runs with one error, and with a cause that stays. */
+  single: number
+  lasting: number
+  readonly exits: Record<string, number>
+}
+
+/** The operations of a run that nothing disturbs. */
+export const operationsOf = (state: WorldState, actor: Actor): ReadonlyArray<Pick<Operation, "number" | "kind" | "what">> => {
+  const all: Array<Pick<Operation, "number" | "kind" | "what">> = []
+  simulate(state, actor, {
+    judge: ({ number, kind, what }) => {
+      all.push({ number, kind, what })
+      return null
+    },
+  })
+  return all
+}
+
+/** A fault as a path names it: `!31:EIO`, and `!31:ENOSPC+` for one that stays. */
+export const judgeOf = (number: number, fault: Fault, stays: boolean): NonNullable<World["judge"]> => {
+  if (!stays) return (operation) => (operation.number === number ? fault : null)
+  const kinds = lasting.find(([name]) => name === fault)?.[1] ?? []
+  return (operation) => (operation.number >= number && kinds.includes(operation.kind) ? fault : null)
+}
+
+/** One run with a fault: how it ended must be what it says, and what it leaves must be recovered. */
+export const faultAt = (
+  explorer: Explorer,
+  from: Found,
+  actor: "upgrade" | "rollback",
+  number: number,
+  fault: Fault,
+  stays: boolean,
+  counts: FaultCounts,
+): void => {
+  const path = `${actor}!${number}:${fault}${stays ? "+" : ""}`
+  try {
+    const { world, exit } = simulate(from.state, actor, { judge: judgeOf(number, fault, stays) })
+    if (exit === null) throw new Violation("the command did not end")
+    const code = exitCodeOf(exit)
+    const key = `${stays ? "lasting" : "single"} ${fault.startsWith("npm") ? "npm" : fault}: exit ${code}`
+    counts.exits[key] = (counts.exits[key] ?? 0) + 1
+    if (code === null) throw new Violation(`a defect: ${describeExit(exit)}`)
+    const state = world.stateWithout(null)
+    if (state === null) throw new Violation("a daemon is still in transit")
+    // A pause keeps everything: with the cause gone the recovery must end in one of the two outcomes.
+    if (stays || code === 7) explorer.add({ state, path, depth: 1 })
+    else {
+      const outcome = verify(world, explorer.kind)
+      const done = actor === "upgrade" ? "new" : "old"
+      if ((code === 0) !== (outcome === done)) throw new Violation(`exit ${code}, but ${outcome} stands: ${describeExit(exit)}`)
+      explorer.end(outcome, "undone at once")
+    }
+  } catch (cause) {
+    explorer.report(path, cause)
+  }
+}
+
+export const faultEverywhere = async (explorer: Explorer, state: WorldState, actor: "upgrade" | "rollback"): Promise<FaultCounts> => {
+  const operations = operationsOf(state, actor)
+  const counts: FaultCounts = { operations: operations.length, single: 0, lasting: 0, exits: {} }
+  const from: Found = { state, path: "", depth: 0 }
+  for (const { number, kind } of operations) {
+    if (number % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
+    for (const fault of faultsOf[kind]) {
+      counts.single += 1
+      faultAt(explorer, from, actor, number, fault, false, counts)
+    }
+    for (const [fault, kinds] of lasting) {
+      if (!kinds.includes(kind)) continue
+      counts.lasting += 1
+      faultAt(explorer, from, actor, number, fault, true, counts)
+    }
+  }
+  return counts
+}

@@ -1,0 +1,106 @@
+/** Who may do what: the data belongs to one user, the npm prefix to root. */
+import assert from "node:assert/strict"
+import { spawnSync } from "node:child_process"
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, it } from "vitest"
+import { type Machine, makeMachine } from "../support/machine.mts"
+import { freePort } from "../support/net.mts"
+import { Registry } from "../support/registry.mts"
+import { release } from "../support/releases.mts"
+
+/** A user without rights of its own, on every Debian. */
+const operator = 65534
+const isRoot = process.getuid?.() === 0
+
+let registry: Registry
+let machine: Machine
+let data: string
+
+const run = (uid: number, args: ReadonlyArray<string>, env: Record<string, string> = {}) => {
+  const command = [machine.bin, ...args]
+  const as =
+    uid === 0 ? command : ["setpriv", "--reuid", `${uid}`, "--regid", `${uid}`, "--clear-groups", ...command]
+  const [program = "", ...rest] = as
+  // A home of its own for each: npm refuses a cache that holds another's files.
+  const home = join(machine.directory, `home-${uid}`)
+  const result = spawnSync(program, rest, {
+    env: { ...machine.env(), HOME: home, npm_config_cache: join(home, ".npm"), ...env },
+    encoding: "utf8",
+    cwd: "/",
+    timeout: 120_000,
+  })
+  return { code: result.status, text: `${result.stdout}${result.stderr}` }
+}
+
+const everyFile = async (directory: string) =>
+  (await readdir(directory, { recursive: true })).map((name) => join(directory, name))
+
+describe.runIf(isRoot)("sudo", () => {
+  beforeAll(async () => {
+    registry = await Registry.start()
+    for (const [version, schema] of [
+      ["2.0.0", 4],
+      ["2.1.0", 5],
+    ] as const)
+      await registry.publish(await release(version, schema))
+    machine = await makeMachine({ registryUrl: registry.url })
+    chmodSync(machine.directory, 0o755)
+    await machine.installGlobal("@waiaas/cli@2.0.0")
+    for (const uid of [0, operator]) {
+      mkdirSync(join(machine.directory, `home-${uid}`), { mode: 0o700 })
+      chownSync(join(machine.directory, `home-${uid}`), uid, uid)
+    }
+    data = join(machine.directory, `home-${operator}`, "data")
+    assert.equal(run(operator, ["init", "--data-dir", data]).code, 0)
+    writeFileSync(join(data, "config.toml"), `[daemon]\nport = ${await freePort()}\n`)
+    assert.equal(run(operator, ["start", "--background", "--data-dir", data]).code, 0)
+  })
+  afterAll(async () => {
+    await machine.destroy()
+    await registry.stop()
+  })
+
+  it("without it, the data's owner is told who may write to the prefix, and nothing is stopped", () => {
+    const { code, text } = run(operator, ["upgrade", "--data-dir", data])
+    assert.equal(code, 4, text)
+    assert.match(text, /You may not write to .* \(owner: root\)/)
+    assert.match(text, /sudo waiaas upgrade --data-dir|nvm/)
+    assert.match(run(operator, ["health", "--data-dir", data]).text, /^ok: WAIaaS 2\.0\.0/)
+  })
+
+  it("root itself is not the data's owner, and is refused", () => {
+    const { code, text } = run(0, ["status", "--data-dir", data])
+    assert.equal(code, 4, text)
+    assert.match(text, /belongs to user 65534, you are user 0/)
+  })
+
+  it("needs to be told whose data is meant", () => {
+    const { code, text } = run(0, ["upgrade"], { SUDO_USER: "operator" })
+    assert.equal(code, 4, text)
+    assert.match(text, /--data-dir/)
+  })
+
+  for (const [name, args, version] of [
+    ["upgrade", ["upgrade"], "2.1.0"],
+    ["rollback", ["upgrade", "--rollback", "--yes"], "2.0.0"],
+  ] as const)
+    it(`${name}: the package as root, the data and the daemon as their owner`, async () => {
+      const { code, text } = run(0, [...args, "--data-dir", data], { SUDO_USER: "operator" })
+      assert.equal(code, 0, text)
+      assert.match(
+        run(operator, ["health", "--data-dir", data]).text,
+        new RegExp(`^ok: WAIaaS ${version.replaceAll(".", "\\.")}`),
+      )
+      for (const path of await everyFile(data)) {
+        const { uid, mode } = statSync(path)
+        assert.equal(uid, operator, path)
+        assert.equal(mode & 0o077, 0, path)
+      }
+      for (const path of await everyFile(machine.packageDir)) assert.equal(statSync(path).uid, 0, path)
+      const { pid } = JSON.parse(readFileSync(join(data, "daemon.json"), "utf8")) as { pid: number }
+      const ids = /^Uid:\s+(\d+)\s+(\d+)\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))
+      assert.deepEqual(ids?.slice(1), [`${operator}`, `${operator}`, `${operator}`])
+    })
+})
