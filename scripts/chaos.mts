@@ -9,7 +9,7 @@ import { Registry } from "../test/support/registry.mts"
 import { release } from "../test/support/releases.mts"
 import { endProcesses, removeMachine } from "./lib/chaos/clean.mts"
 import { noClock, noImmutable, noSmallDisk } from "./lib/chaos/faults.mts"
-import { describePlan, type Kind, kinds, planOf } from "./lib/chaos/plan.mts"
+import { describePlan, type Kind, kinds, type Plan, planOf } from "./lib/chaos/plan.mts"
 import { runsv } from "./lib/chaos/supervisor.mts"
 import { installedTemplate, newRelease, oldRelease, upgradedTemplate } from "./lib/chaos/template.mts"
 import { type Length, logsOf, measure, type Result, runTrial, type World } from "./lib/chaos/trial.mts"
@@ -131,6 +131,7 @@ const chaos = async (): Promise<number> => {
   const machines: Array<Machine> = []
   const directories = new Set<string>()
   const results: Array<Result> = []
+  const queue: Array<Plan> = []
   try {
     const work = async () => {
       for (const { version, schema } of [oldRelease, newRelease])
@@ -155,9 +156,8 @@ const chaos = async (): Promise<number> => {
         values.only === undefined
           ? Array.from({ length: trials }, (_, index) => index + 1)
           : values.only.split(",").map(Number)
-      const queue = numbers
-        .map((number) => planOf(seed, number, available, runsv !== undefined))
-        .filter(({ kind }) => values.kind === undefined || kind === values.kind)
+      const plans = numbers.map((number) => planOf(seed, number, available, runsv !== undefined))
+      queue.push(...plans.filter(({ kind }) => values.kind === undefined || kind === values.kind))
       const worker = async () => {
         for (let plan = queue.shift(); plan !== undefined; plan = queue.shift()) {
           const result = await runTrial(plan, world)
@@ -175,6 +175,8 @@ const chaos = async (): Promise<number> => {
     }
     await Promise.race([work(), interruption])
   } finally {
+    // After an interruption the trials that go on must not be followed by others.
+    queue.length = 0
     for (const directory of directories) await removeMachine(directory)
     for (const machine of machines) await machine.destroy()
     await registry.stop()

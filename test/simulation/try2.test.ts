@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs"
+import { inspect } from "node:util"
 import { test } from "vitest"
 import { beforeUpgrade } from "./support/simulate.ts"
 import { Explorer } from "./support/explore.ts"
@@ -8,6 +10,6 @@ test("try2", { timeout: 900000 }, async () => {
   const state = beforeUpgrade()
   const explorer = new Explorer("upgrade")
   const t = cpu()
-  const counts = await faultEverywhere(explorer, state, "upgrade")
-  console.log(counts, explorer.counts, explorer.violations, cpu() - t)
+  const counts = await faultEverywhere(explorer, state, "upgrade", (n) => n % Number(process.env.STRIDE ?? 1) === Number(process.env.AT ?? 0))
+  writeFileSync("/tmp/faults.txt", inspect({ counts, ex: explorer.counts, v: explorer.violations, cpu: cpu() - t }, { maxArrayLength: 200, depth: 5, maxStringLength: 1500 }))
 })

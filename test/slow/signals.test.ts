@@ -6,10 +6,14 @@ import { expectNoTrace, expectStands, newRelease, oldRelease, type Place, slowWo
 
 const world = slowWorld({ upgraded: true })
 
-const inPhase = ({ machine }: Place, phase: string) =>
+/** Until a run after the one that is known begins a phase. */
+const inPhase = ({ machine }: Place, phase: string, known = 0) =>
   until(
     `${phase} begins`,
-    async () => readJournal(machine).lines.some((line) => line._tag === "PhaseBegun" && line.phase === phase),
+    async () => {
+      const { run, lines } = readJournal(machine)
+      return run > known && lines.some((line) => line._tag === "PhaseBegun" && line.phase === phase)
+    },
     { timeoutMs: 60_000, everyMs: 2 },
   )
 
@@ -59,7 +63,7 @@ describe("Ctrl-C", () => {
     const place = await world.serving("upgraded")
     const { machine, env } = place
     const live = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
-    await inPhase(place, "check")
+    await inPhase(place, "check", 1)
     live.child.kill("SIGINT")
     const { code } = await live.exit
     assert.equal(code, 130, live.stderr())
@@ -70,7 +74,7 @@ describe("Ctrl-C", () => {
     const place = await world.serving("upgraded")
     const { machine, env } = place
     const live = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
-    await inPhase(place, "restore")
+    await inPhase(place, "restore", 1)
     live.child.kill("SIGINT")
     assert.equal((await live.exit).code, 0, live.stderr())
     await expectStands(place, oldRelease, [], { aside: true })

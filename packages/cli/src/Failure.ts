@@ -51,10 +51,17 @@ export const rememberFailure = (error: unknown): void => {
   recovered = error
 }
 
+let done = false
+/** A signal that came too late: what was to be done is done, and has been told. */
+export const rememberDone = (): void => {
+  done = true
+}
+
 /** What is told of a failure; none where there is nothing to tell. */
 export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
   const failure = Cause.failureOption(cause)
   if (Option.isSome(failure)) return Option.some(read(failure.value))
+  if (Cause.isInterruptedOnly(cause) && done) return Option.none()
   if (Cause.isInterruptedOnly(cause) && recovered !== undefined) return Option.some(read(recovered))
   if (Cause.isInterruptedOnly(cause))
     return Option.some({

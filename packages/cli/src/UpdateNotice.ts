@@ -8,7 +8,7 @@ import { Output } from "./Output.ts"
 export const showUpdateNotice = Effect.gen(function* () {
   const { mode } = yield* Output
   const { variables } = yield* Environment
-  const silenced = (variables.WAIAAS_NO_UPDATE_NOTIFY ?? "") !== ""
+  const silenced = !["", "0", "false"].includes(variables.WAIAAS_NO_UPDATE_NOTIFY ?? "")
   if (mode === "quiet" || silenced) return
   const notifier = yield* UpdateNotifier
   const pending = yield* notifier.pending

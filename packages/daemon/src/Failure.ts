@@ -21,13 +21,16 @@ export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
   })
 }
 
-export const reportFailure = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Effect.sync(() => {
-    if (Cause.isInterruptedOnly(cause)) return
-    const error = Option.filter(Cause.failureOption(cause), isTold)
-    const text = Option.match(error, {
-      onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
-      onSome: ({ message, next }) => `error: ${message}${next === undefined ? "" : `\n  next: ${next}`}`,
+/** The exit code stands beside it for a starter that has only the log: nobody waits for a daemon in the background. */
+export const reportFailure =
+  (background: boolean) =>
+  (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      if (Cause.isInterruptedOnly(cause)) return
+      const error = Option.filter(Cause.failureOption(cause), isTold)
+      const text = Option.match(error, {
+        onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
+        onSome: ({ message, next }) => `error: ${message}${next === undefined ? "" : `\n  next: ${next}`}`,
+      })
+      process.stderr.write(`${text}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
     })
-    process.stderr.write(`${text}\n`)
-  })

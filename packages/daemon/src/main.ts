@@ -43,6 +43,7 @@ import { describeHere, runTool } from "./Tool.ts"
 setFlagsFromString("--semi-space-growth-factor=1")
 
 const [verb, ...rest] = process.argv.slice(2)
+const background = rest.includes("--background")
 const flag = rest[0] === "--data-dir" ? Option.fromNullable(rest[1]) : Option.none<string>()
 
 const Platform = Layer.mergeAll(ProcessRunner.layer, FetchHttpClient.layer, ExclusiveLock.layer).pipe(
@@ -79,7 +80,7 @@ const Recovery = StartGate.layer.pipe(
 const program = Effect.gen(function* () {
   switch (verb) {
     case "serve": {
-      const ending = yield* serve(rest.includes("--background")).pipe(Effect.provide(Recovery))
+      const ending = yield* serve(background).pipe(Effect.provide(Recovery))
       if (ending._tag === "BecomeOther")
         yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
       return
@@ -100,7 +101,7 @@ const program = Effect.gen(function* () {
 // Standard output is for answers; `serve` replaces this by its own log.
 const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 
-NodeRuntime.runMain(program.pipe(Effect.tapErrorCause(reportFailure), Effect.provide(Stderr)), {
+NodeRuntime.runMain(program.pipe(Effect.tapErrorCause(reportFailure(background)), Effect.provide(Stderr)), {
   disableErrorReporting: true,
   // It would log to stdout beside the logger that was chosen.
   disablePrettyLogger: true,

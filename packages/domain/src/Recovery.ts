@@ -24,7 +24,7 @@ export const planFor = (
     : { direction: "back", actions: undoOf(run.started.kind, run.begun) }
 
 export interface Outcome {
-  readonly exitCode: ExitCode
+  readonly exitCode: number
   /** What stands now, in one sentence for the operator. */
   readonly standing: string
   /** What to type next. */

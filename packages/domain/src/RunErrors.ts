@@ -39,15 +39,18 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
   version: Schema.String,
   problem: Schema.String,
   logFile: Schema.String,
+  /** What the daemon itself said to type, and how it ended, where it came to say so. */
+  instead: Schema.optional(Schema.String),
+  code: Schema.optional(Schema.Int),
 }) {
   override get message() {
-    return `WAIaaS ${this.version} did not start: ${this.problem}.`
+    return `WAIaaS ${this.version} did not start: ${this.problem.replace(/\.$/, "")}.`
   }
   get next() {
-    return `Read the end of ${this.logFile}, then: waiaas start`
+    return this.instead ?? `Read the end of ${this.logFile}, then: waiaas start`
   }
-  get exitCode() {
-    return ExitCode.failed
+  get exitCode(): number {
+    return this.code ?? ExitCode.failed
   }
 }
 
@@ -207,10 +210,10 @@ export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandF
   override get message() {
     return this.text
       .replace(/^error: /, "")
-      .replace(/\n\s*next: .*$/s, "")
+      .replace(/\n\s*(next|exit code): .*$/s, "")
       .trim()
   }
   get next() {
-    return /next: (.*)$/s.exec(this.text)?.[1]?.trim() ?? "waiaas --help"
+    return /next: (.*)$/m.exec(this.text)?.[1]?.trim() ?? "waiaas --help"
   }
 }

@@ -207,11 +207,11 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               Option.isNone(yield* runner.identity(pid)) &&
               !(yield* lock.isHeld(paths.dataLock))
             ) {
-              const words = Option.getOrElse(yield* files.readTextIfThere(log), () => "")
-                .trim()
-                .split("\n")
-                .slice(-3)
-              return yield* failed(`its process ended. It said:\n  | ${words.join("\n  | ")}`)
+              return yield* lastWords(
+                version,
+                log,
+                Option.getOrElse(yield* files.readTextIfThere(log), () => ""),
+              )
             }
             return Option.none()
           })
@@ -240,3 +240,17 @@ const untilSome = <A, E, R>(
           interval,
         ),
   )
+
+/** Why a daemon did not start, from what it wrote before it ended: `Failure` in the daemon writes these lines. */
+const lastWords = (version: string, logFile: string, text: string): DaemonStartFailed => {
+  const said = /^error: ([\s\S]*?)(?:\n {2}next: (.*))?\n {2}exit code: (\d+)$/m.exec(text)
+  const [, problem, instead, code] = said ?? []
+  const tail = text.trim().split("\n").slice(-3).join("\n  | ")
+  return new DaemonStartFailed({
+    version,
+    logFile,
+    problem: problem ?? `its process ended. It said:\n  | ${tail}`,
+    ...(instead === undefined ? {} : { instead }),
+    ...(code === undefined ? {} : { code: Number(code) }),
+  })
+}

@@ -115,15 +115,23 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         "start-old-daemon": ({ run, lease, options, append }) =>
           Effect.gen(function* () {
             yield* lease.release
-            if (run.started.daemon === null || !options.startDaemon) return
+            const { daemon: before } = run.started
+            if (before === null) return
             const state = yield* daemon.state
-            // A stop that timed out left it running: it is not started twice.
-            if (state._tag === "Running") return
+            if (state._tag === "Running") {
+              const { pid, processStart } = state.facts
+              const same = pid === before.pid && processStart === before.processStart
+              // A stop that timed out left it running, or a start has been here: it is not started twice.
+              if (!same || run.failure?.error === "DaemonStopTimeout") return
+              // It was about to be asked to stop, and may be at it: what still answers now may be gone in a moment.
+              yield* daemon.stop(state.facts)
+            }
+            if (!options.startDaemon) return
             yield* append({ _tag: "Starting", version: run.started.from })
             yield* handover.start({
               packageDir: run.started.install.packageDir,
               version: run.started.from,
-              supervisor: run.started.daemon.supervisor,
+              supervisor: before.supervisor,
               schema: null,
               status: "ok",
               database: run.started.databasePath,

@@ -37,10 +37,16 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
     readonly expectNoneElsewhere: (
       packageDir: string,
     ) => Effect.Effect<void, UpgradeInProgress | UnfinishedRun | FileFailed>
-    /** Install and run lock until the scope closes, and a data lock that is not taken yet. */
+    /** The run lock alone, for work that comes before it is known whether there is a run. */
+    readonly acquireRun: (what: string) => Effect.Effect<void, LockBusy | FileFailed, Scope.Scope>
+    /**
+     * Install and run lock (unless the caller has it) until the scope closes, and a data lock that is
+     * not taken yet.
+     */
     readonly acquire: (
       install: Install,
       what: string,
+      options?: { readonly hasRun: boolean },
     ) => Effect.Effect<DataLease, LockBusy | UnfinishedRun | FileFailed, Scope.Scope>
   }
 >() {
@@ -100,7 +106,8 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
               ? new UpgradeInProgress({ dataDir, run, pid, since })
               : new UnfinishedRun({ dataDir, run })
           }),
-        acquire: (install, what) =>
+        acquireRun: (what) => lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience }),
+        acquire: (install, what, options) =>
           Effect.gen(function* () {
             const hidden = hiddenPaths(install.hidden)
             yield* asInstaller(
@@ -115,7 +122,8 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
                 }),
               ),
             )
-            yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
+            if (options?.hasRun !== true)
+              yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
             const pointer = yield* swap.pointer(install.hidden)
             // The pointer of a data directory that is gone must not block upgrades for ever.
             if (

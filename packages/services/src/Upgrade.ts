@@ -265,19 +265,24 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               _tag: "Warning",
               text: `an earlier run was cut off; it was recovered first (run ${recovered.value.started.run})`,
             })
-          const [target, source] = yield* findTarget(options, databasePath)
-          for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
-          if (target.refusal !== null) return yield* target.refusal
-          if (!target.isNewer)
-            return { _tag: "UpToDate", installed: target.installed, newest: target.release.version } as const
-          yield* swap.probe(target.install)
+          const what = options.dryRun ? "upgrade --dry-run" : "upgrade"
           return yield* Effect.scoped(
             Effect.gen(function* () {
-              const lease = yield* locks.acquire(
-                target.install,
-                options.dryRun ? "upgrade --dry-run" : "upgrade",
-              )
-              yield* installer.expectInstalled(target.install, target.installed)
+              // Before npm is asked: of many at once one asks, and the others are told who it is.
+              yield* locks.acquireRun(what)
+              const [target, source] = yield* cancellable(findTarget(options, databasePath))
+              for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
+              if (target.refusal !== null) return yield* target.refusal
+              if (!target.isNewer)
+                return {
+                  _tag: "UpToDate",
+                  installed: target.installed,
+                  newest: target.release.version,
+                } as const
+              const { install } = target
+              yield* swap.probe(install)
+              const lease = yield* locks.acquire(install, what, { hasRun: true })
+              yield* installer.expectInstalled(install, target.installed)
               const state = yield* daemon.state
               const run = yield* journal.begin({
                 kind: "upgrade",
@@ -285,7 +290,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 to: target.release.version,
                 dataDir: paths.root,
                 databasePath,
-                install: target.install,
+                install,
                 daemon: state._tag === "Running" ? state.facts : null,
                 restart: options.restart,
                 pid: environment.pid,

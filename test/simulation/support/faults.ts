@@ -83,11 +83,17 @@ export const faultAt = (
   }
 }
 
-export const faultEverywhere = async (explorer: Explorer, state: WorldState, actor: "upgrade" | "rollback"): Promise<FaultCounts> => {
+export const faultEverywhere = async (
+  explorer: Explorer,
+  state: WorldState,
+  actor: "upgrade" | "rollback",
+  only: (number: number) => boolean = () => true,
+): Promise<FaultCounts> => {
   const operations = operationsOf(state, actor)
   const counts: FaultCounts = { operations: operations.length, single: 0, lasting: 0, exits: {} }
   const from: Found = { state, path: "", depth: 0 }
   for (const { number, kind } of operations) {
+    if (!only(number)) continue
     if (number % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
     for (const fault of faultsOf[kind]) {
       counts.single += 1

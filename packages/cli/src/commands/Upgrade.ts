@@ -15,7 +15,7 @@ import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { rememberFailure } from "../Failure.ts"
+import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { keystoreNote, size, when } from "./Text.ts"
 
@@ -222,7 +222,12 @@ const tellStatus = Effect.gen(function* () {
 })
 
 const toItsEnd = <A, E, R>(run: Effect.Effect<A, E, R>) =>
-  Effect.uninterruptible(Effect.tapError(run, (error) => Effect.sync(() => rememberFailure(error))))
+  Effect.uninterruptible(
+    run.pipe(
+      Effect.tapError((error) => Effect.sync(() => rememberFailure(error))),
+      Effect.tap(() => Effect.sync(rememberDone)),
+    ),
+  )
 
 const help = [
   "Upgrade to the newest version, in seven steps:",

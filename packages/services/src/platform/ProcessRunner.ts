@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
-import { closeSync, openSync, readFileSync } from "node:fs"
+import { closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs"
 import { createInterface } from "node:readline"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -43,7 +43,7 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
       /** For npm: with the rights over the package, not the data owner's. */
       readonly asInstaller?: boolean
     }) => Effect.Effect<ProcessResult, ProcessFailed>
-    /** Starts a process that outlives this one, its output appended to `log`. Gives its pid. */
+    /** Starts a process that outlives this one, its output in `log`. Gives its pid. */
     readonly detach: (options: {
       readonly command: string
       readonly args: ReadonlyArray<string>
@@ -116,7 +116,9 @@ const makeRunner = ({
     Effect.async<number, ProcessFailed>((resume) => {
       let fd: number
       try {
-        fd = openSync(log, "a", 0o600)
+        // What it says is its own; what the one before it said stays in reach.
+        if (existsSync(log)) renameSync(log, `${log}.1`)
+        fd = openSync(log, "w", 0o600)
       } catch (cause) {
         resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
         return

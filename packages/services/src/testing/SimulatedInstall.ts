@@ -197,7 +197,7 @@ export const makeProcesses = (
               )
               if (release.fault === "migrate-live" && !request.database.includes("rehearsal")) {
                 // The worst there is: it failed, and something of it stayed.
-                yield* Effect.flatMap(SqlClient, (sql) => sql`DELETE FROM agents`).pipe(
+                yield* Effect.flatMap(SqlClient, (sql) => sql`UPDATE agents SET name = 'harmed'`).pipe(
                   Effect.provide(layerDatabase({ path: request.database, create: false })),
                   Effect.provide(context),
                   Effect.orDie,
