@@ -56,7 +56,8 @@ describe.skipIf(runsv === undefined)("under runit's runsv", () => {
     const rollback = machine.spawnWaiaas(["upgrade", "--rollback", "--yes"], { env })
     await until(
       "the restart begins",
-      async () => readJournal(machine).lines.some(({ _tag }) => _tag === "Starting"),
+      async () =>
+        readJournal(machine).run > 1 && readJournal(machine).lines.some(({ _tag }) => _tag === "Starting"),
       {
         timeoutMs: 60_000,
         everyMs: 2,

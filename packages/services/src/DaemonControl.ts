@@ -84,6 +84,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         const unreachable = (problem: string) => new DaemonUnreachable({ address: base, problem })
         return yield* client.get(`${base}/health`).pipe(
           Effect.flatMap(HttpClientResponse.schemaBodyJson(Health)),
+          // A run is uninterruptible, and a limit on what cannot be interrupted is none.
+          Effect.interruptible,
           Effect.timeout(PROBE_LIMIT),
           Effect.catchTags({
             TimeoutException: () => unreachable("no answer within 1 s"),
@@ -121,6 +123,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           )
           return response.status === 202
         }).pipe(
+          Effect.interruptible,
           Effect.timeout("2 seconds"),
           Effect.orElseSucceed(() => false),
         )
@@ -129,6 +132,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
       const waitGone = (facts: DaemonFacts, limit: Duration.Duration) =>
         isGone(facts).pipe(
           Effect.repeat({ until: (gone) => gone, schedule: Schedule.spaced("20 millis") }),
+          Effect.interruptible,
           Effect.timeoutOption(limit),
           Effect.map(Option.isSome),
         )
@@ -216,6 +220,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             return Option.none()
           })
           return yield* untilSome(look, "25 millis").pipe(
+            Effect.interruptible,
             Effect.timeoutFail({
               duration: limit,
               onTimeout: () => failed(`no healthy answer within ${Duration.toSeconds(limit)} s`),

@@ -193,14 +193,20 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         )
 
       const execute = Effect.fn("Recover.execute")(function* (
-        run: Run,
+        given: Run,
         lease: DataLease,
         options: RecoverOptions,
       ) {
         const paused = (action: string) => (error: UpgradeError) =>
-          error._tag === "RecoveryPaused" ? error : pausedBy(error, run, action, paths.root)
+          error._tag === "RecoveryPaused" ? error : pausedBy(error, given, action, paths.root)
+        yield* settle(given).pipe(Effect.mapError(paused("begin")))
+        // What is written decides, not what the caller remembers: a record may stand whose sync failed.
+        const newest = yield* journal.latest.pipe(Effect.mapError(paused("begin")))
+        const run = Option.getOrElse(
+          Option.filter(newest, ({ started }) => started.run === given.started.run),
+          () => given,
+        )
         const plan = planFor(run)
-        yield* settle(run).pipe(Effect.mapError(paused("begin")))
         // Gives back the space that was reserved for this moment.
         yield* files.remove(paths.reserve).pipe(Effect.mapError(paused("begin")))
         let current = yield* journal

@@ -129,6 +129,11 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             let aside = ""
 
             const untilCommit = Effect.gen(function* () {
+              yield* append({
+                _tag: "PhaseBegun",
+                phase: "check",
+                facts: { schemaTo: backup.manifest.schema },
+              })
               yield* swap.point(install, {
                 format: 1,
                 dataDir: paths.root,
@@ -178,7 +183,11 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   return made.name
                 }),
               )
-              yield* append({ _tag: "Committed" })
+              yield* Effect.tap(journal.commit(run), (next) =>
+                Effect.sync(() => {
+                  run = next
+                }),
+              )
             })
 
             const exit = yield* Effect.exit(untilCommit)
@@ -192,7 +201,6 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                     found: Cause.pretty(exit.cause).slice(0, 2000),
                   }),
               )
-              const told = recoveryFor(error, run)
               const written = yield* Effect.either(
                 journal.append(run, {
                   _tag: "Failed",
@@ -206,8 +214,8 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 recover.execute(written._tag === "Right" ? written.right : run, lease, { startDaemon: true }),
               )
               const ended = recovered._tag === "Left" ? recovered.left : error
-              const outcome = recovered._tag === "Left" ? recoveryFor(ended, run) : told
-              return yield* new RunFailed({ cause: ended, phase, ...outcome })
+              const stands = recovered._tag === "Left" ? run : recovered.right
+              return yield* new RunFailed({ cause: ended, phase, ...recoveryFor(ended, stands) })
             }
             yield* progress.emit({ _tag: "Committed" })
             yield* recover
@@ -273,12 +281,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 backup: plan.backup.name,
                 pid: environment.pid,
               })
-              const informed = yield* journal.append(run, {
-                _tag: "PhaseBegun",
-                phase: "check",
-                facts: { schemaTo: plan.backup.manifest.schema },
-              })
-              return yield* runPhases(informed, plan, lease)
+              return yield* runPhases(run, plan, lease)
             }),
           )
         }),

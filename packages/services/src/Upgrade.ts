@@ -206,7 +206,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               } as const
             }
             // The one instant that decides: before it everything goes back, after it forward.
-            const committed = yield* Effect.exit(append({ _tag: "Committed" }))
+            const committed = yield* Effect.exit(journal.commit(run))
             if (Exit.isFailure(committed))
               return yield* fail(
                 run,
@@ -214,6 +214,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 Option.getOrElse(Cause.failureOption(committed.cause), () => asFailure(committed.cause)),
                 lease,
               )
+            run = committed.value
             yield* progress.emit({ _tag: "Committed" })
             return yield* finish(run, append, stoppedAt).pipe(
               Effect.catchAll((error: UpgradeError) => {
@@ -227,18 +228,10 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       /** Tells the journal the real cause, goes back, and says what stands. */
       const fail = (run: Run, phase: PhaseName, error: UpgradeError, lease: PhaseContext["lease"]) =>
         Effect.gen(function* () {
-          const told = recoveryFor(error, run)
-          const failed = (
-            outcome: Pick<typeof told, "standing" | "next" | "exitCode">,
-            cause: UpgradeError,
-          ) =>
-            new RunFailed({
-              cause,
-              phase,
-              standing: outcome.standing,
-              next: outcome.next,
-              exitCode: outcome.exitCode,
-            })
+          const failed = (recovered: Run, cause: UpgradeError) => {
+            const { standing, next, exitCode } = recoveryFor(cause, recovered)
+            return new RunFailed({ cause, phase, standing, next, exitCode })
+          }
           const written = yield* Effect.either(
             journal.append(run, {
               _tag: "Failed",
@@ -251,9 +244,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           // A journal that cannot be written now may be writable once the reserve is given back.
           const current = written._tag === "Right" ? written.right : run
           const recovered = yield* Effect.either(recover.execute(current, lease, { startDaemon: true }))
-          if (recovered._tag === "Left")
-            return yield* failed(recoveryFor(recovered.left, run), recovered.left)
-          return yield* failed(told, error)
+          if (recovered._tag === "Left") return yield* failed(run, recovered.left)
+          return yield* failed(recovered.right, error)
         })
 
       return {

@@ -74,6 +74,8 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
     ) => Effect.Effect<Run, JournalDamaged | FileFailed>
     /** Makes a record durable, before the act that it announces. Gives the run as it now stands. */
     readonly append: (run: Run, record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
+    /** Makes the decision durable. After a failure the journal has to be read again: it may stand. */
+    readonly commit: (run: Run) => Effect.Effect<Run, JournalDamaged | FileFailed>
     /** Makes durable what was read of a run: its writer may be between writing and syncing, or dead. */
     readonly settle: (run: Run) => Effect.Effect<void, FileFailed>
   }
@@ -108,6 +110,17 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
       /** A journal whose first record never became durable belongs to a run that changed nothing. */
       const newestFirst = Effect.map(numbers, (all) => all.toReversed())
 
+      const append = Effect.fn("UpgradeJournal.append")(function* (run: Run, body: RecordBody) {
+        const path = pathOf(run.started.run)
+        const before = yield* read(run.started.run)
+        // A line that a crash tore is taken away first, so that what follows it can be read.
+        if (before.size > before.validBytes) yield* files.truncate(path, before.validBytes)
+        const record = { format: 1, at: yield* now, ...body } as JournalRecord
+        yield* files.append(path, encodeLine(record))
+        const after = foldRun([...(before.run?.records ?? run.records), record])
+        return after ?? (yield* new JournalDamaged({ path, problem: "it does not begin with its run" }))
+      })
+
       return UpgradeJournal.of({
         latest: Effect.gen(function* () {
           for (const number of yield* newestFirst) {
@@ -129,21 +142,24 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           const number = (known.at(-1) ?? 0) + 1
           for (const old of known.slice(0, -HISTORY)) yield* files.remove(pathOf(old))
           const started: Started = { _tag: "Started", format: 1, at: yield* now, run: number, ...body }
-          yield* files.append(pathOf(number), encodeLine(started))
+          yield* files
+            .append(pathOf(number), encodeLine(started))
+            // A run that could not be begun is none.
+            .pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(pathOf(number)), () => undefined)))
           const run = foldRun([started])
           return (
             run ?? (yield* new JournalDamaged({ path: pathOf(number), problem: "it could not be begun" }))
           )
         }),
-        append: Effect.fn("UpgradeJournal.append")(function* (run, body) {
-          const path = pathOf(run.started.run)
-          const before = yield* read(run.started.run)
-          // A line that a crash tore is taken away first, so that what follows it can be read.
-          if (before.size > before.validBytes) yield* files.truncate(path, before.validBytes)
-          const record = { format: 1, at: yield* now, ...body } as JournalRecord
-          yield* files.append(path, encodeLine(record))
-          const after = foldRun([...(before.run?.records ?? run.records), record])
-          return after ?? (yield* new JournalDamaged({ path, problem: "it does not begin with its run" }))
+        append,
+        commit: Effect.fn("UpgradeJournal.commit")(function* (run) {
+          const committed = append(run, { _tag: "Committed" })
+          return yield* Effect.catchAll(committed, (error) =>
+            Effect.flatMap(read(run.started.run), (seen) =>
+              // Written, though perhaps not durable: the held daemon may act on it, so it is said again.
+              seen.run?.committed === true ? committed : error,
+            ),
+          )
         }),
         settle: Effect.fn("UpgradeJournal.settle")(function* ({ started }: Run) {
           yield* files.sync(pathOf(started.run))

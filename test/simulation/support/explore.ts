@@ -3,12 +3,14 @@
  * (with what a power cut would leave of it), the daemons that live on and the acknowledged rows; each
  * is recovered once, so that everything is counted and nothing sampled.
  */
-import { diskKey } from "@waiaas/services/testing/SimulatedDisk"
-import { crashesOf } from "@waiaas/services/testing/SimulatedDisk"
+import { crashesOf, diskKey } from "@waiaas/services/testing/SimulatedDisk"
 import type { Operation, SimulatedProcess, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import * as Exit from "effect/Exit"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
 import { expectCommand, type Outcome, verify, Violation } from "./verify.ts"
+
+/** Whether to look at what a second killed process leaves unsynced, too: several times as long. */
+const isDeep = process.env.WAIAAS_SIMULATION_DEEP !== undefined
 
 /** A state, and how it comes about: replayed by following its steps. */
 export interface Found {
@@ -40,9 +42,6 @@ export const keyOf = ({ disk, survivors, acknowledged, boot }: WorldState): stri
 const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
   state.survivors.length > 0 ? ["recover"] : depth === 1 ? ["start", "recover"] : ["start"]
 
-/** Also what a second process that is killed leaves unsynced: some four times as long. */
-const isDeep = process.env.WAIAAS_SIMULATION_DEEP !== undefined
-
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
   readonly violations: Array<string> = []
@@ -56,8 +55,6 @@ export class Explorer {
     this.kind = kind
   }
 
-  debug: ((found: Found) => void) | null = null
-
   /** A state that a crash leaves; looked at once. */
   add(found: Found): void {
     this.counts.crashes += 1
@@ -65,7 +62,6 @@ export class Explorer {
     if (this.seen.has(key)) return
     this.seen.add(key)
     this.counts.states += 1
-    this.debug?.(found)
     this.counts.deepest = Math.max(this.counts.deepest, found.depth)
     try {
       expectCommand(found.state)
@@ -140,7 +136,7 @@ export class Explorer {
   }
 
   /** Recovers every state that is known, and every state that this brings about. */
-  async exhaust(limit = Number.POSITIVE_INFINITY): Promise<void> {
+  async exhaust(): Promise<void> {
     for (let found = this.queue.shift(); found !== undefined; found = this.queue.shift()) {
       // The test runner wants to hear of its worker now and then.
       if (this.counts.recoveries % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -155,7 +151,7 @@ export class Explorer {
         } catch (cause) {
           this.report(path, cause)
         }
-        if (this.violations.length >= 30 || this.counts.recoveries > limit) return
+        if (this.violations.length >= 30) return
       }
     }
   }

@@ -1,8 +1,7 @@
 /** One run of a simulated machine: from a state, by an actor, to its end or to a crash. */
-import { dirname } from "node:path"
 import { Recover } from "@waiaas/services/Recover"
 import { Rollback } from "@waiaas/services/Rollback"
-import { type DiskState } from "@waiaas/services/testing/SimulatedDisk"
+import type { DiskState } from "@waiaas/services/testing/SimulatedDisk"
 import { resumeDaemon, startDaemon } from "@waiaas/services/testing/SimulatedDaemon"
 import { commandIn, dataDir, installed } from "@waiaas/services/testing/SimulatedPackage"
 import { launch, type Services } from "@waiaas/services/testing/SimulatedProduct"
@@ -54,12 +53,14 @@ export interface Options {
   readonly changed?: (operation: Operation, world: World, main: SimulatedProcess) => void
   /** Kills the command right after this operation; what else runs goes on. */
   readonly killAfter?: number
+  /** Whether the operator starts the daemon at the end, where none runs. */
+  readonly isLast?: boolean
 }
 
 /** Virtual milliseconds that a machine is left alone at the end, so that its daemon does what it still wants to do. */
 const QUIET = 1000
 
-export const simulate = (state: WorldState, actor: Actor, { judge, changed, killAfter }: Options = {}): Ended => {
+export const simulate = (state: WorldState, actor: Actor, { judge, changed, killAfter, isLast = judge === undefined && killAfter === undefined }: Options = {}): Ended => {
   const probe = new World(state)
   const world = new World(state, factsIn(probe.disk).pid)
   const code = commandIn(world.disk)
@@ -97,7 +98,7 @@ export const simulate = (state: WorldState, actor: Actor, { judge, changed, kill
   })
   world.run(() => over && !isBusy())
   // The operator's last word, where nothing runs: the data must be served again by what is installed.
-  if (!world.stopped && killAfter === undefined && actor !== "start" && world.daemons().length === 0 && judge === undefined) {
+  if (isLast && actor !== "start" && world.daemons().length === 0) {
     const stands = commandIn(world.disk)
     if (stands === null) throw new Error("the command does not work at the end")
     startDaemon(world, stands.packageDir)
@@ -120,6 +121,14 @@ export const beforeUpgrade = (): WorldState => {
   return { ...state, disk: { root: state.disk.root, pending: [] } }
 }
 
+/** The new version, serving after an upgrade, with the backup and the retained code of the old one. */
+export const beforeRollback = (): WorldState => {
+  const { world, exit } = simulate(beforeUpgrade(), "upgrade")
+  const state = world.stateWithout(null)
+  if (exit === null || Exit.isFailure(exit) || state === null) throw new Error(`no upgrade: ${describeExit(exit)}`)
+  return { ...state, disk: { root: state.disk.root, pending: [] } }
+}
+
 export const describeExit = (exit: Exit.Exit<unknown, unknown> | null): string =>
   exit === null ? "killed" : Exit.isSuccess(exit) ? "success" : Cause.pretty(exit.cause)
 
@@ -130,4 +139,3 @@ export const exitCodeOf = (exit: Exit.Exit<unknown, unknown>): number | null => 
   return typeof failure === "object" && failure !== null && "exitCode" in failure ? Number(failure.exitCode) : null
 }
 
-export const directoryOf = dirname

@@ -98,7 +98,10 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       const attempt =
         (operation: string, path: string) =>
         <A, R>(effect: Effect.Effect<A, PlatformError, R>): Effect.Effect<A, FileFailed, R> =>
-          Effect.mapError(effect, (error) => new FileFailed({ operation, path, code: errnoOf(error) }))
+          // A call that was begun is waited for: an interruption must not leave it to happen during the undo.
+          Effect.uninterruptible(effect).pipe(
+            Effect.mapError((error) => new FileFailed({ operation, path, code: errnoOf(error) })),
+          )
       const orIfMissing =
         <B>(otherwise: B) =>
         <A, R>(effect: Effect.Effect<A, FileFailed, R>): Effect.Effect<A | B, FileFailed, R> =>

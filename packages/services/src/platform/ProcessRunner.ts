@@ -104,6 +104,8 @@ const makeRunner = ({
               resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
             )
           }).pipe(
+            // Inside a run that is uninterruptible too the limit must end it.
+            Effect.interruptible,
             Effect.timeoutFail({
               duration: timeout,
               onTimeout: () => new ProcessFailed({ command, reason: "timeout", output }),

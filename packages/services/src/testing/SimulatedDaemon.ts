@@ -34,7 +34,8 @@ const acknowledge = (process: SimulatedProcess, row: string) =>
     const connection = connect(process, database)
     const document = connection.read()
     // A client that got no answer asks again, and a row that is there is there once.
-    if (!document.rows.includes(row)) connection.commit({ ...document, rows: [...document.rows, row] })
+    const rows = document.rows.includes(row) ? document.rows : [...document.rows, row]
+    connection.commit({ ...document, rows })
     world.acknowledged = [...world.acknowledged, row]
   }).pipe(Effect.orElse(() => Effect.void))
 

@@ -83,6 +83,7 @@ const intern = (key: string): number => {
  */
 const canonical = (text: string): string => {
   if (text.startsWith('{"format":1,"pid":')) return text.replace(/"(pid|processStart)":("[^"]*"|\d+)/g, "")
+  if (text.startsWith('{"schema":')) return text.endsWith("\n") || text.endsWith("}") ? text : `${text.replace(/[^\n]*$/, "")}torn`
   if (!text.includes('"_tag":"Started"')) return text
   const lines = text.split("\n")
   const torn = lines.pop() ?? ""

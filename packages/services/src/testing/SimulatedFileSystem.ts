@@ -76,7 +76,7 @@ const textOf = (content: Content, path: string): string => {
 
 const joined = (before: Content, added: Uint8Array): Content => {
   const size = before.size + added.length
-  return size > OPAQUE ? { text: "", size } : contentOf(before.text + Buffer.from(added).latin1Slice())
+  return size > OPAQUE ? { text: "", size } : contentOf(before.text + Buffer.from(added).toString("latin1"))
 }
 
 export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> => {
