@@ -46,6 +46,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
     readonly stop: (facts: DaemonFacts) => Effect.Effect<void, DaemonStopTimeout | FileFailed>
     /** Starts a package's daemon so that it outlives this process. Gives its pid. */
     readonly spawn: (packageDir: string, version: string) => Effect.Effect<number, DaemonStartFailed>
+    /** Ends a daemon that `spawn` gave and that is wanted no more: it has accepted nothing yet. */
+    readonly abandon: (pid: number) => Effect.Effect<void>
     /**
      * Waits until the daemon of this data directory answers with the version (and schema), ends
      * early when the process `pid` dies. `pid` is null where a supervisor starts it.
@@ -181,6 +183,18 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
                 (error) => new DaemonStartFailed({ version, problem: error.output, logFile: log }),
               ),
             )
+        }),
+        abandon: Effect.fn("DaemonControl.abandon")(function* (pid: number) {
+          const identity = yield* runner.identity(pid)
+          const isSame = Effect.map(
+            runner.identity(pid),
+            (now) => Option.isSome(now) && Option.getOrNull(now) === Option.getOrNull(identity),
+          )
+          for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+            if (!(yield* isSame)) return
+            yield* runner.signal(pid, signal)
+            for (let waited = 0; waited < 100 && (yield* isSame); waited++) yield* Effect.sleep("20 millis")
+          }
         }),
         waitHealthy: Effect.fn("DaemonControl.waitHealthy")(function* ({
           version,

@@ -42,9 +42,12 @@ export class DaemonHandover extends Context.Tag("@waiaas/services/DaemonHandover
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),
           )
+          // Our own child: nobody else can have its pid before it is gone.
           const pid = supervisor === null ? yield* daemon.spawn(packageDir, version) : null
           const limit = Duration.sum(START_LIMIT, timeLimitFor(bytes))
-          return yield* daemon.waitHealthy({ version, schema, status, pid, limit })
+          const started = daemon.waitHealthy({ version, schema, status, pid, limit })
+          // One that came up wrong, or not at all, must not come to itself later.
+          return yield* pid === null ? started : Effect.onError(started, () => daemon.abandon(pid))
         }),
       }
     }),

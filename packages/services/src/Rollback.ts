@@ -226,7 +226,10 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                     new RunFailed({ cause: error, phase: "restore", ...recoveryFor(error, run) }),
                 ),
               )
-            yield* backups.prune(started.to)
+            // The run has ended: what could not be removed is removed by the next one.
+            yield* Effect.catchAll(backups.prune(started.to), (error) =>
+              progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+            )
             return {
               from: started.from,
               to: started.to,

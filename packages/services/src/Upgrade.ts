@@ -132,9 +132,16 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             })
           const downtime = running && stoppedAt !== null ? (yield* environment.now) / 1000 - stoppedAt : null
           yield* swap.relink(started.install)
-          yield* backups.prune(started.to)
-          const kept = (yield* backups.list).flatMap(({ manifest }) => (manifest ? [manifest.from] : []))
-          yield* swap.pruneRetained(started.install, [...kept, started.from])
+          // Room for the next ones; an upgrade that is committed does not fail for it.
+          yield* Effect.gen(function* () {
+            yield* backups.prune(started.to)
+            const kept = (yield* backups.list).flatMap(({ manifest }) => (manifest ? [manifest.from] : []))
+            yield* swap.pruneRetained(started.install, [...kept, started.from])
+          }).pipe(
+            Effect.catchAll((error) =>
+              progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+            ),
+          )
           yield* recover.leftovers(run)
           yield* append({ _tag: "Ended", outcome: "new", ...(downtime === null ? {} : { downtime }) })
           return {

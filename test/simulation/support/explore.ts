@@ -7,10 +7,16 @@ import { crashesOf, diskKey } from "@waiaas/services/testing/SimulatedDisk"
 import type { Operation, SimulatedProcess, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import * as Exit from "effect/Exit"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
-import { expectCommand, type Outcome, verify, Violation } from "./verify.ts"
+import { expectCommand, type Outcome, Violation, verify } from "./verify.ts"
 
 /** Whether to look at what a second killed process leaves unsynced, too: several times as long. */
 const isDeep = process.env.WAIAAS_SIMULATION_DEEP !== undefined
+
+/**
+ * `WAIAAS_SIMULATION=quick` (what `npm test` runs) recovers every crash of the run itself; without it
+ * every recovery is crashed at each of its own operations too, until no state is new.
+ */
+export const isQuick = process.env.WAIAAS_SIMULATION === "quick"
 
 /** A state, and how it comes about: replayed by following its steps. */
 export interface Found {
@@ -72,7 +78,8 @@ export class Explorer {
   }
 
   report(path: string, cause: unknown): void {
-    const what = cause instanceof Violation ? cause.message : cause instanceof Error ? `${cause.stack}` : String(cause)
+    const what =
+      cause instanceof Violation ? cause.message : cause instanceof Error ? `${cause.stack}` : String(cause)
     const sort = what.replace(/\d+/g, "")
     const known = this.sorts.get(sort) ?? 0
     this.sorts.set(sort, known + 1)
@@ -81,7 +88,12 @@ export class Explorer {
   }
 
   /** Runs an actor from a state, and notes every crash of it. */
-  crashEverywhere(from: Found, actor: Actor, path: string, judge?: World["judge"]): ReturnType<typeof simulate> {
+  crashEverywhere(
+    from: Found,
+    actor: Actor,
+    path: string,
+    judge?: World["judge"],
+  ): ReturnType<typeof simulate> {
     const kills: Array<number> = []
     const ended = simulate(from.state, actor, {
       ...(judge ? { judge } : {}),
@@ -102,6 +114,7 @@ export class Explorer {
     depth: number,
     kills: Array<number>,
   ): void {
+    if (isQuick && depth > 0) return
     const at = `${path}@${number}`
     for (const [loss, disk] of crashesOf(world.disk.state))
       this.add({ state: switchedOn(disk, world.acknowledged), path: `${at}:${loss}`, depth: depth + 1 })
@@ -109,13 +122,23 @@ export class Explorer {
     // concludes anything from it, which is looked at for the run itself.
     const unsynced = depth === 0 || isDeep
     if (unsynced && world.disk.pending.length > 0)
-      this.add({ state: switchedOn(world.disk.state, world.acknowledged), path: `${at}:kill-all`, depth: depth + 1 })
+      this.add({
+        state: switchedOn(world.disk.state, world.acknowledged),
+        path: `${at}:kill-all`,
+        depth: depth + 1,
+      })
     if (main.role !== "command" || !main.alive || world.daemons().length === 0) return
-    const state = world.stateWithout(main, unsynced ? world.disk.state : { root: world.disk.root, pending: [] })
+    const state = world.stateWithout(
+      main,
+      unsynced ? world.disk.state : { root: world.disk.root, pending: [] },
+    )
     if (state !== null) this.add({ state, path: `${at}:kill`, depth: depth + 1 })
     else {
       // A daemon that is just starting or stopping is no data: the run is done again up to here.
-      const key = `${diskKey(world.disk.state)}|${world.daemons().map((daemon) => `${daemon.version} ${daemon.operations}`).join()}|${world.acknowledged.join()}`
+      const key = `${diskKey(world.disk.state)}|${world
+        .daemons()
+        .map((daemon) => `${daemon.version} ${daemon.operations}`)
+        .join()}|${world.acknowledged.join()}`
       if (this.seenKills.has(key)) return
       this.seenKills.add(key)
       kills.push(number)
@@ -146,7 +169,8 @@ export class Explorer {
         this.counts.recoveries += 1
         try {
           const { world, exit } = this.crashEverywhere(found, actor, path)
-          if (exit !== null && Exit.isFailure(exit)) throw new Violation(`the recovery failed: ${describeExit(exit)}`)
+          if (exit !== null && Exit.isFailure(exit))
+            throw new Violation(`the recovery failed: ${describeExit(exit)}`)
           this.end(verify(world, this.kind), "recovered")
         } catch (cause) {
           this.report(path, cause)

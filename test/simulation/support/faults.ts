@@ -1,9 +1,15 @@
 /** Every error at every operation of a run: once, and as a cause that stays until somebody removes it. */
 import { childFaults } from "@waiaas/services/testing/SimulatedProcesses"
-import type { Fault, Operation, OperationKind, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import type {
+  Fault,
+  Operation,
+  OperationKind,
+  World,
+  WorldState,
+} from "@waiaas/services/testing/SimulatedWorld"
 import type { Explorer, Found } from "./explore.ts"
 import { type Actor, describeExit, exitCodeOf, simulate } from "./simulate.ts"
-import { verify, Violation } from "./verify.ts"
+import { Violation, verify } from "./verify.ts"
 
 /**
  * Whether to try all there is. Otherwise one error of each kind that the product can tell apart: one
@@ -38,7 +44,10 @@ export interface FaultCounts {
 }
 
 /** The operations of a run that nothing disturbs. */
-export const operationsOf = (state: WorldState, actor: Actor): ReadonlyArray<Pick<Operation, "number" | "kind" | "what">> => {
+export const operationsOf = (
+  state: WorldState,
+  actor: Actor,
+): ReadonlyArray<Pick<Operation, "number" | "kind" | "what">> => {
   const all: Array<Pick<Operation, "number" | "kind" | "what">> = []
   simulate(state, actor, {
     judge: ({ number, kind, what }) => {
@@ -81,7 +90,8 @@ export const faultAt = (
     else {
       const outcome = verify(world, explorer.kind)
       const done = actor === "upgrade" ? "new" : "old"
-      if ((code === 0) !== (outcome === done)) throw new Violation(`exit ${code}, but ${outcome} stands: ${describeExit(exit)}`)
+      if ((code === 0) !== (outcome === done))
+        throw new Violation(`exit ${code}, but ${outcome} stands: ${describeExit(exit)}`)
       explorer.end(outcome, "undone at once")
     }
   } catch (cause) {

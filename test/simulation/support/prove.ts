@@ -1,11 +1,12 @@
 /** The whole proof for one kind of run, its figures, and the replay of a single path. */
-import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
-import { crashed, losses } from "@waiaas/services/testing/SimulatedDisk"
+
 import type { Loss } from "@waiaas/services/testing/SimulatedDisk"
+import { crashed, losses } from "@waiaas/services/testing/SimulatedDisk"
+import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import { Explorer } from "./explore.ts"
 import { faultEverywhere, judgeOf } from "./faults.ts"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
-import { verify, Violation } from "./verify.ts"
+import { Violation, verify } from "./verify.ts"
 
 /**
  * `WAIAAS_SIMULATION_PATH` replays one path as a failure prints it, such as
@@ -15,11 +16,13 @@ const replayed = process.env.WAIAAS_SIMULATION_PATH
 
 const lines = (figures: object): string =>
   Object.entries(figures)
-    .map(([name, value]) => (typeof value === "object" ? `${name}:\n${lines(value).replace(/^/gm, "  ")}` : `${name}: ${value}`))
+    .map(([name, value]) =>
+      typeof value === "object" ? `${name}:\n${lines(value).replace(/^/gm, "  ")}` : `${name}: ${value}`,
+    )
     .join("\n")
 
 /** Every crash point and every error of a run; throws with the paths that break the promise. */
-export const prove = async (kind: "upgrade" | "rollback", before: () => WorldState, part: "crashes" | "errors"): Promise<void> => {
+export const prove = async (kind: "upgrade" | "rollback", before: () => WorldState): Promise<void> => {
   const limit = Error.stackTraceLimit
   // The product makes thousands of errors here that nobody reads: their traces take longer than the rest.
   Error.stackTraceLimit = 0
@@ -30,22 +33,26 @@ export const prove = async (kind: "upgrade" | "rollback", before: () => WorldSta
     return
   }
   const explorer = new Explorer(kind)
-  const run = { state, path: "", depth: 0 }
-  const faults = part === "errors" ? await faultEverywhere(explorer, state, kind) : {}
-  if (part === "crashes") {
-    const { exit, world } = explorer.crashEverywhere(run, kind, kind)
-    try {
-      explorer.end(verify(world, kind), "undisturbed")
-    } catch (cause) {
-      explorer.report(`${kind} ${describeExit(exit)}`, cause)
-    }
+  const { exit, world } = explorer.crashEverywhere({ state, path: "", depth: 0 }, kind, kind)
+  try {
+    explorer.end(verify(world, kind), "undisturbed")
+  } catch (cause) {
+    explorer.report(`${kind} ${describeExit(exit)}`, cause)
   }
   await explorer.exhaust()
+  const crashes = (performance.now() - began) / 1000
+  const errors = await faultEverywhere(explorer, state, kind)
+  // What an error leaves is mostly what a crash leaves: only the rest is new.
+  await explorer.exhaust()
   Error.stackTraceLimit = limit
-  const seconds = ((performance.now() - began) / 1000).toFixed(1)
-  process.stdout.write(`simulation of ${part} of an ${kind}, ${seconds} s\n${lines({ ...faults, ...explorer.counts }).replace(/^/gm, "  ")}\n`)
+  const seconds = (performance.now() - began) / 1000
+  process.stdout.write(
+    `simulation of ${kind}: ${seconds.toFixed(1)} s, ${crashes.toFixed(1)} s of it crashes without errors\n${lines({ errors, ...explorer.counts }).replace(/^/gm, "  ")}\n`,
+  )
   if (explorer.violations.length > 0)
-    throw new Violation(`the promise is broken (replay with WAIAAS_SIMULATION_PATH):\n${explorer.violations.join("\n")}`)
+    throw new Violation(
+      `the promise is broken (replay with WAIAAS_SIMULATION_PATH):\n${explorer.violations.join("\n")}`,
+    )
 }
 
 const isLoss = (text: string): text is Loss => (losses as ReadonlyArray<string>).includes(text)
@@ -75,7 +82,7 @@ const replay = (kind: "upgrade" | "rollback", from: WorldState, path: string): v
     process.stdout.write(`${step}: ${describeExit(exit)} ${world.notes.join("; ")}\n`)
     const next = after ?? world.stateWithout(null)
     if (next === null) throw new Error("a daemon is in transit")
-    if (number === null && (step === path.split("/").at(-1))) process.stdout.write(`${verify(world, kind)}\n`)
+    if (number === null && step === path.split("/").at(-1)) process.stdout.write(`${verify(world, kind)}\n`)
     state = next
   }
 }

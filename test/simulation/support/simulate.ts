@@ -1,11 +1,16 @@
 /** One run of a simulated machine: from a state, by an actor, to its end or to a crash. */
 import { Recover } from "@waiaas/services/Recover"
 import { Rollback } from "@waiaas/services/Rollback"
-import type { DiskState } from "@waiaas/services/testing/SimulatedDisk"
 import { resumeDaemon, startDaemon } from "@waiaas/services/testing/SimulatedDaemon"
+import type { DiskState } from "@waiaas/services/testing/SimulatedDisk"
 import { commandIn, dataDir, installed } from "@waiaas/services/testing/SimulatedPackage"
 import { launch, type Services } from "@waiaas/services/testing/SimulatedProduct"
-import { type Operation, SimulatedProcess, World, type WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import {
+  type Operation,
+  SimulatedProcess,
+  World,
+  type WorldState,
+} from "@waiaas/services/testing/SimulatedWorld"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -60,7 +65,11 @@ export interface Options {
 /** Virtual milliseconds that a machine is left alone at the end, so that its daemon does what it still wants to do. */
 const QUIET = 1000
 
-export const simulate = (state: WorldState, actor: Actor, { judge, changed, killAfter, isLast = judge === undefined && killAfter === undefined }: Options = {}): Ended => {
+export const simulate = (
+  state: WorldState,
+  actor: Actor,
+  { judge, changed, killAfter, isLast = judge === undefined && killAfter === undefined }: Options = {},
+): Ended => {
   const probe = new World(state)
   const world = new World(state, factsIn(probe.disk).pid)
   const code = commandIn(world.disk)
@@ -117,7 +126,8 @@ export const beforeUpgrade = (): WorldState => {
   const off: WorldState = { disk: disk.state, acknowledged: ["row 1", "row 2"], survivors: [], boot: "0" }
   const { world } = simulate(off, "start")
   const state = world.stateWithout(null)
-  if (state === null || state.survivors.length !== 1) throw new Error(`the old version does not serve: ${world.notes.join("; ")}`)
+  if (state === null || state.survivors.length !== 1)
+    throw new Error(`the old version does not serve: ${world.notes.join("; ")}`)
   return { ...state, disk: { root: state.disk.root, pending: [] } }
 }
 
@@ -125,7 +135,8 @@ export const beforeUpgrade = (): WorldState => {
 export const beforeRollback = (): WorldState => {
   const { world, exit } = simulate(beforeUpgrade(), "upgrade")
   const state = world.stateWithout(null)
-  if (exit === null || Exit.isFailure(exit) || state === null) throw new Error(`no upgrade: ${describeExit(exit)}`)
+  if (exit === null || Exit.isFailure(exit) || state === null)
+    throw new Error(`no upgrade: ${describeExit(exit)}`)
   return { ...state, disk: { root: state.disk.root, pending: [] } }
 }
 
@@ -136,6 +147,7 @@ export const describeExit = (exit: Exit.Exit<unknown, unknown> | null): string =
 export const exitCodeOf = (exit: Exit.Exit<unknown, unknown>): number | null => {
   if (Exit.isSuccess(exit)) return 0
   const failure = Option.getOrNull(Cause.failureOption(exit.cause))
-  return typeof failure === "object" && failure !== null && "exitCode" in failure ? Number(failure.exitCode) : null
+  return typeof failure === "object" && failure !== null && "exitCode" in failure
+    ? Number(failure.exitCode)
+    : null
 }
-

@@ -64,8 +64,11 @@ const expectEnded = (disk: Disk): void => {
 const backupRows = (disk: Disk, kind: string): ReadonlyArray<ReadonlyArray<string>> =>
   entriesOf(disk, `${dataDir}/backups`).flatMap((name) => {
     const path = `${dataDir}/backups/${name}`
-    const isWhole = name.startsWith(kind) && textOf(disk, `${path}/manifest.json`)?.trimEnd().endsWith("}") === true
-    return isWhole && disk.node(`${path}/waiaas.db`) !== null ? [readDocument(disk, `${path}/waiaas.db`).rows] : []
+    const isWhole =
+      name.startsWith(kind) && textOf(disk, `${path}/manifest.json`)?.trimEnd().endsWith("}") === true
+    return isWhole && disk.node(`${path}/waiaas.db`) !== null
+      ? [readDocument(disk, `${path}/waiaas.db`).rows]
+      : []
   })
 
 /** Names the outcome, or throws what is wrong with it. */
@@ -111,6 +114,7 @@ const expectTidy = (disk: Disk): void => {
   const data = disk.node(dataDir)
   if (data !== null)
     walk(dataDir, data, (path, node) => {
-      if (node.kind !== "link") expect((node.mode & 0o077) === 0, `others may read ${path} (${node.mode.toString(8)})`)
+      if (node.kind !== "link")
+        expect((node.mode & 0o077) === 0, `others may read ${path} (${node.mode.toString(8)})`)
     })
 }

@@ -83,13 +83,16 @@ const intern = (key: string): number => {
  */
 const canonical = (text: string): string => {
   if (text.startsWith('{"format":1,"pid":')) return text.replace(/"(pid|processStart)":("[^"]*"|\d+)/g, "")
-  if (text.startsWith('{"schema":')) return text.endsWith("\n") || text.endsWith("}") ? text : `${text.replace(/[^\n]*$/, "")}torn`
+  if (text.startsWith('{"schema":')) {
+    // Of a log only the last whole frame counts, and of a torn end only that it is there.
+    const frames = text.split("\n")
+    const end = frames.pop() ?? ""
+    return `${frames.at(-1) ?? ""}\n${end.endsWith("}") || end === "" ? end : "torn"}`
+  }
   if (!text.includes('"_tag":"Started"')) return text
   const lines = text.split("\n")
   const torn = lines.pop() ?? ""
-  const told = lines
-    .map((line) => line.slice(9).replace(/("_tag":"Failed","format":1,"at":\d+,"phase":"\w+").*/, "$1"))
-    .filter((line) => !line.includes('"_tag":"Recovering"'))
+  const told = lines.map((line) => line.slice(9)).filter((line) => !/"_tag":"(Recovering|Failed)"/.test(line))
   return `${[...new Set(told)].join("\n")}\n${torn === "" ? "" : "torn"}`
 }
 

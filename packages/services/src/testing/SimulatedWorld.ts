@@ -6,8 +6,14 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as Runtime from "effect/Runtime"
+import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scheduler from "effect/Scheduler"
 import { Disk, type DiskState } from "./SimulatedDisk.ts"
+
+const runFork = Runtime.runFork(
+  Runtime.disableRuntimeFlag(Runtime.defaultRuntime, RuntimeFlags.RuntimeMetrics),
+)
 
 /** What an operation is, as far as faults depend on it. */
 export type OperationKind = "read" | "write" | "rename" | "tool" | "npm" | "spawn" | "http" | "space" | "lock"
@@ -200,12 +206,9 @@ export class World {
 
   /** Starts a program as a process's fiber. */
   launch<A, E>(program: Effect.Effect<A, E>, ended: (exit: Exit.Exit<A, E>) => void): void {
-    const fiber = Effect.runFork(
-      program.pipe(Effect.withClock(this.clock), Effect.withTracerEnabled(false)),
-      {
-        scheduler: this.scheduler,
-      },
-    )
+    const fiber = runFork(program.pipe(Effect.withClock(this.clock), Effect.withTracerEnabled(false)), {
+      scheduler: this.scheduler,
+    })
     fiber.addObserver(ended)
   }
 
