@@ -1,7 +1,7 @@
 /** The whole proof for one kind of run, its figures, and the replay of a single path. */
 
-import type { Loss } from "@waiaas/services/testing/SimulatedDisk"
-import { crashed, losses } from "@waiaas/services/testing/SimulatedDisk"
+import type { Loss } from "@waiaas/services/testing/SimulatedDiskState"
+import { crashed, losses } from "@waiaas/services/testing/SimulatedDiskState"
 import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import { Explorer } from "./explore.ts"
 import { faultEverywhere, judgeOf } from "./faults.ts"

@@ -2,7 +2,7 @@
 import { Recover } from "@waiaas/services/Recover"
 import { Rollback } from "@waiaas/services/Rollback"
 import { resumeDaemon, startDaemon } from "@waiaas/services/testing/SimulatedDaemon"
-import type { DiskState } from "@waiaas/services/testing/SimulatedDisk"
+import type { DiskState } from "@waiaas/services/testing/SimulatedDiskState"
 import { commandIn, dataDir, installed } from "@waiaas/services/testing/SimulatedPackage"
 import { launch, type Services } from "@waiaas/services/testing/SimulatedProduct"
 import {

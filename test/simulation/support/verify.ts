@@ -1,7 +1,8 @@
 /** What must hold at the end of every path: one of the two durable outcomes, whole, and nothing lost. */
 import { foldRun } from "@waiaas/domain/JournalRecord"
 import { readDocument } from "@waiaas/services/testing/SimulatedDatabase"
-import { Disk, type Node } from "@waiaas/services/testing/SimulatedDisk"
+import { Disk } from "@waiaas/services/testing/SimulatedDisk"
+import type { Node } from "@waiaas/services/testing/SimulatedDiskState"
 import {
   codeIn,
   commandIn,

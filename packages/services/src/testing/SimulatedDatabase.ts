@@ -4,7 +4,8 @@
  * system call is an operation that can crash or fail, so a migration is there in whole or not at all.
  */
 import { createHash } from "node:crypto"
-import { contentOf, type Disk, Errno } from "./SimulatedDisk.ts"
+import type { Disk } from "./SimulatedDisk.ts"
+import { contentOf, Errno } from "./SimulatedDiskState.ts"
 import type { OperationKind, SimulatedProcess } from "./SimulatedWorld.ts"
 
 export interface Document {

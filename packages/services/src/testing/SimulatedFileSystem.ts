@@ -4,7 +4,8 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type Content, contentOf, type Disk, Errno, type Node, OPAQUE } from "./SimulatedDisk.ts"
+import type { Disk } from "./SimulatedDisk.ts"
+import { type Content, contentOf, Errno, type Node, OPAQUE } from "./SimulatedDiskState.ts"
 import { type OperationKind, ProcessDead, type SimulatedProcess } from "./SimulatedWorld.ts"
 
 /** Which process the services of a graph act for; the graph is built once and used for many. */

@@ -1,6 +1,7 @@
 /** Packages in a simulated disk: a manifest and two files that name their version, so that a mixture shows. */
 import { hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
-import { contentOf, Disk } from "./SimulatedDisk.ts"
+import { Disk } from "./SimulatedDisk.ts"
+import { contentOf } from "./SimulatedDiskState.ts"
 
 export const OLD = "2.0.0"
 export const NEW = "2.1.0"

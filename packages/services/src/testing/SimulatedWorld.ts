@@ -9,7 +9,8 @@ import type * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scheduler from "effect/Scheduler"
-import { Disk, type DiskState } from "./SimulatedDisk.ts"
+import { Disk } from "./SimulatedDisk.ts"
+import type { DiskState } from "./SimulatedDiskState.ts"
 
 const runFork = Runtime.runFork(
   Runtime.disableRuntimeFlag(Runtime.defaultRuntime, RuntimeFlags.RuntimeMetrics),

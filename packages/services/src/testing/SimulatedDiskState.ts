@@ -1,0 +1,250 @@
+/**
+ * A disk as a value: an immutable tree, and what is not durable yet as a list of undo steps. A state
+ * is forked by keeping two references; it is named by an interned number, so equal states are one.
+ *
+ * Durability: content is durable after the file's sync, entries after their directory's sync, and a
+ * rename is one step that either of its two directories makes durable (ext4, xfs and btrfs do so).
+ */
+
+/** A system's error; `code` is its errno name. */
+export class Errno extends Error {
+  readonly code: string
+  readonly path: string
+  constructor(code: string, path: string) {
+    super(`${code} ${path}`)
+    this.code = code
+    this.path = path
+  }
+}
+
+/** Bytes as a latin1 string. What is larger than `OPAQUE` is only its size: space, not content. */
+export interface Content {
+  readonly text: string
+  readonly size: number
+}
+export const OPAQUE = 1024 * 1024
+export const emptyContent: Content = { text: "", size: 0 }
+export const contentOf = (text: string): Content => ({ text, size: text.length })
+
+export interface FileNode {
+  readonly kind: "file"
+  readonly ino: number
+  readonly mode: number
+  readonly content: Content
+  id: number
+}
+export interface LinkNode {
+  readonly kind: "link"
+  readonly ino: number
+  readonly target: string
+  id: number
+}
+export interface DirectoryNode {
+  readonly kind: "directory"
+  readonly ino: number
+  readonly mode: number
+  readonly device: number
+  readonly entries: ReadonlyMap<string, Node>
+  id: number
+}
+export type Node = FileNode | LinkNode | DirectoryNode
+
+/** What takes a change back that a power cut may lose. */
+export type Undo =
+  | { readonly kind: "content"; readonly ino: number; readonly before: Content }
+  | { readonly kind: "entry"; readonly changes: ReadonlyArray<EntryChange> }
+interface EntryChange {
+  readonly directory: number
+  readonly name: string
+  readonly before: Node | null
+}
+
+/** A disk at one instant; immutable. */
+export interface DiskState {
+  readonly root: DirectoryNode
+  readonly pending: ReadonlyArray<Undo>
+}
+
+/** What a crash leaves: `kill` ends processes only, the others are power cuts. */
+export const losses = ["kill", "keep", "lose-all", "lose-content", "lose-entries", "torn"] as const
+export type Loss = (typeof losses)[number]
+
+const ids = new Map<string, number>()
+const intern = (key: string): number => {
+  const known = ids.get(key)
+  if (known !== undefined) return known
+  ids.set(key, ids.size + 1)
+  return ids.size
+}
+
+/**
+ * The part of a file that the product acts on. Words for the operator, repeated records and the
+ * numbers of processes that ended do not make two states.
+ */
+const canonical = (text: string): string => {
+  if (text.startsWith('{"format":1,"pid":')) return text.replace(/"(pid|processStart)":("[^"]*"|\d+)/g, "")
+  if (text.startsWith('{"schema":')) {
+    // Of a log only the last whole frame counts, and of a torn end only that it is there.
+    const frames = text.split("\n")
+    const end = frames.pop() ?? ""
+    return `${frames.at(-1) ?? ""}\n${end.endsWith("}") || end === "" ? end : "torn"}`
+  }
+  if (!text.includes('"_tag":"Started"')) return text
+  const lines = text.split("\n")
+  const torn = lines.pop() ?? ""
+  const told = lines.map((line) => line.slice(9)).filter((line) => !/"_tag":"(Recovering|Failed)"/.test(line))
+  return `${[...new Set(told)].join("\n")}\n${torn === "" ? "" : "torn"}`
+}
+
+/** Nobody acts on what stands in these, or even on whether they are there: the next one replaces it. */
+const passing = /^\..*\.tmp$|^\.waiaas-probe$|\.holder\.json$/
+/** These are only ever removed, whatever is in them. */
+const doomed = /^(reserve|rehearsal-\d+|rejected-\d+|\.failed-\d+|\.partial-.*|.*\.partial)$/
+const staging = /^staging-\d+$/
+
+/** Of a staging directory only the candidate is ever used, and only if it is there. */
+const idOfStaging = (node: Node): string => {
+  let found: Node | undefined = node
+  for (const name of ["lib", "node_modules", "@waiaas", "cli"])
+    found = found?.kind === "directory" ? found.entries.get(name) : undefined
+  return found === undefined ? "rubbish" : String(idOf(found))
+}
+
+/** The interned name of a node's visible state. */
+export const idOf = (node: Node): number => {
+  if (node.id !== 0) return node.id
+  if (node.kind === "file")
+    node.id = intern(
+      `f${node.mode} ${node.content.size > OPAQUE ? node.content.size : canonical(node.content.text)}`,
+    )
+  else if (node.kind === "link") node.id = intern(`l${node.target}`)
+  else {
+    let key = `d${node.mode}`
+    for (const name of [...node.entries.keys()].sort()) {
+      if (passing.test(name)) continue
+      const child = node.entries.get(name) as Node
+      key += ` ${name}:${doomed.test(name) ? "rubbish" : staging.test(name) ? idOfStaging(child) : idOf(child)}`
+    }
+    node.id = intern(key)
+  }
+  return node.id
+}
+
+export const findPath = (root: DirectoryNode, ino: number): ReadonlyArray<string> | null => {
+  if (root.ino === ino) return []
+  for (const [name, node] of root.entries) {
+    if (node.ino === ino) return [name]
+    if (node.kind !== "directory") continue
+    const below = findPath(node, ino)
+    if (below !== null) return [name, ...below]
+  }
+  return null
+}
+
+export const at = (root: DirectoryNode, path: ReadonlyArray<string>): Node | null => {
+  let node: Node = root
+  for (const name of path) {
+    if (node.kind !== "directory") return null
+    const next = node.entries.get(name)
+    if (next === undefined) return null
+    node = next
+  }
+  return node
+}
+
+const withEntry = (directory: DirectoryNode, name: string, node: Node | null): DirectoryNode => {
+  const entries = new Map(directory.entries)
+  if (node === null) entries.delete(name)
+  else entries.set(name, node)
+  return { ...directory, entries, id: 0 }
+}
+
+export const withNode = (
+  root: DirectoryNode,
+  path: ReadonlyArray<string>,
+  node: Node | null,
+  index = 0,
+): DirectoryNode => {
+  const name = path[index] as string
+  if (index === path.length - 1) return withEntry(root, name, node)
+  return withEntry(root, name, withNode(root.entries.get(name) as DirectoryNode, path, node, index + 1))
+}
+
+export const find = (root: DirectoryNode, ino: number): Node | null => {
+  const path = findPath(root, ino)
+  return path === null ? null : at(root, path)
+}
+
+const takeBack = (root: DirectoryNode, undo: Undo, torn: boolean): DirectoryNode => {
+  if (undo.kind === "content") {
+    const path = findPath(root, undo.ino)
+    const node = path === null ? null : at(root, path)
+    if (path === null || node?.kind !== "file") return root
+    const { before } = undo
+    const grown = torn && node.content.size <= OPAQUE && node.content.text.startsWith(before.text)
+    const half = grown
+      ? node.content.text.slice(0, before.size + Math.ceil((node.content.size - before.size) / 2))
+      : ""
+    return withNode(root, path, { ...node, content: grown ? contentOf(half) : before, id: 0 })
+  }
+  // A file that was renamed and then written is one file: it goes back with what it holds.
+  const nodes = undo.changes.map(({ before }) =>
+    before === null ? null : (find(root, before.ino) ?? before),
+  )
+  let next = root
+  for (const [index, { directory, name }] of undo.changes.entries()) {
+    const path = findPath(next, directory)
+    const now = path === null ? null : at(next, path)
+    if (path === null || now?.kind !== "directory") continue
+    const changed = withEntry(now, name, nodes[index] ?? null)
+    next = path.length === 0 ? changed : withNode(next, path, changed)
+  }
+  return next
+}
+
+/** The disk that processes find after a crash. */
+export const crashed = (state: DiskState, loss: Loss): DiskState => {
+  if (loss === "kill") return state
+  if (loss === "keep" || state.pending.length === 0) return { root: state.root, pending: [] }
+  let { root } = state
+  for (const undo of state.pending.toReversed())
+    if (loss === "lose-all" || (undo.kind === "entry") === (loss === "lose-entries"))
+      root = takeBack(root, undo, loss === "torn")
+  return { root, pending: [] }
+}
+
+/** The crashes at an instant that differ, each with what it leaves. */
+export const crashesOf = (state: DiskState): ReadonlyArray<readonly [loss: Loss, disk: DiskState]> => {
+  if (state.pending.length === 0) return [["keep", state]]
+  const seen = new Set<number>()
+  return losses.flatMap((loss) => {
+    if (loss === "kill") return []
+    const disk = crashed(state, loss)
+    const id = idOf(disk.root)
+    if (seen.has(id)) return []
+    seen.add(id)
+    return [[loss, disk] as const]
+  })
+}
+
+/** Names a state: what is seen, and what every crash would leave of it. */
+export const diskKey = (state: DiskState): string =>
+  state.pending.length === 0
+    ? String(idOf(state.root))
+    : `${idOf(state.root)}/${crashesOf(state)
+        .map(([, disk]) => idOf(disk.root))
+        .join(",")}`
+
+let lastIno = 0
+export const newIno = (): number => {
+  lastIno += 1
+  return lastIno
+}
+export const newDirectory = (mode: number, device: number): DirectoryNode => ({
+  kind: "directory",
+  ino: newIno(),
+  mode,
+  device,
+  entries: new Map(),
+  id: 0,
+})
