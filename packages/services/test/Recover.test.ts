@@ -1,0 +1,326 @@
+/** One test per recovery action: what it finds, what it leaves. Their crashes are the simulation's matter. */
+import { assert, describe, test } from "@effect/vitest"
+import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import { type PhaseName, RecoveryAction, rollbackPhases, upgradePhases } from "@waiaas/domain/UpgradePhase"
+import { makeVersion } from "@waiaas/domain/Version"
+import { Backup } from "@waiaas/services/Backup"
+import { PackageSwap } from "@waiaas/services/PackageSwap"
+import { Recover } from "@waiaas/services/Recover"
+import { resumeDaemon } from "@waiaas/services/testing/SimulatedDaemon"
+import { readDocument } from "@waiaas/services/testing/SimulatedDatabase"
+import type { Disk } from "@waiaas/services/testing/SimulatedDisk"
+import {
+  codeIn,
+  commandIn,
+  database,
+  dataDir,
+  filesOf,
+  hidden,
+  install,
+  installed,
+  NEW,
+  OLD,
+  writeFile,
+} from "@waiaas/services/testing/SimulatedPackage"
+import { launch, type Services } from "@waiaas/services/testing/SimulatedProduct"
+import { SimulatedProcess, World } from "@waiaas/services/testing/SimulatedWorld"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+
+const [from, to] = [makeVersion(OLD), makeVersion(NEW)]
+
+const machine = () =>
+  new World({ disk: installed(["row"]).state, survivors: [], acknowledged: ["row"], boot: "0" })
+
+/** Runs a program as a command of this machine. */
+const run = <A, E>(world: World, program: Effect.Effect<A, E, Services>): Exit.Exit<A, E> => {
+  const code = commandIn(world.disk)
+  if (code === null) throw new Error("the command does not work")
+  const process = new SimulatedProcess(world, world.newPid(), "command", code)
+  world.processes.push(process)
+  let ended: Exit.Exit<A, E> | undefined
+  launch(process, program, (exit) => {
+    ended = exit
+    world.kill(process)
+  })
+  world.run(() => ended !== undefined)
+  if (ended === undefined) throw new Error("it did not end")
+  return ended
+}
+
+const mustRun = <A, E>(world: World, program: Effect.Effect<A, E, Services>): A => {
+  const exit = run(world, program)
+  if (Exit.isFailure(exit)) throw new Error(String(exit.cause))
+  return exit.value
+}
+
+const facts: DaemonFacts = {
+  format: 1,
+  pid: 300,
+  processStart: "0-300",
+  version: from,
+  hostname: "127.0.0.1",
+  port: 3100,
+  supervisor: null,
+  packageDir: install.packageDir,
+  configDigest: "",
+  shutdownTimeout: 30,
+  startedAt: 0,
+}
+
+interface Cut {
+  readonly kind?: "upgrade" | "rollback"
+  /** The last phase that was begun. */
+  readonly phase: PhaseName
+  readonly facts?: PhaseFacts
+  readonly daemon?: DaemonFacts | null
+  readonly committed?: boolean
+}
+
+/** The journal of a run that was cut off. */
+const cutOff = ({ kind = "upgrade", phase, facts: learned, daemon = null, committed = false }: Cut) =>
+  Effect.gen(function* () {
+    const journal = yield* UpgradeJournal
+    let current = yield* journal.begin({
+      kind,
+      from: kind === "upgrade" ? from : to,
+      to: kind === "upgrade" ? to : from,
+      dataDir,
+      databasePath: database,
+      install,
+      daemon,
+      restart: true,
+      pid: 1,
+    })
+    const phases = (kind === "upgrade" ? upgradePhases : rollbackPhases).map(({ name }) => name)
+    for (const name of phases.slice(0, phases.indexOf(phase) + 1))
+      current = yield* journal.append(current, {
+        _tag: "PhaseBegun",
+        phase: name,
+        ...(learned ? { facts: learned } : {}),
+      })
+    if (kind === "upgrade" && phase === "restart")
+      current = yield* journal.append(current, { _tag: "Starting", version: to })
+    if (committed) current = yield* journal.append(current, { _tag: "Committed" })
+    return current
+  })
+
+const recover = (startDaemon = true) =>
+  Effect.map(
+    Effect.flatMap(Recover, (service) => service.onSight({ startDaemon })),
+    Option.getOrThrow,
+  )
+
+const outcomeOf = (recovered: Run) => ({
+  undone: recovered.undone,
+  outcome: recovered.ended?.outcome,
+})
+
+const writePackage = (disk: Disk, directory: string, version: string) => {
+  for (const [name, text] of filesOf(version)) writeFile(disk, `${directory}/${name}`, text, 0o644)
+}
+
+/** The package swapped, as an upgrade's step 4 leaves it. */
+const swapped = (world: World) =>
+  Effect.gen(function* () {
+    const swap = yield* PackageSwap
+    yield* swap.retain(install, OLD)
+    writePackage(world.disk, hidden.stagedPackage(1), NEW)
+    yield* swap.swap(install, 1, OLD)
+  })
+
+const tested: Partial<Record<RecoveryAction, true>> = {}
+const action = (name: RecoveryAction, says: string, act: () => void) => {
+  tested[name] = true
+  test(`${name}: ${says}`, act)
+}
+
+describe("Recover", () => {
+  action("remove-staging", "nothing was touched, nothing is left", () => {
+    const world = machine()
+    mustRun(world, cutOff({ phase: "check" }))
+    writePackage(world.disk, hidden.stagedPackage(1), NEW)
+    writeFile(world.disk, `${dataDir}/upgrade/reserve`, "0", 0o600)
+    writeFile(world.disk, `${dataDir}/upgrade/rehearsal-1/rehearsal.db`, "{}", 0o600)
+    writeFile(world.disk, hidden.pointer, "{}", 0o644)
+    assert.deepStrictEqual(outcomeOf(mustRun(world, recover())), {
+      undone: ["remove-staging"],
+      outcome: "untouched",
+    })
+    for (const path of [
+      hidden.staging(1),
+      hidden.pointer,
+      `${dataDir}/upgrade/reserve`,
+      `${dataDir}/upgrade/rehearsal-1`,
+    ])
+      assert.isNull(world.disk.node(path), path)
+  })
+
+  action("start-old-daemon", "the old version serves again", () => {
+    const world = machine()
+    mustRun(world, cutOff({ phase: "stop", daemon: facts }))
+    assert.deepStrictEqual(outcomeOf(mustRun(world, recover())), {
+      undone: ["start-old-daemon", "remove-staging"],
+      outcome: "old",
+    })
+    assert.deepStrictEqual(
+      world.daemons().map(({ version, serving }) => ({ version, serving })),
+      [{ version: OLD, serving: "ok" }],
+    )
+  })
+
+  test("start-old-daemon: not where the caller becomes the daemon itself", () => {
+    const world = machine()
+    mustRun(world, cutOff({ phase: "stop", daemon: facts }))
+    mustRun(world, recover(false))
+    assert.lengthOf(world.daemons(), 0)
+  })
+
+  action("remove-partial-backup", "the unfinished one goes, the whole ones stay", () => {
+    const world = machine()
+    mustRun(world, cutOff({ phase: "backup" }))
+    writeFile(world.disk, `${dataDir}/backups/.partial-x/waiaas.db`, "{}", 0o600)
+    writeFile(world.disk, `${dataDir}/backups/manual-x/waiaas.db`, "{}", 0o600)
+    assert.include(mustRun(world, recover()).undone, "remove-partial-backup")
+    assert.deepStrictEqual(world.disk.list(`${dataDir}/backups`), ["manual-x"])
+  })
+
+  action("put-old-package-back", "the package and the command are the old ones again", () => {
+    const world = machine()
+    mustRun(world, Effect.zipRight(cutOff({ phase: "update" }), swapped(world)))
+    assert.strictEqual(codeIn(world.disk, install.packageDir)?.version, NEW)
+    assert.include(mustRun(world, recover()).undone, "put-old-package-back")
+    assert.deepStrictEqual(commandIn(world.disk), { version: OLD, packageDir: install.packageDir })
+  })
+
+  action("restore-data", "the backup's own copy is in place, without the newer log", () => {
+    const world = machine()
+    const created = Effect.flatMap(Backup, (backup) =>
+      backup.create({
+        kind: "pre-upgrade",
+        source: "closed",
+        database,
+        from,
+        to,
+        packageDir: install.packageDir,
+      }),
+    )
+    const { name } = mustRun(world, created)
+    mustRun(world, cutOff({ phase: "migrate", facts: { backup: name, schemaFrom: 4, schemaTo: 5 } }))
+    mustRun(world, swapped(world))
+    writeFile(world.disk, `${database}-wal`, `${JSON.stringify({ schema: 5, rows: [] })}\n`, 0o600)
+    assert.include(mustRun(world, recover()).undone, "restore-data")
+    assert.deepStrictEqual(readDocument(world.disk, database), { schema: 4, rows: ["row"] })
+    assert.isNull(world.disk.node(`${database}-wal`))
+    const [entry] = mustRun(
+      world,
+      Effect.flatMap(Backup, ({ list }) => list),
+    )
+    assert.match(entry?.problem ?? "", /used up/)
+  })
+
+  action("stop-new-daemon", "the new version is stopped before its data goes", () => {
+    const world = machine()
+    mustRun(world, cutOff({ phase: "restart" }))
+    writeFile(world.disk, `${dataDir}/upgrade/data.lock`, "", 0o600)
+    resumeDaemon(world, {
+      pid: 300,
+      version: NEW,
+      packageDir: install.packageDir,
+      serving: "ok",
+      schema: 5,
+      run: null,
+    })
+    writeFile(world.disk, `${dataDir}/daemon.json`, JSON.stringify({ ...facts, version: NEW }), 0o600)
+    assert.include(mustRun(world, recover()).undone, "stop-new-daemon")
+    assert.lengthOf(world.daemons(), 0)
+  })
+
+  action("finish-commit", "what is committed goes forward: command, daemon, no leftovers", () => {
+    const world = machine()
+    mustRun(
+      world,
+      Effect.zipRight(cutOff({ phase: "restart", daemon: facts, committed: true }), swapped(world)),
+    )
+    writeFile(world.disk, database, JSON.stringify({ schema: 5, rows: ["row"] }), 0o600)
+    assert.deepStrictEqual(outcomeOf(mustRun(world, recover())), {
+      undone: ["finish-commit"],
+      outcome: "new",
+    })
+    assert.deepStrictEqual(commandIn(world.disk), { version: NEW, packageDir: install.packageDir })
+    assert.isNull(world.disk.node(hidden.outgoing(1)))
+    assert.deepStrictEqual(
+      world.daemons().map(({ version }) => version),
+      [NEW],
+    )
+  })
+
+  action("resume-rollback", "data and code of before the upgrade, together", () => {
+    const world = machine()
+    writePackage(world.disk, hidden.retained(OLD), OLD)
+    for (const directory of [install.packageDir, hidden.retained(NEW)])
+      writePackage(world.disk, directory, NEW)
+    writePackage(world.disk, hidden.stagedPackage(1), OLD)
+    writeFile(world.disk, database, JSON.stringify({ schema: 5, rows: ["row", "later"] }), 0o600)
+    writeFile(
+      world.disk,
+      `${dataDir}/data/.restore-1-waiaas.db`,
+      JSON.stringify({ schema: 4, rows: ["row"] }),
+      0o600,
+    )
+    mustRun(
+      world,
+      cutOff({ kind: "rollback", phase: "aside", facts: { schemaTo: 4 }, daemon: facts, committed: true }),
+    )
+    assert.deepStrictEqual(outcomeOf(mustRun(world, recover())), {
+      undone: ["resume-rollback"],
+      outcome: "new",
+    })
+    assert.deepStrictEqual(commandIn(world.disk), { version: OLD, packageDir: install.packageDir })
+    const { schema, rows } = readDocument(world.disk, database)
+    assert.strictEqual(schema, 4)
+    assert.notInclude(rows, "later")
+    assert.deepStrictEqual(
+      world.daemons().map(({ version }) => version),
+      [OLD],
+    )
+  })
+
+  test("every action has its test", () => {
+    assert.deepStrictEqual(Object.keys(tested).sort(), [...RecoveryAction.literals].sort())
+  })
+
+  test("a cause that stays is a pause with exit code 7, and once it is gone the recovery ends", () => {
+    const world = machine()
+    mustRun(world, Effect.zipRight(cutOff({ phase: "update" }), swapped(world)))
+    world.judge = ({ kind, what }) =>
+      kind === "rename" && what.includes(install.packageDir) ? "EROFS" : null
+    const failure = mustRun(world, Effect.flip(recover()))
+    assert.strictEqual("exitCode" in failure ? failure.exitCode : null, 7)
+    assert.strictEqual("action" in failure ? failure.action : null, "put the old package back")
+    world.judge = null
+    assert.strictEqual(mustRun(world, recover()).ended?.outcome, "old")
+    assert.strictEqual(commandIn(world.disk)?.version, OLD)
+  })
+
+  test("what the journal says decides, not what the caller remembers", () => {
+    const world = machine()
+    const remembered = mustRun(world, cutOff({ phase: "restart" }))
+    mustRun(world, swapped(world))
+    writeFile(world.disk, database, JSON.stringify({ schema: 5, rows: ["row"] }), 0o600)
+    mustRun(
+      world,
+      Effect.flatMap(UpgradeJournal, (journal) => journal.commit(remembered)),
+    )
+    const lease = { take: () => Effect.void, release: Effect.void }
+    const recovered = mustRun(
+      world,
+      Effect.flatMap(Recover, (service) => service.execute(remembered, lease, { startDaemon: false })),
+    )
+    assert.strictEqual(recovered.ended?.outcome, "new")
+    assert.strictEqual(commandIn(world.disk)?.version, NEW)
+  })
+})
