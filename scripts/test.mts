@@ -11,7 +11,7 @@ export const fastSuites: ReadonlyArray<Suite> = [
   check("typecheck", typecheck),
   check("lint", lint),
   check("package", checkPackage),
-  vitest("vitest", ["layers", "scenarios"], 300_000),
+  vitest("vitest", ["layers", "scenarios"], 900_000),
 ]
 
 if (import.meta.main) process.exitCode = await runSuites(fastSuites)
