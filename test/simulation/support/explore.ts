@@ -46,7 +46,13 @@ export const keyOf = ({ disk, survivors, acknowledged, boot }: WorldState): stri
  * recovery that was itself cut off is carried on by a start, as a supervisor's after a power cut.
  */
 const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
-  state.survivors.length > 0 ? ["recover"] : depth === 1 ? ["start", "recover"] : ["start"]
+  state.survivors.length > 0
+    ? state.survivors.some(({ serving }) => serving === "held")
+      ? ["recover", "later"]
+      : ["recover"]
+    : depth === 1
+      ? ["start", "recover"]
+      : ["start"]
 
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
@@ -109,7 +115,7 @@ export class Explorer {
   private crashAt(
     { number }: Operation,
     world: World,
-    main: SimulatedProcess,
+    main: SimulatedProcess | null,
     path: string,
     depth: number,
     kills: Array<number>,
@@ -127,7 +133,7 @@ export class Explorer {
         path: `${at}:kill-all`,
         depth: depth + 1,
       })
-    if (main.role !== "command" || !main.alive || world.daemons().length === 0) return
+    if (main?.role !== "command" || !main.alive || world.daemons().length === 0) return
     const state = world.stateWithout(
       main,
       unsynced ? world.disk.state : { root: world.disk.root, pending: [] },

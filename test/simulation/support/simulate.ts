@@ -19,9 +19,12 @@ import * as Option from "effect/Option"
 
 /**
  * `upgrade` and `rollback` are the runs that are examined; `start` and `recover` are what an operator
- * types after a crash: `waiaas start`, and `waiaas upgrade`, which recovers before anything else.
+ * types after a crash: `waiaas start`, and `waiaas upgrade`, which recovers before anything else;
+ * `later` is the same when a daemon that was left alone has had time to act first.
  */
-export type Actor = "upgrade" | "rollback" | "start" | "recover"
+export type Actor = "upgrade" | "rollback" | "start" | "recover" | "later"
+
+const recover = Effect.flatMap(Recover, ({ onSight }) => onSight({ startDaemon: true }))
 
 const programs: Record<Exclude<Actor, "start">, Effect.Effect<unknown, unknown, Services>> = {
   upgrade: Effect.flatMap(Upgrade, (upgrade) =>
@@ -31,7 +34,8 @@ const programs: Record<Exclude<Actor, "start">, Effect.Effect<unknown, unknown, 
     const rollback = yield* Rollback
     return yield* rollback.run(yield* rollback.plan(Option.none()), true)
   }),
-  recover: Effect.flatMap(Recover, (recover) => recover.onSight({ startDaemon: true })),
+  recover,
+  later: recover,
 }
 
 export interface Ended {
@@ -55,7 +59,7 @@ export const switchedOn = (disk: DiskState, acknowledged: ReadonlyArray<string>)
 
 export interface Options {
   readonly judge?: World["judge"]
-  readonly changed?: (operation: Operation, world: World, main: SimulatedProcess) => void
+  readonly changed?: (operation: Operation, world: World, main: SimulatedProcess | null) => void
   /** Kills the command right after this operation; what else runs goes on. */
   readonly killAfter?: number
   /** Whether the operator starts the daemon at the end, where none runs. */
@@ -64,6 +68,7 @@ export interface Options {
 
 /** Virtual milliseconds that a machine is left alone at the end, so that its daemon does what it still wants to do. */
 const QUIET = 1000
+const LATER = 300
 
 export const simulate = (
   state: WorldState,
@@ -77,11 +82,11 @@ export const simulate = (
   for (const survivor of state.survivors) resumeDaemon(world, survivor)
   let exit: Exit.Exit<unknown, unknown> | null = null
   let over = false
-  let main: SimulatedProcess
+  let main: SimulatedProcess | null = null
   const begin = () => {
     if (actor === "start") {
       const pid = startDaemon(world, code.packageDir)
-      main = world.processes.find((process) => process.pid === pid) as SimulatedProcess
+      main = world.processes.find((process) => process.pid === pid) ?? null
     } else {
       const process = new SimulatedProcess(world, world.newPid(), "command", code)
       main = process
@@ -96,7 +101,14 @@ export const simulate = (
   world.judge = judge ?? null
   world.changed = (operation) => {
     changed?.(operation, world, main)
-    if (operation.number === killAfter) world.kill(main)
+    if (operation.number === killAfter && main !== null) world.kill(main)
+  }
+  if (actor === "later") {
+    world.after(LATER, () => {
+      over = true
+    })
+    world.run(() => over)
+    over = false
   }
   begin()
   const isBusy = () =>
