@@ -1,8 +1,7 @@
 /** `npm run bench [-- --quick] [-- --write]`: one table, measured side by side in one run; medians. `--write` puts it into docs/performance.md. */
 import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
-import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { availableParallelism, cpus, totalmem } from "node:os"
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
@@ -12,10 +11,10 @@ import { type Machine, makeMachine } from "../test/support/machine.mts"
 import { freePort, request, until } from "../test/support/net.mts"
 import { Registry } from "../test/support/registry.mts"
 import { release } from "../test/support/releases.mts"
+import { machineLine, writePart } from "./lib/document.mts"
 import { fill } from "./lib/fill.mts"
 import { requestsPerSecond } from "./lib/http-load.mts"
 import { interruption } from "./lib/interruption.mts"
-import { root } from "./lib/repo.mts"
 import { mustRun } from "./lib/run.mts"
 
 const { values: flags } = parseArgs({
@@ -337,20 +336,6 @@ const table = (): string => {
     .join("\n")
 }
 
-const machineLine = () =>
-  `${process.platform}-${process.arch}, ${availableParallelism()} cores (${cpus()[0]?.model ?? "unknown"}), ${Math.round(totalmem() / 1e9)} GB, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`
-
-const document = join(root, "docs/performance.md")
-const marks = ["<!-- bench: begin -->", "<!-- bench: end -->"] as const
-
-const writeDocument = (text: string) => {
-  const old = readFileSync(document, "utf8")
-  const [before, rest] = old.split(marks[0])
-  const after = rest?.split(marks[1])[1]
-  assert.ok(before !== undefined && after !== undefined, `${document} has lost its marks`)
-  writeFileSync(document, `${before}${marks[0]}\n${text}\n${marks[1]}${after}`)
-}
-
 const measureAll = async (registry: Registry) => {
   await registry.publish(await release("2.0.0", 4))
   await registry.publish(await release("2.1.0", 5))
@@ -378,7 +363,7 @@ const bench = async () => {
   }
   const text = `${machineLine()}\n\n${table()}`
   console.log(text)
-  if (flags.write) writeDocument(text)
+  if (flags.write) writePart("docs/performance.md", "bench", text)
   process.exitCode = rows.every(({ kept }) => kept) ? 0 : 1
 }
 

@@ -20,7 +20,7 @@ const script = (name: string, path: string, args: ReadonlyArray<string>, timeout
 
 const slow: Suite =
   globSync("test/slow/**/*.test.ts", { cwd: root }).length > 0
-    ? vitest("test/slow", ["slow"], 1_800_000)
+    ? vitest("slow", 1_800_000)
     : { name: "test/slow", run: async () => [skipped("test/slow", "no slow suite exists yet")] }
 
 process.exitCode = await runSuites([

@@ -6,6 +6,7 @@ import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
 import { planFor, recoveryTable } from "@waiaas/domain/Recovery"
 import { actionTitle, type Phase, type PhaseName, phasesOf, type RunKind } from "@waiaas/domain/UpgradePhase"
 import * as Schema from "effect/Schema"
+import { withPart } from "./lib/document.mts"
 import { root } from "./lib/repo.mts"
 
 const table = (
@@ -89,7 +90,7 @@ const configuration = (): ReadonlyArray<string> => {
   )
 }
 
-/** Between `<!-- name: begin -->` and `<!-- name: end -->`. */
+/** By document and part. */
 const generated: Record<string, Record<string, () => ReadonlyArray<string>>> = {
   "README.md": { configuration, "exit codes": exitCodes },
   "docs/architecture.md": {
@@ -101,14 +102,6 @@ const generated: Record<string, Record<string, () => ReadonlyArray<string>>> = {
     "rollback recoveries": () => recoveries("rollback"),
     "exit codes": exitCodes,
   },
-}
-
-const fill = (path: string, text: string, name: string, lines: ReadonlyArray<string>): string => {
-  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`]
-  const from = text.indexOf(begin)
-  const to = text.indexOf(end)
-  if (from === -1 || to < from) throw new Error(`${path}: no ${begin} ... ${end}`)
-  return `${text.slice(0, from + begin.length)}\n${lines.join("\n")}\n${text.slice(to)}`
 }
 
 /** The picture in the README is drawn by hand; its phases are those of the code. */
@@ -126,7 +119,7 @@ export const docs = (options: { readonly check: boolean }): ReadonlyArray<string
     const file = join(root, path)
     const before = readFileSync(file, "utf8")
     const after = Object.entries(parts).reduce(
-      (text, [name, lines]) => fill(path, text, name, lines()),
+      (text, [name, lines]) => withPart(path, text, name, lines().join("\n")),
       before,
     )
     if (after === before) return []

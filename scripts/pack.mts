@@ -1,20 +1,18 @@
 /** Makes the installable tarball of any version: `npm run pack -- --out DIR [--version X] [--schema N] [--fault NAME]`. */
 import { createHash } from "node:crypto"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from "node:fs/promises"
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
 import { type BuildOptions, build, distFiles, parseReleaseArgs } from "./build.mts"
+import { cached } from "./lib/cache.mts"
 import { cleanEnv, node, npmCli, root, rootManifest } from "./lib/repo.mts"
 import { mustRun } from "./lib/run.mts"
 
 export type PackOptions = Omit<BuildOptions, "out">
-
-const cacheDir = join(root, "node_modules/.cache/waiaas-pack")
-const dayMs = 86_400_000
 
 /** The one runtime dependency, shipped inside the tarball so that an offline install is whole. */
 const bundled = "better-sqlite3"
@@ -122,38 +120,15 @@ const keyOf = (options: PackOptions): string => {
 
 const tarballName = (version: string) => `${PACKAGE_NAME.replace("@", "").replace("/", "-")}-${version}.tgz`
 
-const dropOldEntries = async (): Promise<void> => {
-  for (const name of await readdir(cacheDir)) {
-    const path = join(cacheDir, name)
-    const info = await stat(path).catch(() => undefined)
-    if (info !== undefined && Date.now() - info.mtimeMs > dayMs) {
-      await rm(path, { recursive: true, force: true })
-    }
-  }
-}
-
-/** The path of the tarball, from a cache that is keyed by content. Safe to call from many processes at once. */
-export const pack = async (options: PackOptions = {}): Promise<string> => {
-  const key = keyOf(options)
-  const entry = join(cacheDir, key)
-  const tarball = join(entry, tarballName(options.version ?? rootManifest.version))
-  if (existsSync(tarball)) return tarball
-  await mkdir(cacheDir, { recursive: true })
-  await dropOldEntries()
-  const partial = await mkdtemp(join(cacheDir, "partial-"))
-  try {
-    await makeTarball(options, partial)
-    // A source changed while it was bundled: the tarball is of neither state.
-    if (keyOf(options) !== key) return await pack(options)
-    await rename(partial, entry).catch((error: NodeJS.ErrnoException) => {
-      // Another process was first, with the same content.
-      if (error.code !== "ENOTEMPTY" && error.code !== "EEXIST") throw error
-    })
-  } finally {
-    await rm(partial, { recursive: true, force: true })
-  }
-  return tarball
-}
+/** The path of the tarball, from a cache that is keyed by content. */
+export const pack = async (options: PackOptions = {}): Promise<string> =>
+  join(
+    await cached(
+      () => `release-${keyOf(options)}`,
+      (directory) => makeTarball(options, directory),
+    ),
+    tarballName(options.version ?? rootManifest.version),
+  )
 
 if (import.meta.main) {
   const { out, ...options } = parseReleaseArgs(process.cwd())

@@ -80,9 +80,9 @@ const add = (a: Counts, b: Counts): Counts => ({
 
 const none: Counts = { passed: 0, failed: 0, skipped: 0 }
 
-/** One vitest run over projects, reported by directory: `packages/domain`, `test/scenarios`. */
-export const vitest = (name: string, projects: ReadonlyArray<string>, timeoutMs: number): Suite => ({
-  name,
+/** One vitest run over a project, reported by directory: `packages/domain`, `test/scenarios`. */
+export const vitest = (project: string, timeoutMs: number): Suite => ({
+  name: project,
   run: async () => {
     const directory = await mkdtemp(join(tmpdir(), "waiaas-vitest-"))
     try {
@@ -96,12 +96,13 @@ export const vitest = (name: string, projects: ReadonlyArray<string>, timeoutMs:
           "--reporter=default",
           "--reporter=json",
           `--outputFile.json=${output}`,
-          ...projects.flatMap((project) => ["--project", project]),
+          "--project",
+          project,
         ],
         { cwd: root, timeoutMs },
       )
       if (result.code !== 0) process.stderr.write(`${result.stdout}${result.stderr}\n`)
-      if (result.timedOut) return [failed(name, `not done within ${timeoutMs / 1000} s`)]
+      if (result.timedOut) return [failed(project, `not done within ${timeoutMs / 1000} s`)]
       const report: { testResults: ReadonlyArray<VitestFile> } = JSON.parse(await readFile(output, "utf8"))
       const byDirectory = new Map<string, Counts>()
       for (const file of report.testResults) {
@@ -110,7 +111,7 @@ export const vitest = (name: string, projects: ReadonlyArray<string>, timeoutMs:
       }
       const reports = [...byDirectory].sort().map(([key, counts]) => ({ name: key, ...counts }))
       const explained = result.code === 0 || reports.some((one) => one.failed > 0)
-      return explained ? reports : [...reports, failed(name, `vitest ended with ${result.code}`)]
+      return explained ? reports : [...reports, failed(project, `vitest ended with ${result.code}`)]
     } finally {
       await rm(directory, { recursive: true, force: true })
     }

@@ -1,6 +1,6 @@
 /** A real npm registry (verdaccio) on loopback: own storage, no uplinks, anyone may publish. */
 import { spawn } from "node:child_process"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { cleanEnv, node, npmCli, root } from "../../scripts/lib/repo.mts"
@@ -29,9 +29,11 @@ export class Registry {
     this.#stop = stop
   }
 
-  static async start(): Promise<Registry> {
+  /** `storage`: what another one has stored, of which this one gets a copy. */
+  static async start({ storage }: { readonly storage?: string } = {}): Promise<Registry> {
     const directory = await mkdtemp(join(tmpdir(), "waiaas-registry-"))
     const url = `http://127.0.0.1:${await freePort()}`
+    if (storage !== undefined) await cp(storage, join(directory, "storage"), { recursive: true })
     // JSON is YAML.
     await writeFile(join(directory, "config.yaml"), JSON.stringify(configuration(directory)))
     // A token that nobody checks: npm refuses to publish without one. In a file, as argv is public.
@@ -77,6 +79,10 @@ export class Registry {
       throw error
     }
     return new Registry(url, directory, stop)
+  }
+
+  get storage(): string {
+    return join(this.directory, "storage")
   }
 
   async #npm(args: ReadonlyArray<string>): Promise<void> {

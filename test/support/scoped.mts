@@ -4,8 +4,8 @@ import * as Effect from "effect/Effect"
 import { CountingProxy } from "./counting-proxy.mts"
 import { CountingRegistry } from "./counting-registry.mts"
 import { type Machine, makeMachine } from "./machine.mts"
+import { installPrepared, preparedStorage } from "./prepared.mts"
 import { Registry } from "./registry.mts"
-import { release } from "./releases.mts"
 
 const scoped = <A,>(make: () => Promise<A>, end: (it: A) => Promise<void>) =>
   Effect.acquireRelease(Effect.promise(make), (it) => Effect.promise(() => end(it)))
@@ -19,15 +19,9 @@ export const countingRegistry = (tags?: Record<string, string>) =>
 
 /** A real registry with releases in it: version and schema, oldest first; the last one is `latest`. */
 export const realRegistry = (...releases: ReadonlyArray<readonly [version: string, schema: number]>) =>
-  Effect.tap(
-    scoped(
-      () => Registry.start(),
-      (registry) => registry.stop(),
-    ),
-    (registry) =>
-      Effect.promise(async () => {
-        for (const [version, schema] of releases) await registry.publish(await release(version, schema))
-      }),
+  scoped(
+    async () => Registry.start({ storage: await preparedStorage(releases) }),
+    (registry) => registry.stop(),
   )
 
 /** The same behind a proxy that counts what is asked of it. */
@@ -40,7 +34,7 @@ export const countedRegistry = (...releases: ReadonlyArray<readonly [version: st
   )
 
 export interface Setup {
-  /** Installed from its tarball, so that no registry is asked. Default 2.0.0 with schema 4. */
+  /** As npm installs it from its tarball. Default 2.0.0 with schema 4. */
   readonly version?: string
   readonly schema?: number
   readonly registryUrl?: string
@@ -61,7 +55,7 @@ export const installedMachine = ({ version = "2.0.0", schema = 4, ...setup }: Se
     ),
     (machine) =>
       Effect.promise(async () => {
-        await machine.installGlobal(await release(version, schema))
+        await installPrepared(machine, version, schema)
         await machine.mustWaiaas(["init"], { env: setup.initEnv ?? {} })
         await machine.configure({ port: await machine.freePort(), ...setup.daemon })
         if (setup.start !== false) await machine.mustWaiaas(["start", "--background"])

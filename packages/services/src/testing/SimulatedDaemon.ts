@@ -42,7 +42,9 @@ const acknowledge = (process: SimulatedProcess, row: string) =>
 /** Rows have few names, so that a machine that crashes again and again has few states. */
 const serveRequests = (process: SimulatedProcess) =>
   Effect.gen(function* () {
-    yield* acknowledge(process, `${process.version}, boot ${process.world.boot === "0" ? "first" : "later"}`)
+    const isFirst = process.world.boot === "0"
+    yield* acknowledge(process, `${process.version}, boot ${isFirst ? "first" : "later"}`)
+    if (!isFirst) return
     yield* Effect.sleep("200 millis")
     yield* acknowledge(process, `${process.version}, later`)
   })

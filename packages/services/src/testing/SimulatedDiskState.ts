@@ -6,6 +6,9 @@
  * rename is one step that either of its two directories makes durable (ext4, xfs and btrfs do so).
  */
 
+import { foldRun, type Run } from "@waiaas/domain/JournalRecord"
+import { planFor } from "@waiaas/domain/Recovery"
+
 /** A system's error; `code` is its errno name. */
 export class Errno extends Error {
   readonly code: string
@@ -89,11 +92,30 @@ const canonical = (text: string): string => {
     const end = frames.pop() ?? ""
     return `${frames.at(-1) ?? ""}\n${end.endsWith("}") || end === "" ? end : "torn"}`
   }
-  if (!text.includes('"_tag":"Started"')) return text
+  return text.includes('"_tag":"Started"') ? decisiveOf(text) : text
+}
+
+const decisive = new Map<string, string>()
+/** Of a journal what a recovery, a start or a held daemon decides by; not when, by whom and how often it was written. */
+const decisiveOf = (text: string): string => {
+  const known = decisive.get(text)
+  if (known !== undefined) return known
   const lines = text.split("\n")
-  const torn = lines.pop() ?? ""
-  const told = lines.map((line) => line.slice(9)).filter((line) => !/"_tag":"(Recovering|Failed)"/.test(line))
-  return `${[...new Set(told)].join("\n")}\n${torn === "" ? "" : "torn"}`
+  const torn = lines.pop() === "" ? "" : "torn"
+  const run = foldRun(lines.map((line) => JSON.parse(line.slice(9))))
+  const told = JSON.stringify(run === null ? lines : [...decisionsOf(run), torn])
+  decisive.set(text, told)
+  return told
+}
+
+const decisionsOf = ({ started, begun, done, facts, starting, committed, undone, failure, ended }: Run) => {
+  const { at: _at, pid: _pid, ...begin } = started
+  if (ended !== null) return [begin, ended.outcome]
+  const { actions } = planFor({ started, begun, committed })
+  const left = actions.filter((action) => !undone.includes(action))
+  // A rollback's forward half goes by what is done; an undo goes by what was begun.
+  const forward = committed && started.kind === "rollback" ? done : begun.includes("stop")
+  return [begin, facts, starting, committed, left, forward, failure?.error ?? null]
 }
 
 /** Nobody acts on what stands in these, or even on whether they are there: the next one replaces it. */

@@ -1,64 +1,52 @@
 /** The whole proof for one kind of run, its figures, and the replay of a single path. */
-
+import type { RunKind } from "@waiaas/domain/UpgradePhase"
 import type { Loss } from "@waiaas/services/testing/SimulatedDiskState"
 import { crashed, losses } from "@waiaas/services/testing/SimulatedDiskState"
 import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
-import { Explorer } from "./explore.ts"
-import { faultEverywhere, judgeOf } from "./faults.ts"
-import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
-import { Violation, verify } from "./verify.ts"
+import { type Counts, Explorer } from "./explore.ts"
+import { type FaultCounts, faultEverywhere, judgeOf } from "./faults.ts"
+import { type Actor, beforeRollback, beforeUpgrade, describeExit, simulate, switchedOn } from "./simulate.ts"
+import { verify } from "./verify.ts"
 
-/**
- * `WAIAAS_SIMULATION_PATH` replays one path as a failure prints it, such as
- * `upgrade@212:lose-all/recover@31:keep/start` or `upgrade!120:EIO/recover`, with every operation.
- */
-const replayed = process.env.WAIAAS_SIMULATION_PATH
+const before = { upgrade: beforeUpgrade, rollback: beforeRollback } as const
 
-const lines = (figures: object): string =>
-  Object.entries(figures)
-    .map(([name, value]) =>
-      typeof value === "object" ? `${name}:\n${lines(value).replace(/^/gm, "  ")}` : `${name}: ${value}`,
-    )
-    .join("\n")
+export interface Figures extends Counts {
+  readonly errors: FaultCounts
+  readonly seconds: number
+  /** Each path that breaks the promise, with what is wrong at its end. */
+  readonly violations: ReadonlyArray<string>
+}
 
-/** Every crash point and every error of a run; throws with the paths that break the promise. */
-export const prove = async (kind: "upgrade" | "rollback", before: () => WorldState): Promise<void> => {
-  const limit = Error.stackTraceLimit
+/** Every crash point and every error of a run, and every crash of every recovery. */
+export const prove = (kind: RunKind, isDeep: boolean): Figures => {
   // The product makes thousands of errors here that nobody reads: their traces take longer than the rest.
   Error.stackTraceLimit = 0
   const began = performance.now()
-  const state = before()
-  if (replayed !== undefined) {
-    if (replayed.startsWith(kind)) replay(kind, state, replayed)
-    return
-  }
-  const explorer = new Explorer(kind)
+  const state = before[kind]()
+  const explorer = new Explorer(kind, isDeep)
   const { exit, world } = explorer.crashEverywhere({ state, path: "", depth: 0 }, kind, kind)
   try {
     explorer.end(verify(world, kind), "undisturbed")
   } catch (cause) {
     explorer.report(`${kind} ${describeExit(exit)}`, cause)
   }
-  await explorer.exhaust()
-  const crashes = (performance.now() - began) / 1000
-  const errors = await faultEverywhere(explorer, state, kind)
+  explorer.exhaust()
+  const errors = faultEverywhere(explorer, state, kind)
   // What an error leaves is mostly what a crash leaves: only the rest is new.
-  await explorer.exhaust()
-  Error.stackTraceLimit = limit
+  explorer.exhaust()
   const seconds = (performance.now() - began) / 1000
-  process.stdout.write(
-    `simulation of ${kind}: ${seconds.toFixed(1)} s, ${crashes.toFixed(1)} s of it crashes without errors\n${lines({ errors, ...explorer.counts }).replace(/^/gm, "  ")}\n`,
-  )
-  if (explorer.violations.length > 0)
-    throw new Violation(
-      `the promise is broken (replay with WAIAAS_SIMULATION_PATH):\n${explorer.violations.join("\n")}`,
-    )
+  return { ...explorer.counts, errors, seconds, violations: explorer.violations }
 }
 
 const isLoss = (text: string): text is Loss => (losses as ReadonlyArray<string>).includes(text)
 
-const replay = (kind: "upgrade" | "rollback", from: WorldState, path: string): void => {
-  let state = from
+/**
+ * Replays one path as a violation prints it, such as `upgrade@212:lose-all/recover@31:keep/start` or
+ * `upgrade!120:EIO/recover`, and prints every operation.
+ */
+export const replay = (path: string): void => {
+  const kind: RunKind = path.startsWith("rollback") ? "rollback" : "upgrade"
+  let state: WorldState = before[kind]()
   for (const step of path.split("/")) {
     const match = /^(\w+)(?:!(\d+):([^@+]+)(\+?))?(?:@(\d+):([\w-]+))?$/.exec(step)
     if (match === null) throw new Error(`no step of a path: ${step}`)

@@ -12,21 +12,29 @@ import { type Actor, describeExit, exitCodeOf, simulate } from "./simulate.ts"
 import { Violation, verify } from "./verify.ts"
 
 /**
- * Whether to try all there is. Otherwise one error of each kind that the product can tell apart: one
- * that may have done a part (EIO, ENOSPC) and one that did nothing (EACCES, EROFS), and EXDEV.
+ * One error of each kind that the product can tell apart: one that may have done a part (EIO, ENOSPC)
+ * and one that did nothing (EACCES, EROFS), and EXDEV. `isDeep` tries every name.
  */
-export const isDeep = process.env.WAIAAS_SIMULATION_DEEP !== undefined
-
-const faultsOf: Record<OperationKind, ReadonlyArray<Fault>> = {
-  read: isDeep ? ["EIO", "EACCES"] : ["EIO"],
-  write: isDeep ? ["EIO", "ENOSPC", "EACCES", "EROFS"] : ["ENOSPC", "EACCES"],
-  rename: isDeep ? ["EIO", "ENOSPC", "EACCES", "EROFS", "EXDEV"] : ["EROFS", "EXDEV"],
-  tool: childFaults.tool,
-  npm: childFaults.npm,
-  spawn: childFaults.spawn,
-  http: childFaults.http,
-  space: ["ENOSPC", "EIO"],
-  lock: ["EIO", "EACCES"],
+const faultsOf = (kind: OperationKind, isDeep: boolean): ReadonlyArray<Fault> => {
+  const faults: Record<OperationKind, readonly [usual: ReadonlyArray<Fault>, more?: ReadonlyArray<Fault>]> = {
+    read: [["EIO"], ["EACCES"]],
+    write: [
+      ["ENOSPC", "EACCES"],
+      ["EIO", "EROFS"],
+    ],
+    rename: [
+      ["EROFS", "EXDEV"],
+      ["EIO", "ENOSPC", "EACCES"],
+    ],
+    tool: [childFaults.tool],
+    npm: [childFaults.npm],
+    spawn: [childFaults.spawn],
+    http: [childFaults.http],
+    space: [["ENOSPC", "EIO"]],
+    lock: [["EIO", "EACCES"]],
+  }
+  const [usual, more = []] = faults[kind]
+  return isDeep ? [...usual, ...more] : usual
 }
 
 /** Causes that last: from an operation on, everything of its kinds fails. */
@@ -99,17 +107,16 @@ export const faultAt = (
   }
 }
 
-export const faultEverywhere = async (
+export const faultEverywhere = (
   explorer: Explorer,
   state: WorldState,
   actor: "upgrade" | "rollback",
-): Promise<FaultCounts> => {
+): FaultCounts => {
   const operations = operationsOf(state, actor)
   const counts: FaultCounts = { operations: operations.length, single: 0, lasting: 0, exits: {} }
   const from: Found = { state, path: "", depth: 0 }
   for (const { number, kind } of operations) {
-    if (number % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
-    for (const fault of faultsOf[kind]) {
+    for (const fault of faultsOf(kind, explorer.isDeep)) {
       counts.single += 1
       faultAt(explorer, from, actor, number, fault, false, counts)
     }

@@ -9,15 +9,6 @@ import * as Exit from "effect/Exit"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
 import { expectCommand, type Outcome, Violation, verify } from "./verify.ts"
 
-/** Whether to look at what a second killed process leaves unsynced, too: several times as long. */
-const isDeep = process.env.WAIAAS_SIMULATION_DEEP !== undefined
-
-/**
- * `WAIAAS_SIMULATION=quick` (what `npm test` runs) recovers every crash of the run itself; without it
- * every recovery is crashed at each of its own operations too, until no state is new.
- */
-export const isQuick = process.env.WAIAAS_SIMULATION === "quick"
-
 /** A state, and how it comes about: replayed by following its steps. */
 export interface Found {
   readonly state: WorldState
@@ -62,9 +53,12 @@ export class Explorer {
   private readonly seenKills = new Set<string>()
   private readonly queue: Array<Found> = []
   readonly kind: "upgrade" | "rollback"
+  /** Looks at what a second killed process leaves unsynced, and tries every name of an error: several times as long. */
+  readonly isDeep: boolean
 
-  constructor(kind: "upgrade" | "rollback") {
+  constructor(kind: "upgrade" | "rollback", isDeep: boolean) {
     this.kind = kind
+    this.isDeep = isDeep
   }
 
   /** A state that a crash leaves; looked at once. */
@@ -120,13 +114,12 @@ export class Explorer {
     depth: number,
     kills: Array<number>,
   ): void {
-    if (isQuick && depth > 0) return
     const at = `${path}@${number}`
     for (const [loss, disk] of crashesOf(world.disk.state))
       this.add({ state: switchedOn(disk, world.acknowledged), path: `${at}:${loss}`, depth: depth + 1 })
     // What a killed process left unsynced can be lost later. A recovery makes it durable before it
     // concludes anything from it, which is looked at for the run itself.
-    const unsynced = depth === 0 || isDeep
+    const unsynced = depth === 0 || this.isDeep
     if (unsynced && world.disk.pending.length > 0)
       this.add({
         state: switchedOn(world.disk.state, world.acknowledged),
@@ -165,10 +158,8 @@ export class Explorer {
   }
 
   /** Recovers every state that is known, and every state that this brings about. */
-  async exhaust(): Promise<void> {
+  exhaust(): void {
     for (let found = this.queue.shift(); found !== undefined; found = this.queue.shift()) {
-      // The test runner wants to hear of its worker now and then.
-      if (this.counts.recoveries % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
       const actors: ReadonlyArray<Actor> = actorsOf(found)
       for (const actor of actors) {
         const path = `${found.path}/${actor}`

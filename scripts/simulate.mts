@@ -1,0 +1,99 @@
+/**
+ * `npm run simulate [-- --deep] [-- --write]`: a whole upgrade and a whole rollback on a simulated machine. Every
+ * operation is a crash point, every error is tried at every operation, and whatever is left is recovered, with
+ * recoveries that are crashed at each of their own operations. Counted, not sampled; the same each time.
+ *
+ * `-- --path P` replays one path, as a violation prints it, operation by operation. `-- --deep` tries every name of
+ * an error and looks at what a killed recovery leaves unsynced. `-- --write` puts the table into docs/reliability.md.
+ */
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import type { RunKind } from "@waiaas/domain/UpgradePhase"
+import { type Figures, prove, replay } from "../test/simulation/prove.ts"
+import { machineLine, writePart } from "./lib/document.mts"
+import { node, root } from "./lib/repo.mts"
+import { run } from "./lib/run.mts"
+
+const script = join(root, "scripts/simulate.mts")
+
+/** Each kind in a process of its own: it is all computing. */
+const proveApart = async (kind: RunKind, isDeep: boolean): Promise<Figures> => {
+  const result = await run(node, [script, "--only", kind, ...(isDeep ? ["--deep"] : [])], {
+    cwd: root,
+    timeoutMs: isDeep ? 3_600_000 : 900_000,
+  })
+  if (result.code !== 0)
+    throw new Error(`the simulation of ${kind} ended with ${result.code}: ${result.stderr}`)
+  return JSON.parse(result.stdout)
+}
+
+const count = (figures: Figures, how: string, outcome: string) =>
+  (figures.outcomes[`${how}: ${outcome}`] ?? 0).toLocaleString("en")
+
+const rows: ReadonlyArray<readonly [string, (figures: Figures) => string | number]> = [
+  ["operations of the undisturbed run", ({ errors }) => errors.operations],
+  ["runs with one error", ({ errors }) => errors.single],
+  ["runs with a cause that stays", ({ errors }) => errors.lasting],
+  ["points at which a crash was looked at", ({ points }) => points],
+  ["crashes (a point and what was lost)", ({ crashes }) => crashes],
+  ["distinct states recovered", ({ states }) => states],
+  ["recoveries", ({ recoveries }) => recoveries],
+  ["most crashes in a row", ({ deepest }) => deepest],
+  [
+    "undone at once, to the old / the new version",
+    (figures) => `${count(figures, "undone at once", "old")} / ${count(figures, "undone at once", "new")}`,
+  ],
+  [
+    "recovered, to the old / the new version",
+    (figures) => `${count(figures, "recovered", "old")} / ${count(figures, "recovered", "new")}`,
+  ],
+  ["anything else", ({ violations }) => violations.length],
+  ["seconds", ({ seconds }) => seconds.toFixed(1)],
+]
+
+const table = (upgrade: Figures, rollback: Figures): string => {
+  const cell = (value: string | number) => (typeof value === "number" ? value.toLocaleString("en") : value)
+  return [
+    ["", "upgrade", "rollback"],
+    ["---", "---", "---"],
+    ...rows.map(([name, of]) => [name, cell(of(upgrade)), cell(of(rollback))]),
+  ]
+    .map((cells) => `| ${cells.join(" | ")} |`)
+    .join("\n")
+}
+
+/** Exit code: 0 where every path ends in one of the two outcomes. */
+export const simulate = async ({ deep = false, write = false } = {}): Promise<number> => {
+  const [upgrade, rollback] = await Promise.all([proveApart("upgrade", deep), proveApart("rollback", deep)])
+  const text = table(upgrade, rollback)
+  console.log(text)
+  const violations = [...upgrade.violations, ...rollback.violations]
+  for (const violation of violations) console.error(`the promise is broken: ${violation}`)
+  if (violations.length > 0) console.error("replay one with: npm run simulate -- --path <its path>")
+  if (write)
+    writePart(
+      "docs/reliability.md",
+      "simulation",
+      `\`npm run simulate${deep ? " -- --deep" : ""}\` on ${machineLine()}:\n\n${text}`,
+    )
+  return violations.length === 0 ? 0 : 1
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      deep: { type: "boolean", default: false },
+      write: { type: "boolean", default: false },
+      path: { type: "string" },
+      only: { type: "string" },
+    },
+  })
+  // The fibers of killed processes wait for ever, and a process with a fiber that waits does not end by itself.
+  const end = () => process.exit(0)
+  if (values.path !== undefined) {
+    replay(values.path)
+    process.stdout.write("", end)
+  } else if (values.only === "upgrade" || values.only === "rollback")
+    process.stdout.write(JSON.stringify(prove(values.only, values.deep)), end)
+  else process.exitCode = await simulate(values)
+}
