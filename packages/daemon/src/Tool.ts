@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Keystore } from "./Keystore.ts"
+import { underGuard } from "./ToolGuard.ts"
 
 /** Whether a daemon of this code could start here: configuration, keystore, environment. Exports nothing of them. */
 export const describeHere = (
@@ -66,14 +67,16 @@ const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, Databas
     }
   })
 
-export const runTool: Effect.Effect<void, ToolError, DatabaseTool | Environment> = Effect.gen(function* () {
-  const input = yield* Effect.promise(() => text(process.stdin))
-  const request = Schema.decodeUnknownOption(Schema.parseJson(ToolRequest))(input)
-  if (Option.isNone(request))
-    return yield* new RestartWouldFail({
-      missing: `this code does not know the request ${input.slice(0, 200)}`,
-      command: `npm install --global ${shellWord(`@waiaas/cli@${VERSION}`)}`,
-    })
-  const result = yield* answer(request.value)
-  yield* reply({ _tag: "Done", result: result ?? null })
-}).pipe(Effect.tapError((error) => reply({ _tag: "Refused", error })))
+/** `args`: what follows `tool` on the command line. */
+export const runTool = (args: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const input = yield* Effect.promise(() => text(process.stdin))
+    const request = Schema.decodeUnknownOption(Schema.parseJson(ToolRequest))(input)
+    if (Option.isNone(request))
+      return yield* new RestartWouldFail({
+        missing: `this code does not know the request ${input.slice(0, 200)}`,
+        command: `npm install --global ${shellWord(`@waiaas/cli@${VERSION}`)}`,
+      })
+    const result = yield* underGuard(args, answer(request.value))
+    yield* reply({ _tag: "Done", result: result ?? null })
+  }).pipe(Effect.tapError((error) => reply({ _tag: "Refused", error })))

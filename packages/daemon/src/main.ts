@@ -90,7 +90,7 @@ const program = Effect.gen(function* () {
       return yield* Effect.sync(() => void process.stdout.write(`${JSON.stringify(made)}\n`))
     }
     case "tool":
-      return yield* runTool.pipe(Effect.provide(Tool))
+      return yield* runTool(rest).pipe(Effect.provide(Tool))
     default:
       return yield* Effect.dieMessage(
         `${verb ?? "nothing"} is none of serve, init, tool: this file is run by waiaas`,

@@ -83,7 +83,7 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
 }
 
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", {
-  lock: Schema.Literal("install", "run", "data"),
+  lock: Schema.Literal("install", "run", "data", "tool"),
   path: Schema.String,
   /** Who holds it and since when, as far as is known. */
   holder: Schema.String,

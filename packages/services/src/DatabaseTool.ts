@@ -22,6 +22,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
@@ -72,6 +73,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       const runner = yield* ProcessRunner
       const files = yield* DurableFile
       const environment = yield* Environment
+      const { paths } = yield* DataDir
 
       const ask = <A, I>(
         packageDir: string,
@@ -89,7 +91,13 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
           const ended = yield* runner
             .run({
               command: environment.node,
-              args: [packagePaths(packageDir).daemon, "tool"],
+              args: [
+                packagePaths(packageDir).daemon,
+                "tool",
+                ...((yield* files.exists(paths.toolLock).pipe(Effect.orElseSucceed(() => false)))
+                  ? ["--upgrader", String(environment.pid), "--lock", paths.toolLock]
+                  : []),
+              ],
               // Never inside a package that is about to be moved.
               cwd: dirname(database),
               env: environment.variables,

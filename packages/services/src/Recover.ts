@@ -82,7 +82,8 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
       }
 
       /** Nobody else may be on the data while it is put back. */
-      const withData = (context: Context) => context.lease.take(DAEMON_LETS_GO)
+      const withData = (context: Context) =>
+        context.lease.take(DAEMON_LETS_GO, context.run.started.databasePath)
 
       const interpret: Record<RecoveryAction, (context: Context) => Effect.Effect<void, UpgradeError>> = {
         "stop-new-daemon": ({ run }) =>

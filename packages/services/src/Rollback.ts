@@ -164,7 +164,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 "stop",
                 Effect.gen(function* () {
                   if (started.daemon !== null) yield* daemon.stop(started.daemon)
-                  yield* lease.take("5 seconds")
+                  yield* lease.take("5 seconds", started.databasePath)
                   return started.daemon === null ? "it was not running" : "stopped"
                 }),
               )

@@ -57,7 +57,7 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
           const opened = run.starting !== null
           // Once a daemon was started on the restored data, that data is nobody's to move any more.
           if (!opened) {
-            yield* lease.take("20 seconds")
+            yield* lease.take("20 seconds", started.databasePath)
             yield* phase(
               "restore",
               Effect.as(restore.rollback(started.run, started.databasePath), "data restored"),

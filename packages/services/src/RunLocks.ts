@@ -11,6 +11,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
+import { timeLimitFor } from "./DatabaseTool.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir, dataPaths } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -20,7 +21,11 @@ import { journalPath, parseJournal } from "./UpgradeJournal.ts"
 
 /** The data lock as a run has it: taken when the daemon frees it, given up when a daemon shall have it. */
 export interface DataLease {
-  readonly take: (wait: Duration.DurationInput) => Effect.Effect<void, LockBusy | FileFailed>
+  /** `wait`: how long for the lock; what still works on the database for a run that was killed is waited for, too. */
+  readonly take: (
+    wait: Duration.DurationInput,
+    database: string,
+  ) => Effect.Effect<void, LockBusy | FileFailed>
   readonly release: Effect.Effect<void>
 }
 
@@ -61,6 +66,12 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
       // Probes hold a lock for a moment: whoever wants it is a little patient.
       const patience = "1 second"
 
+      /** Children that work on the database for a run outlive it when it is killed: they have to end first. */
+      const drainTools = (database: string) =>
+        Effect.flatMap(Effect.either(files.stat(database)), (found) =>
+          lock.drain(paths.toolLock, timeLimitFor(Either.isRight(found) ? Number(found.right.size) : 0)),
+        )
+
       const makeLease = (what: string): Effect.Effect<DataLease, never, Scope.Scope> =>
         Effect.gen(function* () {
           const held = yield* Ref.make(Option.none<Scope.CloseableScope>())
@@ -70,12 +81,17 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
           yield* Effect.addFinalizer(() => release)
           return {
             release,
-            take: (wait) =>
+            take: (wait, database) =>
               Effect.uninterruptibleMask((restore) =>
                 Effect.gen(function* () {
                   if (Option.isSome(yield* Ref.get(held))) return
                   const scope = yield* Scope.make()
-                  yield* restore(lock.acquire({ lock: "data", path: paths.dataLock, what, wait })).pipe(
+                  yield* restore(
+                    Effect.zipRight(
+                      lock.acquire({ lock: "data", path: paths.dataLock, what, wait }),
+                      drainTools(database),
+                    ),
+                  ).pipe(
                     Scope.extend(scope),
                     Effect.onError(() => Scope.close(scope, Exit.void)),
                   )
@@ -124,6 +140,8 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
             )
             if (options?.hasRun !== true)
               yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
+            // Made while there is space for it.
+            if (!(yield* files.exists(paths.toolLock))) yield* lock.drain(paths.toolLock, 0)
             const pointer = yield* swap.pointer(install.hidden)
             // The pointer of a data directory that is gone must not block upgrades for ever.
             if (

@@ -28,13 +28,18 @@ const encodeLine = (record: JournalRecord): string => {
 const checksum = (json: string): string => crc32(json).toString(16).padStart(8, "0")
 
 const decodeLine = (line: string): Option.Option<JournalRecord> =>
-  line.slice(0, 8) === checksum(line.slice(9))
+  line.slice(0, 9) === `${checksum(line.slice(9))} `
     ? Option.getRight(Schema.decodeUnknownEither(Line)(line.slice(9)))
     : Option.none()
 
+/** What a power cut leaves of an append: no end, or a hole that never got its bytes. A changed end is neither. */
+const isTorn = (line: string, isEnded: boolean): boolean =>
+  isEnded ? line.includes("\0") : Option.isNone(decodeLine(line.slice(0, -1)))
+
 /**
  * The records of a journal's text, and how many of its bytes they take. A torn last line is what a
- * crash leaves and is dropped; anything wrong before it is damage.
+ * crash leaves and is dropped; anything else that is wrong is damage, which no recovery may guess about:
+ * the last line can be the one that decides.
  */
 export const parseJournal = (
   text: string,
@@ -43,11 +48,10 @@ export const parseJournal = (
   let validBytes = 0
   const lines = text.split("\n")
   for (const [index, line] of lines.entries()) {
-    if (index === lines.length - 1) break
-    const record = decodeLine(line)
+    const isEnded = index < lines.length - 1
+    const record = isEnded ? decodeLine(line) : Option.none()
     if (Option.isNone(record)) {
-      const rest = lines.slice(index + 1).join("")
-      if (rest === "") break
+      if (lines.slice(index + 1).join("") === "" && isTorn(line, isEnded)) break
       return Either.left(`line ${index + 1} is not what was written`)
     }
     records.push(record.value)

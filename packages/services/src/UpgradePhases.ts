@@ -179,7 +179,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           Effect.gen(function* () {
             const running = run.started.daemon
             if (running !== null) yield* daemon.stop(running)
-            yield* lease.take("5 seconds")
+            yield* lease.take("5 seconds", run.started.databasePath)
             return { text: running === null ? "it was not running" : "stopped" }
           }),
 

@@ -78,13 +78,11 @@ describe("the journal", () => {
   )
 
   it.scoped(
-    "every flipped bit before the last line is damage, told with its line, and nothing is touched",
+    "every flipped bit is damage, in the last line and its end too, told with its line, and nothing is touched",
     () =>
       Effect.gen(function* () {
         const { path, text, fs, journal } = yield* written
-        const lines = text.split("\n")
-        const last = text.length - (lines.at(-2)?.length ?? 0) - 1
-        for (let at = 0; at < last; at += 7) {
+        for (let at = 0; at < text.length; at++) {
           const bytes = Buffer.from(text)
           bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
           yield* fs.writeFile(path, bytes)
@@ -94,6 +92,15 @@ describe("the journal", () => {
           assert.deepStrictEqual(Buffer.from(yield* fs.readFile(path)), bytes)
         }
       }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("a hole that a power cut left in the last line is torn, not damage", () =>
+    Effect.gen(function* () {
+      const { path, text, fs, journal } = yield* written
+      const last = text.trimEnd().lastIndexOf("\n") + 1
+      yield* fs.writeFileString(path, `${text.slice(0, last)}${"\0".repeat(20)}${text.slice(last + 20)}`)
+      assert.isFalse(Option.getOrThrow(yield* journal.latest).committed)
+    }).pipe(Effect.provide(layer)),
   )
 
   it("a record of another format is no record", () => {

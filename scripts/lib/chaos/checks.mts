@@ -141,7 +141,7 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
   ],
   [
     ({ dataDir }) => join(dataDir, "upgrade"),
-    /^(journal|probation\.json|(run|data)\.(lock(-journal)?|holder\.json))$/,
+    /^(journal|probation\.json|(run|data)\.(lock(-journal)?|holder\.json)|tool\.lock(-journal)?)$/,
   ],
   [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.jsonl$/],
   [({ dataDir }) => join(dataDir, "logs"), /^daemon(\.out)?\.log(\.\d+)?$/],

@@ -38,6 +38,10 @@ const isDaemon = ({ argv }: Process): boolean =>
   ) &&
   (argv.includes("serve") || argv.includes("start"))
 
+/** The children that work on the database with a package's code. */
+export const toolsOf = (machine: Machine): ReadonlyArray<number> =>
+  ofMachine(machine).flatMap(({ pid, argv }) => (argv.includes("tool") ? [pid] : []))
+
 /**
  * SIGKILL to a command and everything below it, npm and database tools in their own groups too. A
  * daemon that it has started is nobody's child in that sense and stays.

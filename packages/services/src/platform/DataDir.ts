@@ -29,6 +29,8 @@ export const dataPaths = (root: string) => ({
   runLock: join(root, "upgrade", "run.lock"),
   /** Held by whoever has the database: the daemon, or a run while the daemon is down. */
   dataLock: join(root, "upgrade", "data.lock"),
+  /** Shared by children that work on the database for a run: they can outlive it. */
+  toolLock: join(root, "upgrade", "tool.lock"),
   /** Registry that npm was seen to use. */
   registry: join(root, "registry.json"),
 })

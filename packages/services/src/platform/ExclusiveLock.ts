@@ -12,7 +12,7 @@ import type * as Scope from "effect/Scope"
 import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
 import { Environment, unixSeconds } from "./Environment.ts"
 
-export type LockName = "install" | "run" | "data"
+export type LockName = "install" | "run" | "data" | "tool"
 
 /** Facts about a lock's holder, for messages. Never in the lock file: reading that would drop the lock. */
 export const Holder = Schema.Struct({
@@ -40,6 +40,10 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
       readonly wait?: Duration.DurationInput
       readonly mode?: number
     }) => Effect.Effect<void, LockBusy | FileFailed, Scope.Scope>
+    /** Shares an existing lock file with others until the scope closes; whoever drains it waits for that. */
+    readonly share: (path: string) => Effect.Effect<void, FileFailed, Scope.Scope>
+    /** Waits until nobody shares the lock any more, and makes its file if there is none. */
+    readonly drain: (path: string, wait: Duration.DurationInput) => Effect.Effect<void, LockBusy | FileFailed>
     /** Whether some other process holds it now. */
     readonly isHeld: (path: string) => Effect.Effect<boolean, FileFailed>
     readonly holder: (path: string) => Effect.Effect<Option.Option<Holder>, FileFailed>
@@ -77,14 +81,45 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           catch: (cause) => failed(path, cause),
         })
 
+      const makeFile = (path: string, mode: number) =>
+        Effect.gen(function* () {
+          if (yield* files.exists(path)) return
+          yield* files.makeDirectory(dirname(path))
+          yield* files.append(path, "")
+          yield* files.chmod(path, mode)
+        })
+
       return ExclusiveLock.of({
+        share: (path) =>
+          Effect.acquireRelease(
+            Effect.try({
+              try: () => {
+                const database = new Sqlite(path, { fileMustExist: true, timeout: SHARE_LIMIT_MS })
+                database.exec("BEGIN")
+                database.prepare("SELECT count(*) FROM sqlite_master").get()
+                return database
+              },
+              catch: (cause) => failed(path, cause),
+            }),
+            (database) => Effect.sync(() => database.close()),
+          ),
+        drain: (path, wait) =>
+          Effect.zipRight(
+            makeFile(path, 0o600),
+            Effect.flatMap(tryLock(path), (database) =>
+              database === null
+                ? new LockBusy({ lock: "tool", path, holder: "a database tool of a run that was cut off" })
+                : Effect.sync(() => void database.close()),
+            ).pipe(
+              Effect.retry({
+                while: (error) => error._tag === "LockBusy",
+                schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
+              }),
+            ),
+          ),
         acquire: ({ lock, path, what, wait = 0, mode = 0o600 }) =>
           Effect.gen(function* () {
-            if (!(yield* files.exists(path))) {
-              yield* files.makeDirectory(dirname(path))
-              yield* files.append(path, "")
-              yield* files.chmod(path, mode)
-            }
+            yield* makeFile(path, mode)
             const busy = Effect.flatMap(
               holder(path),
               (known) =>
@@ -144,6 +179,8 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
   static readonly layerMemory = Layer.sync(this, () => {
     const held = new Map<string, Holder>()
     return ExclusiveLock.of({
+      share: () => Effect.void,
+      drain: () => Effect.void,
       acquire: ({ lock, path, what }) =>
         Effect.acquireRelease(
           Effect.suspend(() => {
@@ -163,6 +200,9 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
 const isBusy = (cause: unknown): boolean =>
   cause instanceof Sqlite.SqliteError &&
   (cause.code.startsWith("SQLITE_BUSY") || cause.code === "SQLITE_LOCKED")
+
+/** A drain holds the lock for a moment only. */
+const SHARE_LIMIT_MS = 10_000
 
 /** How often somebody who waits looks again. */
 export const pollInterval = Duration.millis(50)

@@ -274,6 +274,9 @@ export const layerLock = (host: Host) =>
       const failed = (path: string) => (error: Errno) =>
         new FileFailed({ operation: "lock", path, code: error.code })
       return ExclusiveLock.of({
+        // Children of this machine die with their upgrader.
+        share: () => Effect.void,
+        drain: () => Effect.void,
         holder,
         isHeld: (path) =>
           Effect.flatMap(files.exists(path), (there) =>
