@@ -18,6 +18,7 @@ import { asVersion, contentOf } from "@waiaas/services/testing/SimulatedUpgrade"
 import { insertAgent } from "@waiaas/services/testing/TestDatabase"
 import { TestHttp } from "@waiaas/services/testing/TestHttp"
 import { RunFailed, Upgrade } from "@waiaas/services/Upgrade"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -242,6 +243,22 @@ it.effect("a process that got the daemon's PID is never signalled, even while th
     assert.ok(!install.acts.some((act) => act.startsWith("SIG")), install.acts.join("; "))
     assert.equal(install.running(), "2.0.0")
   }).pipe(Effect.provide(layerInstallation())),
+)
+
+it.effect(
+  "a daemon that cannot be proven is told before anything is begun, not after the stop has failed",
+  () =>
+    Effect.gen(function* () {
+      const install = yield* SimulatedInstall
+      const { paths } = yield* DataDir
+      yield* install.startDaemon
+      yield* (yield* DurableFile).write(paths.facts, "{")
+      const refusal = yield* Effect.flip(upgradeTo())
+      assert.ok("_tag" in refusal && refusal._tag === "LockBusy", String(refusal))
+      assert.equal(refusal.lock, "data")
+      assert.equal(yield* install.installed, "2.0.0")
+      assert.ok(Option.isNone(yield* (yield* UpgradeJournal).latest))
+    }).pipe(Effect.provide(layerInstallation())),
 )
 
 it.scopedLive('another user\'s daemon is "not running"', () =>

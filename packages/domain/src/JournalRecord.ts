@@ -76,6 +76,13 @@ export const Recovering = Schema.TaggedStruct("Recovering", {
   direction: Schema.Literal("back", "forward"),
   pid: Schema.Int,
 })
+/** A recovery that met a cause it cannot remove; it goes on where it was once that is gone. */
+export const Paused = Schema.TaggedStruct("Paused", {
+  ...base,
+  action: Schema.String,
+  cause: Schema.String,
+  next: Schema.String,
+})
 export const ActionDone = Schema.TaggedStruct("ActionDone", { ...base, action: RecoveryAction })
 /** `new` and `old` name the version that stands; `untouched` is an end before anything was changed. */
 export const Ended = Schema.TaggedStruct("Ended", {
@@ -93,6 +100,7 @@ export const JournalRecord = Schema.Union(
   Committed,
   Failed,
   Recovering,
+  Paused,
   ActionDone,
   Ended,
 )
@@ -105,12 +113,16 @@ export interface Run {
   readonly begun: ReadonlyArray<PhaseName>
   readonly done: ReadonlyArray<PhaseName>
   readonly facts: PhaseFacts
+  /** Whether somebody began to undo it: the new version may not start any more. */
+  readonly goingBack: boolean
   /** The version that a waiting or a fresh start may become now. */
   readonly starting: Version | null
   readonly committed: boolean
   /** Recovery's actions that are done: they are not done again. */
   readonly undone: ReadonlyArray<RecoveryAction>
   readonly failure: typeof Failed.Type | null
+  /** What a recovery waits for, where its last word was a pause. */
+  readonly paused: typeof Paused.Type | null
   readonly ended: typeof Ended.Type | null
 }
 
@@ -126,16 +138,23 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
   )
   const last = <T extends JournalRecord["_tag"]>(tag: T) =>
     records.findLast((record): record is Extract<JournalRecord, { _tag: T }> => record._tag === tag) ?? null
+  const back = records.findLastIndex((record) => record._tag === "Recovering" && record.direction === "back")
+  const lastRecord = records.at(-1)
   return {
     started,
     records,
     begun: records.flatMap((record) => (record._tag === "PhaseBegun" ? [record.phase] : [])),
     done: records.flatMap((record) => (record._tag === "PhaseDone" ? [record.phase] : [])),
     facts,
-    starting: last("Starting")?.version ?? null,
+    goingBack: back !== -1,
+    // What was allowed before an undo began is allowed no more.
+    starting:
+      records.slice(back + 1).findLast((record): record is typeof Starting.Type => record._tag === "Starting")
+        ?.version ?? null,
     committed: last("Committed") !== null,
     undone: records.flatMap((record) => (record._tag === "ActionDone" ? [record.action] : [])),
     failure: last("Failed"),
+    paused: lastRecord?._tag === "Paused" ? lastRecord : null,
     ended: last("Ended"),
   }
 }

@@ -149,6 +149,7 @@ describe("recoveryFor", () => {
 describe("gateFor", () => {
   const starting = (version: typeof from): JournalRecord => ({ _tag: "Starting", format: 1, at: 3, version })
   const ended: JournalRecord = { _tag: "Ended", format: 1, at: 4, outcome: "new" }
+  const back: JournalRecord = { _tag: "Recovering", format: 1, at: 4, direction: "back", pid: 1 }
   const stages: ReadonlyArray<
     readonly [what: string, records: ReadonlyArray<JournalRecord>, old: string, young: string]
   > = [
@@ -156,7 +157,8 @@ describe("gateFor", () => {
     ["the new one may start", [starting(to)], "Wait", "Held"],
     ["committed", [starting(to), committed], "Wait", "Open"],
     ["committed without a start", [committed], "Wait", "Wait"],
-    ["going back", [starting(to), starting(from)], "Open", "Wait"],
+    ["going back, the old one not yet in place", [starting(to), back], "Wait", "Wait"],
+    ["going back", [starting(to), back, starting(from)], "Open", "Wait"],
     ["ended", [starting(to), committed, ended], "Open", "Open"],
   ]
   for (const [what, records, old, young] of stages)

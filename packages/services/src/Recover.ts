@@ -193,7 +193,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           { discard: true },
         )
 
-      const execute = Effect.fn("Recover.execute")(function* (
+      const carryOut = Effect.fn("Recover.execute")(function* (
         given: Run,
         lease: DataLease,
         options: RecoverOptions,
@@ -234,6 +234,14 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           outcome: plan.direction === "forward" ? "new" : run.begun.includes("stop") ? "old" : "untouched",
         }).pipe(Effect.mapError(paused("end")))
       }, Effect.uninterruptible)
+
+      const execute = (run: Run, lease: DataLease, options: RecoverOptions) =>
+        carryOut(run, lease, options).pipe(
+          // For the history. Where the journal itself cannot be written, what is told now is all there is.
+          Effect.tapError(({ action, cause, next }) =>
+            Effect.either(journal.append(run, { _tag: "Paused", action, cause, next })),
+          ),
+        )
 
       return Recover.of({
         execute,

@@ -1,5 +1,5 @@
 import type { BackupManifest } from "@waiaas/domain/BackupManifest"
-import { BackupDamaged, NoBackup } from "@waiaas/domain/DataErrors"
+import { BackupDamaged, LockBusy, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
@@ -272,6 +272,8 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               const lease = yield* locks.acquire(plan.install, "rollback")
               yield* installer.expectInstalled(plan.install, plan.installed)
               const state = yield* daemon.state
+              if (state._tag === "Busy")
+                return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
               const run = yield* journal.begin({
                 kind: "rollback",
                 from: plan.installed,

@@ -152,7 +152,8 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
                 yield* journal.settle(run.value)
                 return "opened" as const
               }
-              if (run.value.ended !== null || run.value.failure !== null) return "undone" as const
+              if (run.value.ended !== null || run.value.failure !== null || run.value.goingBack)
+                return "undone" as const
               if (!live) return "abandoned" as const
               yield* Effect.sleep("50 millis")
             }

@@ -1,3 +1,4 @@
+import { LockBusy } from "@waiaas/domain/DataErrors"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
@@ -283,6 +284,9 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               const lease = yield* locks.acquire(install, what, { hasRun: true })
               yield* installer.expectInstalled(install, target.installed)
               const state = yield* daemon.state
+              // Nobody who could be asked to stop: better said now than with the upgrade half-way.
+              if (state._tag === "Busy")
+                return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
               const run = yield* journal.begin({
                 kind: "upgrade",
                 from: target.installed,

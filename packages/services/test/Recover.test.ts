@@ -302,7 +302,15 @@ describe("Recover", () => {
     assert.strictEqual("exitCode" in failure ? failure.exitCode : null, 7)
     assert.strictEqual("action" in failure ? failure.action : null, "put the old package back")
     world.judge = null
+    const newest = Effect.map(
+      Effect.flatMap(UpgradeJournal, ({ latest }) => latest),
+      Option.getOrThrow,
+    )
+    const { paused } = mustRun(world, newest)
+    assert.strictEqual(paused?.action, "put the old package back")
+    assert.match(paused?.cause ?? "", /EROFS/)
     assert.strictEqual(mustRun(world, recover()).ended?.outcome, "old")
+    assert.isNull(mustRun(world, newest).paused)
     assert.strictEqual(commandIn(world.disk)?.version, OLD)
   })
 

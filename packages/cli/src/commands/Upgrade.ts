@@ -199,10 +199,15 @@ const tellStatus = Effect.gen(function* () {
           }[ended.outcome]
         : live && index === runs.length - 1
           ? `going on: ${run.begun.at(-1) ?? "beginning"}, process ${started.pid}`
-          : "cut off; waiaas start recovers it"
+          : run.paused !== null
+            ? `cut off, and its recovery waits at "${run.paused.action}"`
+            : "cut off; waiaas start recovers it"
     return [
       `run ${started.run}: ${started.kind} ${started.from} -> ${started.to}, ${when(started.at)}: ${state}`,
       ...(failure === null ? [] : [`  failed in ${failure.phase}: ${failure.message.split("\n")[0]}`]),
+      ...(run.paused === null
+        ? []
+        : [`  because of: ${run.paused.cause.split("\n")[0]}`, `  next: ${run.paused.next}`]),
     ]
   })
   yield* output.result(
@@ -215,6 +220,7 @@ const tellStatus = Effect.gen(function* () {
       begun: run.begun,
       committed: run.committed,
       failure: run.failure,
+      paused: run.paused,
       ended: run.ended,
     })),
     lines.length === 0 ? ["No upgrade was run here yet."] : lines,

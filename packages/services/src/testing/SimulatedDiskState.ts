@@ -108,14 +108,15 @@ const decisiveOf = (text: string): string => {
   return told
 }
 
-const decisionsOf = ({ started, begun, done, facts, starting, committed, undone, failure, ended }: Run) => {
+const decisionsOf = (run: Run) => {
+  const { started, begun, done, facts, starting, goingBack, committed, undone, failure, ended } = run
   const { at: _at, pid: _pid, ...begin } = started
   if (ended !== null) return [begin, ended.outcome]
   const { actions } = planFor({ started, begun, committed })
   const left = actions.filter((action) => !undone.includes(action))
   // A rollback's forward half goes by what is done; an undo goes by what was begun.
   const forward = committed && started.kind === "rollback" ? done : begun.includes("stop")
-  return [begin, facts, starting, committed, left, forward, failure?.error ?? null]
+  return [begin, facts, starting, goingBack, committed, left, forward, failure?.error ?? null]
 }
 
 /** Nobody acts on what stands in these, or even on whether they are there: the next one replaces it. */
