@@ -56,7 +56,7 @@ describe("at the same time", () => {
     assert.equal(readJournal(machine).run, 1)
   })
 
-  it("start during an upgrade: refused or told that it runs, and the upgrade ends well", async () => {
+  it("start during an upgrade waits for its end or tells that it runs, and the upgrade ends well", async () => {
     const place = await world.serving()
     const { machine, env } = place
     const upgrade = machine.spawnWaiaas(["upgrade"], { env })
@@ -68,13 +68,25 @@ describe("at the same time", () => {
     while (!ended) {
       const start = await machine.waiaas(["start", "--background"], { env })
       expectNoTrace(start)
-      assert.ok(start.code === 0 || start.code === 4, `exit ${start.code}: ${start.stderr}`)
+      assert.equal(start.code, 0, start.stderr)
       codes.push(start.code)
       await sleep(100)
     }
     assert.equal((await upgrade.exit).code, 0, upgrade.stderr())
     assert.ok(codes.length > 2)
     await expectStands(place, newRelease)
+  })
+
+  it("a start in the background waits for whoever holds the run, says who it is, and then starts", async () => {
+    const { machine, env } = await world.place()
+    // With the daemon stopped, the upgrade starts none.
+    const upgrade = machine.spawnWaiaas(["upgrade"], { env })
+    await until("the upgrade begins", async () => readJournal(machine).run === 1, { timeoutMs: 30_000 })
+    const start = await machine.waiaas(["start", "--background"], { env })
+    assert.equal(start.code, 0, start.stderr)
+    assert.match(start.stderr, /waiting for waiaas upgrade \(process \d+, since 20/)
+    assert.match(start.stdout, /WAIaaS 2\.1\.0 serves/)
+    assert.equal((await upgrade.exit).code, 0, upgrade.stderr())
   })
 
   it("backup create during an upgrade: refused, naming the upgrade", async () => {

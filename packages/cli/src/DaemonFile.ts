@@ -35,9 +35,9 @@ export const runDaemonFile = (verb: "init") =>
     return Option.isSome(result) ? result.value : yield* failed("waiaas init gave no answer", 1)
   })
 
-/** Becomes the daemon: one process, which a supervisor or a terminal goes on to own. */
-export const takeOver = (args: ReadonlyArray<string>) =>
-  Effect.flatMap(Environment, ({ node, packageDir, variables }) =>
+/** Becomes another program of this Node. */
+const become = (args: ReadonlyArray<string>) =>
+  Effect.flatMap(Environment, ({ node, variables }) =>
     Effect.sync((): void => {
       // Node marks execve as experimental; an operator cannot do anything about that line.
       process.removeAllListeners("warning")
@@ -45,6 +45,13 @@ export const takeOver = (args: ReadonlyArray<string>) =>
         Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
       )
       if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
-      process.execve(node, [node, packagePaths(packageDir).daemon, ...args], env)
+      process.execve(node, [node, ...args], env)
     }),
   )
+
+/** Becomes the daemon: one process, which a supervisor or a terminal goes on to own. */
+export const takeOver = (args: ReadonlyArray<string>) =>
+  Effect.flatMap(Environment, ({ packageDir }) => become([packagePaths(packageDir).daemon, ...args]))
+
+/** Becomes this command again, as the link names it now: the package may be another one than when it began. */
+export const runAgain = Effect.suspend(() => become(process.argv.slice(1)))

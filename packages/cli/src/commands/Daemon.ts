@@ -1,6 +1,7 @@
 /** The daemon's life: init, start, stop, status, health. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
@@ -15,13 +16,14 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { Recover } from "@waiaas/services/Recover"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { runDaemonFile, takeOver } from "../DaemonFile.ts"
+import { runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
 import { when } from "./Text.ts"
 
@@ -79,6 +81,27 @@ const tellRecovered = (recovered: Option.Option<Run>) =>
       ),
   })
 
+const tellRunning = ({ pid, port, version }: DaemonFacts) =>
+  Effect.flatMap(Output, (output) =>
+    output.result({ running: true, pid, port, started: false }, [
+      `WAIaaS ${version} runs already: process ${pid}, port ${port}.`,
+    ]),
+  )
+
+/** Whoever carries a run on may start the daemon itself; which version it is then, the run's end decides. */
+const waitForRun = Effect.gen(function* () {
+  const locks = yield* RunLocks
+  const { paths } = yield* DataDir
+  const holder = yield* (yield* ExclusiveLock).holder(paths.runLock)
+  const who = Option.match(holder, {
+    onNone: () => "another waiaas",
+    onSome: ({ what, pid, since }) =>
+      `waiaas ${what} (process ${pid}, since ${new Date(since * 1000).toISOString()})`,
+  })
+  yield* (yield* Output).note(`waiting for ${who} to end`)
+  while (yield* locks.live) yield* Effect.sleep("200 millis")
+})
+
 export const start = Command.make(
   "start",
   {
@@ -104,22 +127,14 @@ export const start = Command.make(
         yield* tellRecovered(recovered)
       }
       if (state._tag === "Running") {
-        const { pid, port } = state.facts
-        return yield* output.result({ running: true, pid, port, started: false }, [
-          `WAIaaS ${state.facts.version} runs already: process ${pid}, port ${port}.`,
-        ])
+        return yield* tellRunning(state.facts)
       }
       yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
       yield* recordRegistry
       const suspicion = yield* (yield* Probation).suspicion
       if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
       if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
-      if (yield* (yield* RunLocks).live)
-        return yield* new LockBusy({
-          lock: "run",
-          path: paths.runLock,
-          holder: "an upgrade, which will start the daemon itself",
-        })
+      if (yield* (yield* RunLocks).live) return yield* Effect.zipRight(waitForRun, runAgain)
       if (Option.isNone(recovered)) {
         recovered = yield* (yield* Recover).onSight({ startDaemon: false })
         yield* tellRecovered(recovered)
