@@ -160,6 +160,11 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             yield* linkTo(install, install.packageDir)
           for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
             yield* files.remove(path)
+          // An npm that outlived its upgrader may have gone on after that run was cleaned up. One run at a time
+          // has the install, so what other runs left is nobody's.
+          for (const name of yield* files.list(install.hidden))
+            if (/^(staging|outgoing|rejected)-\d+$/.test(name))
+              yield* files.remove(join(install.hidden, name))
           // A copy that was cut off, or for which there was no space.
           for (const name of yield* files.list(hidden.retainedAll))
             if (name.endsWith(PARTIAL)) yield* files.remove(join(hidden.retainedAll, name))

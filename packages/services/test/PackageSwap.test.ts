@@ -77,6 +77,15 @@ describe("PackageSwap", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive("cleans up what an npm left that outlived an earlier run", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write } = yield* fixture
+      yield* write(hidden.stagedPackage(7), "late")
+      yield* swap.cleanUp(install, 8)
+      assert.isFalse(yield* fs.exists(hidden.staging(7)))
+    }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive("retains once per version, and replaces another build of the same one", () =>
     Effect.gen(function* () {
       const { fs, swap, install, hidden, write } = yield* fixture
