@@ -8,10 +8,10 @@ import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
-import { Recover } from "@waiaas/services/Recover"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
+import { recoverFirst } from "../RecoverFirst.ts"
 import { keystoreNote, size, table, when } from "./Text.ts"
 
 const create = Command.make("create", {}, () =>
@@ -21,7 +21,7 @@ const create = Command.make("create", {}, () =>
       const { version, packageDir } = yield* Environment
       yield* check
       const { databasePath } = yield* (yield* ConfigFile).load
-      yield* (yield* Recover).onSight({ startDaemon: true })
+      yield* recoverFirst
       const lock = yield* ExclusiveLock
       // One at a time, and never beside an upgrade: the order of backups is made under this lock.
       yield* lock.acquire({ lock: "run", path: paths.runLock, what: "backup create", wait: "2 seconds" })

@@ -17,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
+import { recoverFirst } from "../RecoverFirst.ts"
 import { keystoreNote, size, when } from "./Text.ts"
 
 const options = {
@@ -262,9 +263,12 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
-    if (given.rollback) return yield* toItsEnd(rollbackRun(given))
+    if (given.rollback) return yield* toItsEnd(Effect.zipRight(recoverFirst, rollbackRun(given)))
     return yield* toItsEnd(
-      upgradeRun({ to: given.to, from: given.from, restart: given.start, dryRun: given.dryRun }),
+      Effect.zipRight(
+        recoverFirst,
+        upgradeRun({ to: given.to, from: given.from, restart: given.start, dryRun: given.dryRun }),
+      ),
     )
   }),
 ).pipe(Command.withDescription(help))
