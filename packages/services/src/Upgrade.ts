@@ -20,6 +20,7 @@ import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
 import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
 import { ReleaseFile } from "./ReleaseFile.ts"
@@ -94,6 +95,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const backups = yield* Backup
       const daemon = yield* DaemonControl
       const config = yield* ConfigFile
+      const files = yield* DurableFile
       const environment = yield* Environment
       const { paths } = yield* DataDir
       const { cancellable } = yield* Cancellation
@@ -122,6 +124,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const finish = (run: Run, append: PhaseContext["append"], stoppedAt: number | null) =>
         Effect.gen(function* () {
           const { started } = run
+          // No undo needs it any more, and what is left to do may need space.
+          yield* files.remove(paths.reserve)
           const running = started.daemon !== null && started.restart
           if (running)
             yield* daemon.waitHealthy({
