@@ -20,8 +20,12 @@ const suffixes = ["", "-wal", "-shm"] as const
 export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
   DataRestore,
   {
+    /** Bytes that an undo has to copy, of a database of `bytes`: none where it can rename the backup's own copy. */
+    readonly sizeOfUndo: (database: string, bytes: number) => Effect.Effect<number, FileFailed>
     /** Prepares what an undo needs, while there is space: called before anything is touched. */
-    readonly prepareUndo: (run: number, database: string) => Effect.Effect<void, FileFailed>
+    readonly prepareUndo: (run: number, database: string, copy: number) => Effect.Effect<void, FileFailed>
+    /** Gives the reserved space back: the first act of a recovery. */
+    readonly giveBack: (run: number, database: string) => Effect.Effect<void, FileFailed>
     /** Moves the backup's own copy in: no free space, the same short time for any size. Uses the backup up. */
     readonly undo: (options: {
       readonly run: number
@@ -54,6 +58,20 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       const aside = (run: number, database: string) => join(dirname(database), `.failed-${run}`)
       const prepared = (run: number, path: string) => join(dirname(path), `.restore-${run}-${basename(path)}`)
 
+      // It must be on the file system that the undo's copy goes to.
+      const reserve = (run: number, database: string) => join(dirname(database), `.reserve-${run}`)
+      const canRename = (database: string) =>
+        Effect.gen(function* () {
+          return (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
+        })
+
+      /** The copy comes in last: with both there, nothing is left to move. */
+      const isReplaced = (run: number, database: string) =>
+        Effect.gen(function* () {
+          const out = join(aside(run, database), basename(database))
+          return (yield* files.exists(out)) && (yield* files.exists(database))
+        })
+
       /** Today's files out, `copy` in. Without `copy` it has been done already. */
       const replace = (run: number, database: string, copy: string) =>
         Effect.gen(function* () {
@@ -68,16 +86,22 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         })
 
       return DataRestore.of({
-        prepareUndo: (run, database) => files.makeDirectory(aside(run, database)),
+        sizeOfUndo: (database, bytes) =>
+          Effect.map(canRename(database), (renames) => (renames ? 0 : Math.ceil(bytes * 1.2))),
+        prepareUndo: (run, database, copy) =>
+          Effect.gen(function* () {
+            if (copy > 0) yield* files.reserve(reserve(run, database), copy)
+            yield* files.makeDirectory(aside(run, database))
+          }),
+        giveBack: (run, database) =>
+          Effect.zipRight(files.remove(paths.reserve), files.remove(reserve(run, database))),
         undo: Effect.fn("DataRestore.undo")(function* ({ run, backup, database, schema, packageDir }) {
           const source = join(paths.backups, backup, DATABASE_FILE)
-          const sameFileSystem =
-            (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
-          if (sameFileSystem) {
+          if (yield* canRename(database)) {
             yield* backups.markUsed(backup, run)
             yield* replace(run, database, source)
-          } else {
-            // The space for this copy was reserved in step 1 and given back when the recovery began.
+          } else if (!(yield* isReplaced(run, database))) {
+            // The space for this copy was reserved in step 1 and given back when the recovery began: for one copy.
             const copy = prepared(run, database)
             yield* files.copy(source, copy)
             yield* replace(run, database, copy)
@@ -117,7 +141,12 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         }),
         cleanUp: (run, database) =>
           Effect.gen(function* () {
-            for (const path of [aside(run, database), prepared(run, database), prepared(run, paths.config)])
+            for (const path of [
+              aside(run, database),
+              prepared(run, database),
+              prepared(run, paths.config),
+              reserve(run, database),
+            ])
               yield* files.remove(path)
           }),
       })

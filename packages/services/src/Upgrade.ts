@@ -16,11 +16,11 @@ import { Backup } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
+import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
 import { ReleaseFile } from "./ReleaseFile.ts"
@@ -95,7 +95,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const backups = yield* Backup
       const daemon = yield* DaemonControl
       const config = yield* ConfigFile
-      const files = yield* DurableFile
+      const restore = yield* DataRestore
       const environment = yield* Environment
       const { paths } = yield* DataDir
       const { cancellable } = yield* Cancellation
@@ -125,7 +125,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
         Effect.gen(function* () {
           const { started } = run
           // No undo needs it any more, and what is left to do may need space.
-          yield* files.remove(paths.reserve)
+          yield* restore.giveBack(started.run, started.databasePath)
           const running = started.daemon !== null && started.restart
           if (running)
             yield* daemon.waitHealthy({

@@ -2,7 +2,7 @@ import { dirname, join } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
-import { CandidateBroken, NoSpace, RestartWouldFail } from "@waiaas/domain/PackageErrors"
+import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
@@ -23,13 +23,9 @@ import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import type { DataLease } from "./RunLocks.ts"
+import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
-
-/** Bytes that a recovery can count on for its journal, its logs and a daemon's start. */
-const RESERVE = 8 * 1024 * 1024
-/** Beyond the sizes that are known: a migration grows a database, npm unpacks beside its cache. */
-const HEADROOM = 64 * 1024 * 1024
 
 export interface PhaseContext {
   readonly run: Run
@@ -71,36 +67,27 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
       const environment = yield* Environment
       const detail = (text: string) => progress.emit({ _tag: "Detail", text })
 
-      const sizeOf = (path: string) => Effect.map(files.stat(path), (info) => Number(info.size))
-
       /** Everything that the run and its undo will need, asked for while nothing has been touched. */
       const reserveSpace = (run: Run) =>
         Effect.gen(function* () {
           const { databasePath, install } = run.started
-          const database = yield* sizeOf(databasePath)
+          const database = yield* sizeOfDatabase(files, databasePath)
           const packageSize = yield* files.sizeOfTree(install.packageDir)
-          const sameFileSystem =
-            (yield* files.device(paths.backups)) === (yield* files.device(dirname(databasePath)))
-          // Where a backup cannot be renamed back, the undo needs room for a copy: it is taken now.
-          const reserve = RESERVE + (sameFileSystem ? 0 : Math.ceil(database * 1.2))
-          const wanted = new Map<number, { readonly path: string; bytes: number }>()
-          const want = (path: string, bytes: number) =>
-            Effect.gen(function* () {
-              const device = yield* files.device(path)
-              const known = wanted.get(device)
-              wanted.set(device, { path, bytes: (known?.bytes ?? 0) + bytes })
-            })
-          // The rehearsal's copy and its migrated growth, gone before the backup is made.
-          yield* want(paths.upgrade, database * 2 + reserve)
-          yield* want(paths.backups, sameFileSystem ? 0 : database)
-          yield* want(install.root, packageSize * 3)
-          for (const { path, bytes } of wanted.values()) {
-            const needed = bytes + HEADROOM
-            const available = yield* disk.available(path)
-            if (available < needed) return yield* new NoSpace({ path, needed, available })
-          }
-          yield* files.reserve(paths.reserve, reserve)
-          yield* restore.prepareUndo(run.started.run, databasePath)
+          const copy = yield* restore.sizeOfUndo(databasePath, database)
+          yield* expectSpace(files, disk, [
+            // The rehearsal's copy and its migrated growth, gone before the backup is made.
+            [paths.upgrade, database * 2 + RESERVE],
+            [install.root, packageSize * 3],
+            // On another file system: the backup there, the migration's growth and the undo's copy here.
+            ...(copy === 0
+              ? []
+              : ([
+                  [paths.backups, database],
+                  [dirname(databasePath), database + copy],
+                ] as const)),
+          ])
+          yield* files.reserve(paths.reserve, RESERVE)
+          yield* restore.prepareUndo(run.started.run, databasePath, copy)
         })
 
       /** A restart at the end must succeed with what is here: configuration, keystore, environment. */
