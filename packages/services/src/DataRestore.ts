@@ -1,12 +1,15 @@
 import { basename, dirname, join } from "node:path"
 import { CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import { BackupDamaged, type DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
+import { BackupDamaged, DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
+import type { Invariants } from "@waiaas/domain/JournalRecord"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
+import { valueTables } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
+import { expectSame } from "./Invariants.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 
@@ -26,14 +29,19 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
     readonly prepareUndo: (run: number, database: string, copy: number) => Effect.Effect<void, FileFailed>
     /** Gives the reserved space back: the first act of a recovery. */
     readonly giveBack: (run: number, database: string) => Effect.Effect<void, FileFailed>
-    /** Moves the backup's own copy in: no free space, the same short time for any size. Uses the backup up. */
+    /**
+     * Moves the backup's own copy in, which needs no free space, and uses the backup up. It is read before
+     * anything is moved and looked at in its place; where it is not what was backed up, all of it is kept.
+     */
     readonly undo: (options: {
       readonly run: number
       readonly backup: string
       readonly database: string
       readonly schema: number
+      /** The tables as they were before anything was changed, where that is known. */
+      readonly tables: Invariants["tables"]
       readonly packageDir: string
-    }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed>
+    }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed | BackupDamaged | NoBackup>
     /** Makes verified copies of a backup's files beside their places; nothing is replaced yet. */
     readonly prepareRollback: (
       run: number,
@@ -95,8 +103,11 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           }),
         giveBack: (run, database) =>
           Effect.zipRight(files.remove(paths.reserve), files.remove(reserve(run, database))),
-        undo: Effect.fn("DataRestore.undo")(function* ({ run, backup, database, schema, packageDir }) {
+        undo: Effect.fn("DataRestore.undo")(function* (options) {
+          const { run, backup, database, schema, tables, packageDir } = options
           const source = join(paths.backups, backup, DATABASE_FILE)
+          // Where it is gone it was verified and moved by an undo that was cut off.
+          if (yield* files.exists(source)) yield* backups.verify(backup, run)
           if (yield* canRename(database)) {
             yield* backups.markUsed(backup, run)
             yield* replace(run, database, source)
@@ -106,13 +117,31 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
             yield* files.copy(source, copy)
             yield* replace(run, database, copy)
           }
-          const found = yield* tool.examine(packageDir, database, "none", {})
+          const kept = `what was there before it is kept in ${aside(run, database)}`
+          const found = yield* tool
+            .examine(packageDir, database, "quick", valueTables)
+            .pipe(
+              Effect.mapError(
+                ({ operation, path, reason }) =>
+                  new DatabaseFailed({ operation, path, reason: `${reason}; ${kept}` }),
+              ),
+            )
           if (found.schema !== schema)
             return yield* new VerificationFailed({
               what: "the schema of the restored database",
               expected: String(schema),
-              found: String(found.schema),
+              found: `${found.schema}; ${kept}`,
             })
+          yield* expectSame(tables, found.tables).pipe(
+            Effect.mapError(
+              ({ what, expected, found: is }) =>
+                new VerificationFailed({
+                  what: `${what} of the restored database`,
+                  expected,
+                  found: `${is}; ${kept}`,
+                }),
+            ),
+          )
         }),
         prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (
           run: number,

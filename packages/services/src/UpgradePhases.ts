@@ -16,6 +16,7 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
+import { expectSame } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -255,21 +256,3 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
     }),
   )
 }
-
-type Digests = Record<string, { readonly rows: number; readonly digest: string }>
-
-/** No row that holds value was lost, added or changed. */
-const expectSame = (before: Digests, after: Digests): Effect.Effect<void, VerificationFailed> =>
-  Effect.forEach(
-    Object.entries(before),
-    ([table, was]) => {
-      const is = after[table]
-      if (is?.digest === was.digest && is.rows === was.rows) return Effect.void
-      return new VerificationFailed({
-        what: `the table ${table}`,
-        expected: `${was.rows} rows, unchanged`,
-        found: is === undefined ? "gone" : is.rows === was.rows ? "changed" : `${is.rows} rows`,
-      })
-    },
-    { discard: true },
-  )
