@@ -34,14 +34,15 @@ export const expectSpace = (
 /** Bytes of a database with its write-ahead log, which may belong to a daemon that serves. */
 export const sizeOfDatabase = (files: typeof DurableFile.Service, database: string) =>
   Effect.gen(function* () {
-    const main = Number((yield* files.stat(database)).size)
-    // It comes and goes with the daemon.
-    const log = yield* files.stat(`${database}-wal`).pipe(
-      Effect.map((info) => Number(info.size)),
-      Effect.catchIf(
-        ({ code }) => code === "ENOENT",
-        () => Effect.succeed(0),
-      ),
-    )
-    return main + log
+    let bytes = 0
+    for (const suffix of ["", "-wal"])
+      bytes += yield* files.stat(`${database}${suffix}`).pipe(
+        Effect.map((info) => Number(info.size)),
+        // The log comes and goes with the daemon.
+        Effect.catchIf(
+          ({ code }) => code === "ENOENT",
+          () => Effect.succeed(0),
+        ),
+      )
+    return bytes
   })
