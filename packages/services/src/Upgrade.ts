@@ -1,4 +1,4 @@
-import type { Run } from "@waiaas/domain/JournalRecord"
+import type { Estimate, Run } from "@waiaas/domain/JournalRecord"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { Interrupted, VerificationFailed } from "@waiaas/domain/RunErrors"
@@ -49,6 +49,8 @@ export type UpgradeReport =
       readonly to: Version
       readonly schemaFrom: number
       readonly schemaTo: number
+      /** Measured on the copy. */
+      readonly estimate: Estimate | null
     }
   | {
       readonly _tag: "Upgraded"
@@ -214,6 +216,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 to: started.to,
                 schemaFrom: facts.schemaFrom ?? 0,
                 schemaTo: facts.schemaTo ?? 0,
+                estimate: facts.estimate ?? null,
               } as const
             }
             // The one instant that decides: before it everything goes back, after it forward.

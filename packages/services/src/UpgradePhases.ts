@@ -1,13 +1,14 @@
 import { dirname, join } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
-import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
@@ -27,6 +28,13 @@ import type { DataLease } from "./RunLocks.ts"
 import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
+
+/** Seconds that a daemon takes to stop and to answer again, whatever the size of its database. */
+const STOP_AND_START = 1
+
+/** An estimate for an operator. */
+export const estimated = ({ downtime, bytes }: Estimate): string =>
+  `expected downtime about ${downtime.toFixed(1)} s, ${(bytes / 1e6).toFixed(1)} MB of data`
 
 export interface PhaseContext {
   readonly run: Run
@@ -122,13 +130,19 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const copy = join(directory, "rehearsal.db")
           yield* files.remove(directory)
           yield* files.makeDirectory(directory)
-          yield* tool.copyLive(environment.packageDir, run.started.databasePath, copy)
+          const [copying] = yield* Effect.timed(
+            tool.copyLive(environment.packageDir, run.started.databasePath, copy),
+          )
           const before = yield* tool.examine(environment.packageDir, copy, "full", valueTables)
-          const migrated = yield* tool.migrate(candidate, copy)
-          const after = yield* tool.examine(candidate, copy, "full", valueTables)
+          const [migrating, migrated] = yield* Effect.timed(tool.migrate(candidate, copy))
+          const [checking, after] = yield* Effect.timed(tool.examine(candidate, copy, "full", valueTables))
           yield* expectSame(before.tables, after.tables)
+          const bytes = yield* sizeOfDatabase(files, copy)
           yield* files.remove(directory)
-          return migrated
+          // The full check takes about as long as the two quick ones while the daemon is down.
+          const work = [copying, migrating, checking].reduce((sum, each) => Duration.sum(sum, each))
+          const downtime = Math.round(Duration.toMillis(work) / 100) / 10 + STOP_AND_START
+          return { ...migrated, estimate: { downtime, bytes } }
         })
 
       return {
@@ -158,8 +172,12 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             yield* swap.detour(install, started.from)
             return {
-              text: `schema ${migrated.from} -> ${migrated.to} rehearsed`,
-              facts: { schemaFrom: migrated.from, schemaTo: migrated.to },
+              text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
+              facts: {
+                schemaFrom: migrated.from,
+                schemaTo: migrated.to,
+                estimate: migrated.estimate,
+              },
             }
           }),
 
