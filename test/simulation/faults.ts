@@ -1,4 +1,6 @@
 /** Every error at every operation of a run: once, and as a cause that stays until somebody removes it. */
+import { takesSpace } from "@waiaas/services/testing/SimulatedFileSystem"
+import { dataDir } from "@waiaas/services/testing/SimulatedPackage"
 import { childFaults } from "@waiaas/services/testing/SimulatedProcesses"
 import type {
   Fault,
@@ -8,7 +10,7 @@ import type {
   WorldState,
 } from "@waiaas/services/testing/SimulatedWorld"
 import type { Explorer, Found } from "./explore.ts"
-import { type Actor, describeExit, exitCodeOf, simulate } from "./simulate.ts"
+import { type Actor, describeExit, exitCodeOf, simulate, switchedOn } from "./simulate.ts"
 import { Violation, verify } from "./verify.ts"
 
 /**
@@ -73,6 +75,51 @@ export const judgeOf = (number: number, fault: Fault, stays: boolean): NonNullab
   return (operation) => (operation.number >= number && kinds.includes(operation.kind) ? fault : null)
 }
 
+/**
+ * A disk that is full from an operation on, as long as the reserve stands: whoever recovers then has to
+ * give the reserve back before anything else. Not judged where there is none (yet, or any more).
+ */
+const fullFrom = (number: number, sawReserve: () => void): NonNullable<World["judge"]> => {
+  const reserve = `${dataDir}/upgrade/reserve`
+  return ({ number: at, what, process: { world } }) => {
+    if (at < number || world.disk.node(reserve) === null) return null
+    sawReserve()
+    return takesSpace(world.disk, what) ? "ENOSPC" : null
+  }
+}
+
+/** The disk gets full at an operation: the run, and a recovery after its death there, must end by themselves. */
+const fullAt = (explorer: Explorer, state: WorldState, actor: "upgrade" | "rollback", number: number) => {
+  const attempt = (
+    path: string,
+    from: WorldState,
+    by: Actor,
+    at: number,
+    options: { killAfter?: number },
+  ) => {
+    let reserved = false
+    try {
+      const judge = fullFrom(at, () => {
+        reserved = true
+      })
+      const ended = simulate(from, by, { judge, ...options })
+      if (options.killAfter !== undefined || !reserved) return ended
+      if (ended.exit !== null && exitCodeOf(ended.exit) === 7)
+        throw new Violation(`paused on a full disk with a reserve: ${describeExit(ended.exit)}`)
+      return ended
+    } catch (cause) {
+      explorer.report(path, cause)
+      return null
+    }
+  }
+  const path = `${actor}!${number}:full`
+  attempt(path, state, actor, number, {})
+  const cut = attempt(path, state, actor, number, { killAfter: number })
+  if (cut === null) return
+  const left = switchedOn(cut.world.disk.state, cut.world.acknowledged)
+  attempt(`${path}/recover`, left, "recover", 0, {})
+}
+
 /** One run with a fault: how it ended must be what it says, and what it leaves must be recovered. */
 export const faultAt = (
   explorer: Explorer,
@@ -120,6 +167,7 @@ export const faultEverywhere = (
       counts.single += 1
       faultAt(explorer, from, actor, number, fault, false, counts)
     }
+    if (kind === "write" || kind === "rename") fullAt(explorer, state, actor, number)
     for (const [fault, kinds] of lasting) {
       if (!kinds.includes(kind)) continue
       counts.lasting += 1

@@ -40,6 +40,15 @@ export const Started = Schema.TaggedStruct("Started", {
 })
 export type Started = typeof Started.Type
 
+/** What the rehearsal says of the upgrade to come. */
+export const Estimate = Schema.Struct({
+  /** Seconds without a serving daemon. */
+  downtime: Schema.Number,
+  /** Bytes of the migrated database; the backup takes about as much. */
+  bytes: Schema.Number,
+})
+export type Estimate = typeof Estimate.Type
+
 /** What a phase learned that later phases or a recovery need. */
 export const PhaseFacts = Schema.Struct({
   schemaFrom: Schema.optional(Schema.Int),
@@ -47,6 +56,7 @@ export const PhaseFacts = Schema.Struct({
   /** Directory name of the backup that the run makes. */
   backup: Schema.optional(Schema.String),
   invariants: Schema.optional(Invariants),
+  estimate: Schema.optional(Estimate),
 })
 export type PhaseFacts = typeof PhaseFacts.Type
 

@@ -62,8 +62,14 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
   {
     /** Every backup, oldest first; the content is not read. */
     readonly list: Effect.Effect<ReadonlyArray<BackupEntry>, FileFailed>
-    /** Reads a whole backup and compares it with its manifest. */
-    readonly verify: (name: string) => Effect.Effect<BackupManifest, BackupDamaged | NoBackup | FileFailed>
+    /**
+     * Reads a whole backup and compares it with its manifest. `usedBy`: the run whose undo has marked it,
+     * and was perhaps cut off before it moved anything.
+     */
+    readonly verify: (
+      name: string,
+      usedBy?: number,
+    ) => Effect.Effect<BackupManifest, BackupDamaged | NoBackup | FileFailed>
     /**
      * Makes a backup under the data lock (`closed`: nobody has the database open), or of a database
      * in use (`live`). It appears whole, by one rename, or not at all.
@@ -100,7 +106,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       const environment = yield* Environment
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
 
-      const look = (name: string): Effect.Effect<BackupEntry, FileFailed> =>
+      const look = (name: string, usedByNow?: number): Effect.Effect<BackupEntry, FileFailed> =>
         Effect.gen(function* () {
           const path = join(paths.backups, name)
           const broken = (problem: string): BackupEntry => ({ name, path, manifest: null, problem })
@@ -117,7 +123,9 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           const manifest = decoded.value
           if (manifest.digest !== digestOf(manifest)) return broken("its manifest was changed")
           const names = yield* files.list(path)
-          const used = names.flatMap((each) => usedBy.exec(each)?.[1] ?? [])
+          const used = names
+            .flatMap((each) => usedBy.exec(each)?.[1] ?? [])
+            .filter((run) => Number(run) !== usedByNow)
           if (used.length > 0)
             return { name, path, manifest, problem: `used up: the undo of run ${used[0]} put its data back` }
           for (const file of manifest.files) {
@@ -137,14 +145,15 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
 
       const list = Effect.gen(function* () {
         const names = (yield* files.list(paths.backups)).filter((name) => !name.startsWith("."))
-        const entries = yield* Effect.forEach(names, look)
+        const entries = yield* Effect.forEach(names, (name) => look(name))
         return [...entries].sort((a, b) => sequenceOf(a) - sequenceOf(b))
       })
 
-      const verify = Effect.fn("Backup.verify")(function* (name: string) {
+      const verify = Effect.fn("Backup.verify")(function* (name: string, run?: number) {
         // The name comes from outside: it must be one of ours, not a path.
-        const entry = (yield* list).find((each) => each.name === name)
-        if (!entry) return yield* new NoBackup({ wanted: `backup named ${name}` })
+        if (!(yield* files.list(paths.backups)).some((each) => each === name && !each.startsWith(".")))
+          return yield* new NoBackup({ wanted: `backup named ${name}` })
+        const entry = yield* look(name, run)
         if (entry.manifest === null || entry.problem !== null)
           return yield* new BackupDamaged({ name, problem: entry.problem ?? "it has no manifest" })
         for (const file of entry.manifest.files) {

@@ -1,12 +1,15 @@
 import { basename, dirname, join } from "node:path"
 import { CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import { BackupDamaged, type DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
+import { BackupDamaged, DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
+import type { Invariants } from "@waiaas/domain/JournalRecord"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
+import { valueTables } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
+import { expectSame } from "./Invariants.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 
@@ -20,16 +23,25 @@ const suffixes = ["", "-wal", "-shm"] as const
 export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
   DataRestore,
   {
+    /** Bytes that an undo has to copy, of a database of `bytes`: none where it can rename the backup's own copy. */
+    readonly sizeOfUndo: (database: string, bytes: number) => Effect.Effect<number, FileFailed>
     /** Prepares what an undo needs, while there is space: called before anything is touched. */
-    readonly prepareUndo: (run: number, database: string) => Effect.Effect<void, FileFailed>
-    /** Moves the backup's own copy in: no free space, the same short time for any size. Uses the backup up. */
+    readonly prepareUndo: (run: number, database: string, copy: number) => Effect.Effect<void, FileFailed>
+    /** Gives the reserved space back: the first act of a recovery. */
+    readonly giveBack: (run: number, database: string) => Effect.Effect<void, FileFailed>
+    /**
+     * Moves the backup's own copy in, which needs no free space, and uses the backup up. It is read before
+     * anything is moved and looked at in its place; where it is not what was backed up, all of it is kept.
+     */
     readonly undo: (options: {
       readonly run: number
       readonly backup: string
       readonly database: string
       readonly schema: number
+      /** The tables as they were before anything was changed, where that is known. */
+      readonly tables: Invariants["tables"]
       readonly packageDir: string
-    }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed>
+    }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed | BackupDamaged | NoBackup>
     /** Makes verified copies of a backup's files beside their places; nothing is replaced yet. */
     readonly prepareRollback: (
       run: number,
@@ -54,6 +66,20 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       const aside = (run: number, database: string) => join(dirname(database), `.failed-${run}`)
       const prepared = (run: number, path: string) => join(dirname(path), `.restore-${run}-${basename(path)}`)
 
+      // It must be on the file system that the undo's copy goes to.
+      const reserve = (run: number, database: string) => join(dirname(database), `.reserve-${run}`)
+      const canRename = (database: string) =>
+        Effect.gen(function* () {
+          return (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
+        })
+
+      /** The copy comes in last: with both there, nothing is left to move. */
+      const isReplaced = (run: number, database: string) =>
+        Effect.gen(function* () {
+          const out = join(aside(run, database), basename(database))
+          return (yield* files.exists(out)) && (yield* files.exists(database))
+        })
+
       /** Today's files out, `copy` in. Without `copy` it has been done already. */
       const replace = (run: number, database: string, copy: string) =>
         Effect.gen(function* () {
@@ -68,27 +94,54 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         })
 
       return DataRestore.of({
-        prepareUndo: (run, database) => files.makeDirectory(aside(run, database)),
-        undo: Effect.fn("DataRestore.undo")(function* ({ run, backup, database, schema, packageDir }) {
+        sizeOfUndo: (database, bytes) =>
+          Effect.map(canRename(database), (renames) => (renames ? 0 : Math.ceil(bytes * 1.2))),
+        prepareUndo: (run, database, copy) =>
+          Effect.gen(function* () {
+            if (copy > 0) yield* files.reserve(reserve(run, database), copy)
+            yield* files.makeDirectory(aside(run, database))
+          }),
+        giveBack: (run, database) =>
+          Effect.zipRight(files.remove(paths.reserve), files.remove(reserve(run, database))),
+        undo: Effect.fn("DataRestore.undo")(function* (options) {
+          const { run, backup, database, schema, tables, packageDir } = options
           const source = join(paths.backups, backup, DATABASE_FILE)
-          const sameFileSystem =
-            (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
-          if (sameFileSystem) {
+          // Where it is gone it was verified and moved by an undo that was cut off.
+          if (yield* files.exists(source)) yield* backups.verify(backup, run)
+          if (yield* canRename(database)) {
             yield* backups.markUsed(backup, run)
             yield* replace(run, database, source)
-          } else {
-            // The space for this copy was reserved in step 1 and given back when the recovery began.
+          } else if (!(yield* isReplaced(run, database))) {
+            // The space for this copy was reserved in step 1 and given back when the recovery began: for one copy.
             const copy = prepared(run, database)
             yield* files.copy(source, copy)
             yield* replace(run, database, copy)
           }
-          const found = yield* tool.examine(packageDir, database, "none", {})
+          const kept = `what was there before it is kept in ${aside(run, database)}`
+          const found = yield* tool
+            .examine(packageDir, database, "quick", valueTables)
+            .pipe(
+              Effect.mapError(
+                ({ operation, path, reason }) =>
+                  new DatabaseFailed({ operation, path, reason: `${reason}; ${kept}` }),
+              ),
+            )
           if (found.schema !== schema)
             return yield* new VerificationFailed({
               what: "the schema of the restored database",
               expected: String(schema),
-              found: String(found.schema),
+              found: `${found.schema}; ${kept}`,
             })
+          yield* expectSame(tables, found.tables).pipe(
+            Effect.mapError(
+              ({ what, expected, found: is }) =>
+                new VerificationFailed({
+                  what: `${what} of the restored database`,
+                  expected,
+                  found: `${is}; ${kept}`,
+                }),
+            ),
+          )
         }),
         prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (
           run: number,
@@ -117,7 +170,12 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         }),
         cleanUp: (run, database) =>
           Effect.gen(function* () {
-            for (const path of [aside(run, database), prepared(run, database), prepared(run, paths.config)])
+            for (const path of [
+              aside(run, database),
+              prepared(run, database),
+              prepared(run, paths.config),
+              reserve(run, database),
+            ])
               yield* files.remove(path)
           }),
       })

@@ -103,6 +103,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
               backup: facts.backup,
               database: started.databasePath,
               schema: facts.schemaFrom,
+              tables: facts.invariants?.tables ?? {},
               packageDir: hiddenPaths(started.install.hidden).retained(started.from),
             })
           }),
@@ -209,7 +210,9 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         )
         const plan = planFor(run)
         // Gives back the space that was reserved for this moment.
-        yield* files.remove(paths.reserve).pipe(Effect.mapError(paused("begin")))
+        yield* restore
+          .giveBack(run.started.run, run.started.databasePath)
+          .pipe(Effect.mapError(paused("begin")))
         let current = yield* journal
           .append(run, { _tag: "Recovering", direction: plan.direction, pid: environment.pid })
           .pipe(Effect.mapError(paused("begin")))

@@ -1,3 +1,4 @@
+import { dirname } from "node:path"
 import type { BackupManifest } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, LockBusy, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
@@ -27,10 +28,12 @@ import { NpmInstaller } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
 import { DataDir } from "./platform/DataDir.ts"
+import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
 import { type DataLease, RunLocks } from "./RunLocks.ts"
+import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
 import { RunFailed } from "./Upgrade.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
@@ -84,6 +87,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       const reporter = yield* PhaseReporter
       const progress = yield* UpgradeProgress
       const files = yield* DurableFile
+      const disk = yield* DiskSpace
       const environment = yield* Environment
       const { cancellable } = yield* Cancellation
       const { range } = yield* Compatibility
@@ -105,6 +109,20 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
 
       const rowsOf = (path: string) =>
         Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
+
+      /** Two copies and a package: asked for while the daemon serves. */
+      const reserveSpace = ({ backup, code, install }: RollbackPlan, database: string) =>
+        Effect.gen(function* () {
+          const { manifest } = backup
+          const packageSize = code === "same" ? 0 : yield* files.sizeOfTree(install.packageDir)
+          yield* expectSpace(files, disk, [
+            [paths.upgrade, RESERVE],
+            [paths.backups, yield* sizeOfDatabase(files, database)],
+            [dirname(database), manifest.files.reduce((sum, { size }) => sum + size, 0)],
+            [install.root, packageSize * 3],
+          ])
+          yield* files.reserve(paths.reserve, RESERVE)
+        })
 
       const runPhases = (begun: Run, plan: RollbackPlan, lease: DataLease) =>
         Effect.uninterruptible(
@@ -144,7 +162,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "check",
                 Effect.gen(function* () {
-                  yield* files.reserve(paths.reserve, 8 * 1024 * 1024)
+                  yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   if (plan.code === "same") yield* expectFit(plan, range)
                   else {

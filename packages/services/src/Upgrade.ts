@@ -1,5 +1,5 @@
 import { LockBusy } from "@waiaas/domain/DataErrors"
-import type { Run } from "@waiaas/domain/JournalRecord"
+import type { Estimate, Run } from "@waiaas/domain/JournalRecord"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { Interrupted, VerificationFailed } from "@waiaas/domain/RunErrors"
@@ -17,6 +17,7 @@ import { Backup } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
+import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
@@ -49,6 +50,8 @@ export type UpgradeReport =
       readonly to: Version
       readonly schemaFrom: number
       readonly schemaTo: number
+      /** Measured on the copy. */
+      readonly estimate: Estimate | null
     }
   | {
       readonly _tag: "Upgraded"
@@ -95,6 +98,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const backups = yield* Backup
       const daemon = yield* DaemonControl
       const config = yield* ConfigFile
+      const restore = yield* DataRestore
       const environment = yield* Environment
       const { paths } = yield* DataDir
       const { cancellable } = yield* Cancellation
@@ -123,6 +127,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const finish = (run: Run, append: PhaseContext["append"], stoppedAt: number | null) =>
         Effect.gen(function* () {
           const { started } = run
+          // No undo needs it any more, and what is left to do may need space.
+          yield* restore.giveBack(started.run, started.databasePath)
           const running = started.daemon !== null && started.restart
           if (running)
             yield* daemon.waitHealthy({
@@ -211,6 +217,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 to: started.to,
                 schemaFrom: facts.schemaFrom ?? 0,
                 schemaTo: facts.schemaTo ?? 0,
+                estimate: facts.estimate ?? null,
               } as const
             }
             // The one instant that decides: before it everything goes back, after it forward.

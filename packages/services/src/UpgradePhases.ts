@@ -1,13 +1,14 @@
 import { dirname, join } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
-import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
-import { CandidateBroken, NoSpace, RestartWouldFail } from "@waiaas/domain/PackageErrors"
+import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
@@ -16,6 +17,7 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
+import { expectSame } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -23,13 +25,16 @@ import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import type { DataLease } from "./RunLocks.ts"
+import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
-/** Bytes that a recovery can count on for its journal, its logs and a daemon's start. */
-const RESERVE = 8 * 1024 * 1024
-/** Beyond the sizes that are known: a migration grows a database, npm unpacks beside its cache. */
-const HEADROOM = 64 * 1024 * 1024
+/** Seconds that a daemon takes to stop and to answer again, whatever the size of its database. */
+const STOP_AND_START = 1
+
+/** An estimate for an operator. */
+export const estimated = ({ downtime, bytes }: Estimate): string =>
+  `expected downtime about ${downtime.toFixed(1)} s, ${(bytes / 1e6).toFixed(1)} MB of data`
 
 export interface PhaseContext {
   readonly run: Run
@@ -71,36 +76,27 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
       const environment = yield* Environment
       const detail = (text: string) => progress.emit({ _tag: "Detail", text })
 
-      const sizeOf = (path: string) => Effect.map(files.stat(path), (info) => Number(info.size))
-
       /** Everything that the run and its undo will need, asked for while nothing has been touched. */
       const reserveSpace = (run: Run) =>
         Effect.gen(function* () {
           const { databasePath, install } = run.started
-          const database = yield* sizeOf(databasePath)
+          const database = yield* sizeOfDatabase(files, databasePath)
           const packageSize = yield* files.sizeOfTree(install.packageDir)
-          const sameFileSystem =
-            (yield* files.device(paths.backups)) === (yield* files.device(dirname(databasePath)))
-          // Where a backup cannot be renamed back, the undo needs room for a copy: it is taken now.
-          const reserve = RESERVE + (sameFileSystem ? 0 : Math.ceil(database * 1.2))
-          const wanted = new Map<number, { readonly path: string; bytes: number }>()
-          const want = (path: string, bytes: number) =>
-            Effect.gen(function* () {
-              const device = yield* files.device(path)
-              const known = wanted.get(device)
-              wanted.set(device, { path, bytes: (known?.bytes ?? 0) + bytes })
-            })
-          // The rehearsal's copy and its migrated growth, gone before the backup is made.
-          yield* want(paths.upgrade, database * 2 + reserve)
-          yield* want(paths.backups, sameFileSystem ? 0 : database)
-          yield* want(install.root, packageSize * 3)
-          for (const { path, bytes } of wanted.values()) {
-            const needed = bytes + HEADROOM
-            const available = yield* disk.available(path)
-            if (available < needed) return yield* new NoSpace({ path, needed, available })
-          }
-          yield* files.reserve(paths.reserve, reserve)
-          yield* restore.prepareUndo(run.started.run, databasePath)
+          const copy = yield* restore.sizeOfUndo(databasePath, database)
+          yield* expectSpace(files, disk, [
+            // The rehearsal's copy and its migrated growth, gone before the backup is made.
+            [paths.upgrade, database * 2 + RESERVE],
+            [install.root, packageSize * 3],
+            // On another file system: the backup there, the migration's growth and the undo's copy here.
+            ...(copy === 0
+              ? []
+              : ([
+                  [paths.backups, database],
+                  [dirname(databasePath), database + copy],
+                ] as const)),
+          ])
+          yield* files.reserve(paths.reserve, RESERVE)
+          yield* restore.prepareUndo(run.started.run, databasePath, copy)
         })
 
       /** A restart at the end must succeed with what is here: configuration, keystore, environment. */
@@ -134,13 +130,19 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const copy = join(directory, "rehearsal.db")
           yield* files.remove(directory)
           yield* files.makeDirectory(directory)
-          yield* tool.copyLive(environment.packageDir, run.started.databasePath, copy)
+          const [copying] = yield* Effect.timed(
+            tool.copyLive(environment.packageDir, run.started.databasePath, copy),
+          )
           const before = yield* tool.examine(environment.packageDir, copy, "full", valueTables)
-          const migrated = yield* tool.migrate(candidate, copy)
-          const after = yield* tool.examine(candidate, copy, "full", valueTables)
+          const [migrating, migrated] = yield* Effect.timed(tool.migrate(candidate, copy))
+          const [checking, after] = yield* Effect.timed(tool.examine(candidate, copy, "full", valueTables))
           yield* expectSame(before.tables, after.tables)
+          const bytes = yield* sizeOfDatabase(files, copy)
           yield* files.remove(directory)
-          return migrated
+          // The full check takes about as long as the two quick ones while the daemon is down.
+          const work = [copying, migrating, checking].reduce((sum, each) => Duration.sum(sum, each))
+          const downtime = Math.round(Duration.toMillis(work) / 100) / 10 + STOP_AND_START
+          return { ...migrated, estimate: { downtime, bytes } }
         })
 
       return {
@@ -170,8 +172,12 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             yield* swap.detour(install, started.from)
             return {
-              text: `schema ${migrated.from} -> ${migrated.to} rehearsed`,
-              facts: { schemaFrom: migrated.from, schemaTo: migrated.to },
+              text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
+              facts: {
+                schemaFrom: migrated.from,
+                schemaTo: migrated.to,
+                estimate: migrated.estimate,
+              },
             }
           }),
 
@@ -268,21 +274,3 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
     }),
   )
 }
-
-type Digests = Record<string, { readonly rows: number; readonly digest: string }>
-
-/** No row that holds value was lost, added or changed. */
-const expectSame = (before: Digests, after: Digests): Effect.Effect<void, VerificationFailed> =>
-  Effect.forEach(
-    Object.entries(before),
-    ([table, was]) => {
-      const is = after[table]
-      if (is?.digest === was.digest && is.rows === was.rows) return Effect.void
-      return new VerificationFailed({
-        what: `the table ${table}`,
-        expected: `${was.rows} rows, unchanged`,
-        found: is === undefined ? "gone" : is.rows === was.rows ? "changed" : `${is.rows} rows`,
-      })
-    },
-    { discard: true },
-  )

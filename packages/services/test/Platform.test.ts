@@ -1,15 +1,20 @@
 /** The platform's Layers on real files and real processes. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
+import { dirname } from "node:path"
+import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { ExclusiveLock, holderPath } from "@waiaas/services/platform/ExclusiveLock"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { layerEnvironment } from "@waiaas/services/testing/TestEnvironment"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
 
@@ -71,6 +76,66 @@ describe("ExclusiveLock", () => {
       )
       assert.isFalse(yield* lock.isHeld(path))
     }).pipe(Effect.provide(layer)),
+  )
+})
+
+/** This machine's files, where a write of new content to some path fails. */
+const failingAt = (isFailing: (path: string) => boolean, code: string) =>
+  Layer.effect(
+    FileSystem.FileSystem,
+    Effect.map(FileSystem.FileSystem, (fs) => ({
+      ...fs,
+      open: (path, options) =>
+        options?.flag === "w" && isFailing(path)
+          ? new SystemError({
+              module: "FileSystem",
+              method: "open",
+              reason: "Unknown",
+              pathOrDescriptor: path,
+              cause: { code },
+            })
+          : fs.open(path, options),
+    })),
+  ).pipe(Layer.provide(NodeFileSystem.layer))
+
+const layerFailing = (code: string) =>
+  ExclusiveLock.layer.pipe(
+    Layer.provideMerge(DurableFile.layer),
+    Layer.provideMerge(
+      Layer.merge(
+        failingAt((path) => path.includes(".holder.json"), code),
+        layerEnvironment({}),
+      ),
+    ),
+  )
+
+describe("ExclusiveLock on a disk that takes no facts", () => {
+  const begin = Effect.gen(function* () {
+    const lock = yield* ExclusiveLock
+    const fs = yield* FileSystem.FileSystem
+    const path = `${yield* temporaryDirectory}/run.lock`
+    yield* fs.writeFileString(holderPath(path), JSON.stringify({ pid: 1, what: "a dead one", since: 0 }))
+    return { fs, lock, path, acquire: lock.acquire({ lock: "run", path, what: "me" }) }
+  })
+
+  it.scopedLive(
+    "full: the lock holds, makes no other file, and tells nobody's name rather than a wrong one",
+    () =>
+      Effect.gen(function* () {
+        const { fs, lock, path, acquire } = yield* begin
+        yield* acquire
+        assert.isTrue(yield* lock.isHeld(path))
+        assert.isTrue(Option.isNone(yield* lock.holder(path)))
+        assert.deepStrictEqual(yield* fs.readDirectory(dirname(path)), ["run.lock"])
+      }).pipe(Effect.provide(layerFailing("ENOSPC"))),
+  )
+
+  it.scopedLive("read-only: it is refused, with the cause", () =>
+    Effect.gen(function* () {
+      const { acquire } = yield* begin
+      const error = yield* Effect.flip(Effect.scoped(acquire))
+      assert.strictEqual(error._tag === "FileFailed" ? error.code : error._tag, "EROFS")
+    }).pipe(Effect.provide(layerFailing("EROFS"))),
   )
 })
 

@@ -10,6 +10,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { resumeDaemon } from "@waiaas/services/testing/SimulatedDaemon"
 import { readDocument } from "@waiaas/services/testing/SimulatedDatabase"
 import type { Disk } from "@waiaas/services/testing/SimulatedDisk"
+import { takesSpace } from "@waiaas/services/testing/SimulatedFileSystem"
 import {
   codeIn,
   commandIn,
@@ -312,6 +313,29 @@ describe("Recover", () => {
     assert.strictEqual(mustRun(world, recover()).ended?.outcome, "old")
     assert.isNull(mustRun(world, newest).paused)
     assert.strictEqual(commandIn(world.disk)?.version, OLD)
+  })
+
+  test("a full disk is no cause to pause: the reserve is given back before anything needs space", () => {
+    const world = machine()
+    mustRun(world, Effect.zipRight(cutOff({ phase: "update", daemon: facts }), swapped(world)))
+    const reserve = `${dataDir}/upgrade/reserve`
+    for (const path of [hidden.lock, `${dataDir}/upgrade/run.lock`, `${dataDir}/upgrade/data.lock`])
+      writeFile(world.disk, path, "", 0o600)
+    writeFile(world.disk, reserve, "0", 0o600)
+    const refused: Array<string> = []
+    world.judge = ({ what }) => {
+      if (!takesSpace(world.disk, what) || world.disk.node(reserve) === null) return null
+      refused.push(what)
+      return "ENOSPC"
+    }
+    assert.strictEqual(mustRun(world, recover()).ended?.outcome, "old")
+    assert.isNotEmpty(refused)
+    assert.deepStrictEqual(
+      refused.filter((what) => !what.includes(".holder.json")),
+      [],
+    )
+    assert.strictEqual(commandIn(world.disk)?.version, OLD)
+    assert.lengthOf(world.daemons(), 1)
   })
 
   test("what the journal says decides, not what the caller remembers", () => {

@@ -12,6 +12,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -126,6 +127,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     if (report._tag === "Rehearsed")
       return yield* output.result(report, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
+        ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
         "Nothing was changed. next: waiaas upgrade",
       ])
     const backup = `${paths.backups}/${report.backup}`

@@ -26,6 +26,23 @@ export type Holder = typeof Holder.Type
 export const holderPath = (path: string): string => path.replace(/(\.lock)?$/, ".holder.json")
 
 /**
+ * Tells who has a lock. A full disk takes no facts, and whoever frees its space needs the lock for that:
+ * the lock holds without them, and those of the holder before go, since they would lie.
+ */
+export const tellHolder = (
+  files: typeof DurableFile.Service,
+  path: string,
+  holder: Holder,
+  mode: number,
+): Effect.Effect<void, FileFailed> =>
+  files.write(holderPath(path), JSON.stringify(holder), mode).pipe(
+    Effect.catchIf(
+      ({ code }) => code === "ENOSPC" || code === "EDQUOT",
+      () => files.remove(holderPath(path)),
+    ),
+  )
+
+/**
  * Locks that the operating system releases when their holder dies: an exclusive SQLite transaction
  * on a small file of its own. The file stays; only the transaction is the lock.
  */
@@ -70,6 +87,8 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           try: () => {
             const database = new Sqlite(path, { timeout: 0 })
             try {
+              // No journal file: it would need space, and nothing is ever written here.
+              database.pragma("journal_mode = MEMORY")
               database.exec("BEGIN EXCLUSIVE")
               return database
             } catch (cause) {
@@ -144,11 +163,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
               schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
             })
             const since = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
-            yield* files.write(
-              holderPath(path),
-              JSON.stringify({ pid: environment.pid, what, since } satisfies Holder),
-              mode,
-            )
+            yield* tellHolder(files, path, { pid: environment.pid, what, since }, mode)
           }),
         isHeld: (path) =>
           Effect.gen(function* () {

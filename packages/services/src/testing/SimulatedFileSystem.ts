@@ -53,6 +53,15 @@ export const operate = <A>(
     }
   })
 
+/** Whether an operation needs space that a full disk does not have: content that is new, and new names. */
+export const takesSpace = (disk: Disk, what: string): boolean => {
+  const [act = "", ...rest] = what.split(" ")
+  const path = rest.at(-1) ?? ""
+  if (act === "open-w" || act === "open-a") return disk.node(path) === null
+  if (act === "sqlite") return /^(append|open-wal|open-shm|copy to|checkpoint)/.test(rest.join(" "))
+  return act === "write" || act === "makeDirectory" || act === "symlink" || what.startsWith("npm writes")
+}
+
 const infoOf = (node: Node, device: number): FileSystem.File.Info => ({
   type: node.kind === "file" ? "File" : node.kind === "directory" ? "Directory" : "SymbolicLink",
   mtime: Option.none(),

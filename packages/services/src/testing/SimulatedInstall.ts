@@ -45,6 +45,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
     readonly acts: Array<string>
     /** What the registry has; the last one is `latest`. */
     releases: ReadonlyArray<SimulatedRelease>
+    /** Called with a database that `migrate-live` has harmed, before that fails. */
+    whenHarmed: ((database: string) => void) | null
     /** Starts the installed version's daemon. */
     readonly startDaemon: Effect.Effect<void>
     /** Version of the daemon that runs now; `null` while none does. */
@@ -202,6 +204,7 @@ export const makeProcesses = (
                   Effect.provide(context),
                   Effect.orDie,
                 )
+                control.whenHarmed?.(request.database)
                 return yield* failed
               }
               yield* local.checkpoint(packageDir, request.database)
@@ -299,6 +302,7 @@ export const makeProcesses = (
     }
     const control: SimulatedInstall["Type"] = {
       acts,
+      whenHarmed: null,
       get releases() {
         return known
       },

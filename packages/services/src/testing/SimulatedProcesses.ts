@@ -13,7 +13,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile, readJsonIfValid } from "../platform/DurableFile.ts"
-import { ExclusiveLock, Holder, holderPath, pollInterval } from "../platform/ExclusiveLock.ts"
+import { ExclusiveLock, Holder, holderPath, pollInterval, tellHolder } from "../platform/ExclusiveLock.ts"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/ProcessRunner.ts"
 import { connect, DatabaseBroken, digestOf } from "./SimulatedDatabase.ts"
 import { Errno } from "./SimulatedDiskState.ts"
@@ -322,11 +322,7 @@ export const layerLock = (host: Host) =>
               while: (error) => error._tag === "LockBusy",
               schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(Duration.decode(wait))),
             })
-            yield* files.write(
-              holderPath(path),
-              JSON.stringify({ pid: host.process.pid, what, since: 0 } satisfies Holder),
-              mode,
-            )
+            yield* tellHolder(files, path, { pid: host.process.pid, what, since: 0 }, mode)
           }),
       })
     }),

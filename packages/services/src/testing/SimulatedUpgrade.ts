@@ -60,6 +60,8 @@ export interface SimulatedSetup {
   readonly agents?: ReadonlyArray<string>
   readonly variables?: Readonly<Record<string, string>>
   readonly configToml?: string
+  /** Free bytes on the file system of a path. Default: plenty. */
+  readonly available?: (path: string) => number
 }
 
 const release200: SimulatedRelease = { version: "2.0.0", schema: 4 }
@@ -155,7 +157,7 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
       )
       const progress = Layer.unwrapEffect(Effect.map(Heard, (heard) => UpgradeProgress.layerRecording(heard)))
       const space = Layer.succeed(DiskSpace, {
-        available: () => Effect.succeed(1e12),
+        available: (path) => Effect.succeed(setup.available?.(path) ?? 1e12),
         isNetwork: () => Effect.succeed(false),
       })
       return layerUpgradeServices(installed.schema).pipe(

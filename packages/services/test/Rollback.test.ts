@@ -1,0 +1,54 @@
+/** What a rollback refuses while the daemon serves, and what it does with data that cannot be read. */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { Rollback } from "@waiaas/services/Rollback"
+import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { asVersion, layerSimulated, type SimulatedSetup } from "@waiaas/services/testing/SimulatedUpgrade"
+import { Upgrade } from "@waiaas/services/Upgrade"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+
+const layer = (setup: SimulatedSetup = {}) =>
+  layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
+
+/** Upgraded to 2.1.0, which serves. */
+const upgraded = Effect.gen(function* () {
+  const install = yield* SimulatedInstall
+  yield* install.startDaemon
+  yield* (yield* Upgrade).run({ to: Option.none(), from: Option.none(), restart: true, dryRun: false })
+  const { databasePath } = yield* (yield* ConfigFile).load
+  return { install, databasePath, fs: yield* FileSystem.FileSystem }
+})
+
+const rollback = asVersion(
+  "2.1.0",
+  Effect.flatMap(Rollback, (service) =>
+    Effect.flatMap(service.plan(Option.none()), (plan) => service.run(plan, true)),
+  ),
+)
+
+/** It fails in step 1, and the daemon has never stopped. */
+const refused = Effect.gen(function* () {
+  const { acts, running } = yield* SimulatedInstall
+  const before = acts.length
+  const failed = yield* Effect.flip(rollback)
+  assert.strictEqual(running(), "2.1.0")
+  assert.isFalse(acts.slice(before).some((act) => act.includes("stops")))
+  return failed._tag === "RunFailed" ? failed.cause : failed
+})
+
+describe("a rollback", () => {
+  const disk = { free: 1e12 }
+  it.scopedLive("without room for its copies is refused while the daemon serves", () =>
+    Effect.gen(function* () {
+      yield* upgraded
+      disk.free = 65 * 1024 * 1024
+      assert.strictEqual((yield* refused)._tag, "NoSpace")
+      disk.free = 1e12
+      assert.strictEqual((yield* rollback).to, "2.0.0")
+    }).pipe(Effect.provide(layer({ available: () => disk.free }))),
+  )
+})
