@@ -96,7 +96,16 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
 
       const choose = (name: Option.Option<string>) =>
         Effect.gen(function* () {
-          if (Option.isNone(name)) return yield* backups.forRollback(installed)
+          if (Option.isNone(name)) {
+            const { chosen, damaged } = yield* backups.lookForRollback(installed)
+            for (const { name: newer, problem } of damaged)
+              yield* progress.emit({
+                _tag: "Warning",
+                text: `backup ${newer} is damaged (${problem}): older data is taken instead, if there is any`,
+              })
+            if (Option.isSome(chosen)) return chosen.value
+            return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
+          }
           const entry = (yield* backups.list).find((each) => each.name === name.value)
           if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
           if (entry.manifest === null || entry.problem !== null)
