@@ -1,5 +1,5 @@
-import { dirname } from "node:path"
-import type { BackupManifest } from "@waiaas/domain/BackupManifest"
+import { dirname, join, resolve } from "node:path"
+import { type BackupManifest, CONFIG_FILE } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
@@ -20,7 +20,7 @@ import * as Option from "effect/Option"
 import { Backup, type BackupEntry } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { Compatibility } from "./Compatibility.ts"
-import { ConfigFile } from "./ConfigFile.ts"
+import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -119,6 +119,22 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       const rowsOf = (path: string) =>
         Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
 
+      /** The backup's config.toml comes back with its data: it must not name another database. */
+      const expectSameDatabase = ({ backup }: RollbackPlan, database: string) =>
+        Effect.gen(function* () {
+          const file = join(backup.path, CONFIG_FILE)
+          const text = yield* files.readTextIfThere(file)
+          if (Option.isNone(text)) return
+          const before = yield* decodeConfig(file, text.value, environment.variables)
+          const path = resolve(paths.root, before.database.path)
+          if (path === database) return
+          return yield* new CandidateRefused({
+            version: backup.manifest.from,
+            reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
+            command: `waiaas stop, move the database (with its -wal and -shm) to ${path} and set database.path in config.toml to that; then waiaas upgrade --rollback`,
+          })
+        })
+
       /** Two copies and a package: asked for while the daemon serves. */
       const reserveSpace = ({ backup, code, install }: RollbackPlan, database: string) =>
         Effect.gen(function* () {
@@ -171,6 +187,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "check",
                 Effect.gen(function* () {
+                  yield* expectSameDatabase(plan, started.databasePath)
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   if (plan.code === "same") yield* expectFit(plan, range)

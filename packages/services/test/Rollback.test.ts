@@ -4,6 +4,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
@@ -76,6 +77,20 @@ describe("a rollback", () => {
         warnings.join(),
         `backup ${entry?.name} is damaged (waiaas.db is not what was backed up)`,
       )
+    }).pipe(Effect.provide(layer())),
+  )
+
+  it.scopedLive("whose config.toml names another database is refused while the daemon serves", () =>
+    Effect.gen(function* () {
+      const { fs, databasePath } = yield* upgraded
+      const { paths } = yield* DataDir
+      const moved = databasePath.replace("waiaas.db", "moved.db")
+      yield* fs.copyFile(databasePath, moved)
+      yield* fs.writeFileString(paths.config, `[database]\npath = ${JSON.stringify(moved)}\n`)
+      const cause = yield* refused
+      assert.strictEqual(cause._tag, "CandidateRefused")
+      assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
+      assert.include(cause.next, `to ${databasePath}`)
     }).pipe(Effect.provide(layer())),
   )
 })
