@@ -27,7 +27,7 @@ export interface BackupEntry {
   readonly name: string
   readonly path: string
   readonly manifest: BackupManifest | null
-  /** Why it cannot be restored; `null` where nothing speaks against it. */
+  /** Why it cannot be restored; `null` where nothing speaks against it, though its content was not read. */
   readonly problem: string | null
 }
 
@@ -85,6 +85,14 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       /** Tables whose rows are counted and digested on the copy. */
       readonly tables?: typeof Tables.Type
     }) => Effect.Effect<MadeBackup, DatabaseFailed | FileFailed>
+    /** The same, and the newer ones that were passed over since they are damaged, with the reason. */
+    readonly lookForRollback: (installed: Version) => Effect.Effect<
+      {
+        readonly chosen: Option.Option<BackupEntry & { readonly manifest: BackupManifest }>
+        readonly damaged: ReadonlyArray<{ readonly name: string; readonly problem: string }>
+      },
+      FileFailed
+    >
     /** What a rollback from `installed` would take: the newest verified `pre-upgrade` made for it. */
     readonly forRollback: (
       installed: Version,
@@ -224,14 +232,31 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         }).pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(partial), () => undefined)))
       })
 
-      const forRollback = Effect.fn("Backup.forRollback")(function* (installed: Version) {
+      const lookForRollback = Effect.fn("Backup.lookForRollback")(function* (installed: Version) {
+        const damaged: Array<{ readonly name: string; readonly problem: string }> = []
         for (const entry of (yield* list).toReversed()) {
-          const { manifest, problem } = entry
-          if (manifest === null || problem !== null) continue
-          if (manifest.kind !== "pre-upgrade" || manifest.to !== installed) continue
-          const whole = yield* verify(entry.name).pipe(Effect.either)
-          if (whole._tag === "Right") return { ...entry, manifest }
+          const { name, manifest, problem } = entry
+          if (manifest?.kind !== "pre-upgrade" || manifest.to !== installed) continue
+          if (problem !== null) {
+            if (!isUsedUp(entry)) damaged.push({ name, problem })
+            continue
+          }
+          const read = yield* verify(name).pipe(
+            Effect.as(null),
+            Effect.catchTags({
+              BackupDamaged: (error) => Effect.succeed(error.problem),
+              NoBackup: () => Effect.succeed("it was removed"),
+            }),
+          )
+          if (read === null) return { chosen: Option.some({ ...entry, manifest }), damaged }
+          damaged.push({ name, problem: read })
         }
+        return { chosen: Option.none(), damaged }
+      })
+
+      const forRollback = Effect.fn("Backup.forRollback")(function* (installed: Version) {
+        const { chosen } = yield* lookForRollback(installed)
+        if (Option.isSome(chosen)) return chosen.value
         return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
       })
 
@@ -245,10 +270,11 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         verify,
         create,
         forRollback,
+        lookForRollback,
         removePartial,
         prune: Effect.fn("Backup.prune")(function* (installed: Version) {
           const entries = yield* list
-          const usedUp = entries.filter((entry) => entry.problem?.startsWith("used up") === true)
+          const usedUp = entries.filter(isUsedUp)
           const whole = entries.flatMap((entry) =>
             entry.manifest !== null && entry.problem === null
               ? [{ ...entry, kind: entry.manifest.kind, sequence: entry.manifest.sequence }]
@@ -267,6 +293,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
     }),
   )
 }
+
+const isUsedUp = (entry: BackupEntry): boolean => entry.problem?.startsWith("used up") === true
 
 /** Where a manifest is damaged the directory's name still tells its place in the order. */
 const sequenceOf = (entry: BackupEntry): number =>

@@ -1,6 +1,11 @@
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { packagePaths } from "@waiaas/domain/Install"
 import type { Invariants } from "@waiaas/domain/JournalRecord"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 
 type Digests = Invariants["tables"]
 
@@ -19,3 +24,20 @@ export const expectSame = (before: Digests, after: Digests): Effect.Effect<void,
     },
     { discard: true },
   )
+
+const Manifest = Schema.Struct({ version: Schema.String })
+
+/** The package in place is the one that was meant to be there. Read, not run: whoever resumes may lack its password. */
+export const expectVersion = (
+  files: typeof DurableFile.Service,
+  packageDir: string,
+  expected: string,
+): Effect.Effect<void, VerificationFailed | FileFailed> =>
+  Effect.gen(function* () {
+    const manifest = yield* readJsonIfValid(Manifest, packagePaths(packageDir).manifest).pipe(
+      Effect.provideService(DurableFile, files),
+    )
+    const found = Option.match(manifest, { onNone: () => "unknown", onSome: ({ version }) => version })
+    if (found !== expected)
+      return yield* new VerificationFailed({ what: "the version of the package in place", expected, found })
+  })

@@ -1,5 +1,5 @@
-import { dirname } from "node:path"
-import type { BackupManifest } from "@waiaas/domain/BackupManifest"
+import { dirname, join, resolve } from "node:path"
+import { type BackupManifest, CONFIG_FILE } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, LockBusy, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
@@ -20,7 +20,7 @@ import * as Option from "effect/Option"
 import { Backup, type BackupEntry } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { Compatibility } from "./Compatibility.ts"
-import { ConfigFile } from "./ConfigFile.ts"
+import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -96,7 +96,16 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
 
       const choose = (name: Option.Option<string>) =>
         Effect.gen(function* () {
-          if (Option.isNone(name)) return yield* backups.forRollback(installed)
+          if (Option.isNone(name)) {
+            const { chosen, damaged } = yield* backups.lookForRollback(installed)
+            for (const { name: newer, problem } of damaged)
+              yield* progress.emit({
+                _tag: "Warning",
+                text: `backup ${newer} is damaged (${problem}): older data is taken instead, if there is any`,
+              })
+            if (Option.isSome(chosen)) return chosen.value
+            return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
+          }
           const entry = (yield* backups.list).find((each) => each.name === name.value)
           if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
           if (entry.manifest === null || entry.problem !== null)
@@ -109,6 +118,22 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
 
       const rowsOf = (path: string) =>
         Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
+
+      /** The backup's config.toml comes back with its data: it must not name another database. */
+      const expectSameDatabase = ({ backup }: RollbackPlan, database: string) =>
+        Effect.gen(function* () {
+          const file = join(backup.path, CONFIG_FILE)
+          const text = yield* files.readTextIfThere(file)
+          if (Option.isNone(text)) return
+          const before = yield* decodeConfig(file, text.value, environment.variables)
+          const path = resolve(paths.root, before.database.path)
+          if (path === database) return
+          return yield* new CandidateRefused({
+            version: backup.manifest.from,
+            reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
+            command: `waiaas stop, move the database (with its -wal and -shm) to ${path} and set database.path in config.toml to that; then waiaas upgrade --rollback`,
+          })
+        })
 
       /** Two copies and a package: asked for while the daemon serves. */
       const reserveSpace = ({ backup, code, install }: RollbackPlan, database: string) =>
@@ -162,6 +187,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "check",
                 Effect.gen(function* () {
+                  yield* expectSameDatabase(plan, started.databasePath)
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   if (plan.code === "same") yield* expectFit(plan, range)

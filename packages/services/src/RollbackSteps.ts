@@ -11,8 +11,10 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
+import { expectVersion } from "./Invariants.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
 import type { DataLease } from "./RunLocks.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
 
@@ -35,6 +37,7 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
     this,
     Effect.gen(function* () {
       const restore = yield* DataRestore
+      const files = yield* DurableFile
       const swap = yield* PackageSwap
       const tool = yield* DatabaseTool
       const daemon = yield* DaemonControl
@@ -71,6 +74,7 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
             yield* phase(
               "verify",
               Effect.gen(function* () {
+                yield* expectVersion(files, install.packageDir, started.to)
                 const found = yield* tool.examine(install.packageDir, started.databasePath, "quick", {})
                 if (found.schema !== facts.schemaTo)
                   return yield* new VerificationFailed({
@@ -78,7 +82,7 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
                     expected: String(facts.schemaTo),
                     found: String(found.schema),
                   })
-                return `schema ${found.schema}`
+                return `${started.to}, schema ${found.schema}`
               }),
             )
           }

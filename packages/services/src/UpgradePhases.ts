@@ -17,7 +17,7 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
-import { expectSame } from "./Invariants.ts"
+import { expectSame, expectVersion } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -232,6 +232,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           Effect.gen(function* () {
             const { started, facts } = run
             const { packageDir } = started.install
+            yield* expectVersion(files, packageDir, started.to)
             const found = yield* tool.examine(packageDir, started.databasePath, "quick", valueTables)
             if (found.schema !== facts.schemaTo)
               return yield* new VerificationFailed({

@@ -10,6 +10,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { insertAgent } from "@waiaas/services/testing/TestDatabase"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { layerDataDir } from "./support.ts"
 
 const layer = Backup.layer.pipe(
@@ -192,6 +193,24 @@ describe("a backup", () => {
       yield* fs.writeFile(database, bytes)
       assert.strictEqual((yield* Effect.flip(make()))._tag, "DatabaseFailed")
       assert.deepStrictEqual(yield* fs.readDirectory(paths.backups), [])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("that is damaged unseen by the list is told when older data is taken in its place", () =>
+    Effect.gen(function* () {
+      const { fs, make, backups } = yield* fixture
+      const [older, newer] = [yield* make(), yield* make()]
+      const path = `${newer.path}/waiaas.db`
+      const bytes = Buffer.from(yield* fs.readFile(path))
+      bytes.writeUInt8(bytes.readUInt8(5000) ^ 1, 5000)
+      yield* fs.writeFile(path, bytes)
+      assert.deepStrictEqual(
+        (yield* backups.list).map(({ problem }) => problem),
+        [null, null],
+      )
+      const { chosen, damaged } = yield* backups.lookForRollback(next)
+      assert.strictEqual(Option.getOrThrow(chosen).name, older.name)
+      assert.deepStrictEqual(damaged, [{ name: newer.name, problem: "waiaas.db is not what was backed up" }])
     }).pipe(Effect.provide(layer)),
   )
 })

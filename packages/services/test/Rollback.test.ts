@@ -2,14 +2,22 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
-import { asVersion, layerSimulated, type SimulatedSetup } from "@waiaas/services/testing/SimulatedUpgrade"
+import {
+  asVersion,
+  Heard,
+  layerSimulated,
+  type SimulatedSetup,
+} from "@waiaas/services/testing/SimulatedUpgrade"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 
 const layer = (setup: SimulatedSetup = {}) =>
   layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
@@ -50,5 +58,39 @@ describe("a rollback", () => {
       disk.free = 1e12
       assert.strictEqual((yield* rollback).to, "2.0.0")
     }).pipe(Effect.provide(layer({ available: () => disk.free }))),
+  )
+
+  it.scopedLive("tells of a newer backup that it passes over since it is damaged", () =>
+    Effect.gen(function* () {
+      const { fs } = yield* upgraded
+      const { list } = yield* Backup
+      const [entry] = yield* list
+      const path = `${entry?.path}/waiaas.db`
+      const bytes = Buffer.from(yield* fs.readFile(path))
+      bytes.writeUInt8(bytes.readUInt8(5000) ^ 1, 5000)
+      yield* fs.writeFile(path, bytes)
+      assert.strictEqual((yield* refused)._tag, "NoBackup")
+      const warnings = (yield* Ref.get(yield* Heard)).flatMap((event) =>
+        event._tag === "Warning" ? [event.text] : [],
+      )
+      assert.include(
+        warnings.join(),
+        `backup ${entry?.name} is damaged (waiaas.db is not what was backed up)`,
+      )
+    }).pipe(Effect.provide(layer())),
+  )
+
+  it.scopedLive("whose config.toml names another database is refused while the daemon serves", () =>
+    Effect.gen(function* () {
+      const { fs, databasePath } = yield* upgraded
+      const { paths } = yield* DataDir
+      const moved = databasePath.replace("waiaas.db", "moved.db")
+      yield* fs.copyFile(databasePath, moved)
+      yield* fs.writeFileString(paths.config, `[database]\npath = ${JSON.stringify(moved)}\n`)
+      const cause = yield* refused
+      assert.strictEqual(cause._tag, "CandidateRefused")
+      assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
+      assert.include(cause.next, `to ${databasePath}`)
+    }).pipe(Effect.provide(layer())),
   )
 })

@@ -1,7 +1,15 @@
 /** What an upgrade tells, and what its steps verify, with simulated processes over real files and SQLite. */
+import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Heard, layerSimulated, type SimulatedSetup } from "@waiaas/services/testing/SimulatedUpgrade"
+import { Rollback } from "@waiaas/services/Rollback"
+import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import {
+  asVersion,
+  Heard,
+  layerSimulated,
+  type SimulatedSetup,
+} from "@waiaas/services/testing/SimulatedUpgrade"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
@@ -30,5 +38,56 @@ describe("step 1", () => {
         /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+\.\d MB of data$/,
       )
     }).pipe(Effect.provide(layer())),
+  )
+})
+
+/** This machine's files, where a package that is moved into place turns out to be 9.9.9. */
+const layerOther = (isOther: () => boolean) =>
+  layerSimulated().pipe(
+    Layer.provideMerge(
+      Layer.effect(
+        FileSystem.FileSystem,
+        Effect.map(FileSystem.FileSystem, (fs) => ({
+          ...fs,
+          rename: (from, to) =>
+            Effect.tap(fs.rename(from, to), () =>
+              isOther() && from.includes("/staging-") && to.endsWith("/@waiaas/cli")
+                ? fs.writeFileString(`${to}/package.json`, '{"version":"9.9.9"}')
+                : Effect.void,
+            ),
+        })),
+      ).pipe(Layer.provide(NodeFileSystem.layer)),
+    ),
+  )
+
+describe("the version in place", () => {
+  it.scopedLive("is verified by an upgrade, which goes back", () =>
+    Effect.gen(function* () {
+      const failed = yield* Effect.flip(upgrade(false))
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "the version of the package in place should be 2.1.0 but is 9.9.9",
+      )
+      assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerOther(() => true))),
+  )
+
+  let isRollback = false
+  it.scopedLive("is verified by a rollback, which pauses", () =>
+    Effect.gen(function* () {
+      yield* upgrade(false)
+      isRollback = true
+      const failed = yield* asVersion(
+        "2.1.0",
+        Effect.flatMap(Rollback, (service) =>
+          Effect.flatMap(service.plan(Option.none()), (plan) => Effect.flip(service.run(plan, true))),
+        ),
+      )
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "the version of the package in place should be 2.0.0 but is 9.9.9",
+      )
+      assert.strictEqual(failed.exitCode, 7)
+    }).pipe(Effect.provide(layerOther(() => isRollback))),
   )
 })

@@ -2,7 +2,7 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import { makeVersion } from "@waiaas/domain/Version"
-import { Backup } from "@waiaas/services/Backup"
+import { Backup, type BackupEntry } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DataDir } from "@waiaas/services/platform/DataDir"
@@ -55,19 +55,34 @@ const list = Command.make("list", {}, () =>
     yield* check
     const backups = yield* Backup
     const entries = yield* backups.list
-    const next = yield* Effect.option(backups.forRollback(version))
-    const nextName = Option.match(next, { onNone: () => null, onSome: ({ name }) => name })
-    const rows = entries.map(({ name, manifest, problem }) => [
-      name,
-      manifest === null ? "?" : `${manifest.from}${manifest.to ? ` -> ${manifest.to}` : ""}`,
-      manifest === null ? "?" : String(manifest.schema),
-      manifest === null ? "?" : size(manifest.files.reduce((sum, file) => sum + file.size, 0)),
-      manifest === null ? "?" : when(manifest.createdAt),
-      problem ?? (name === nextName ? "whole; a rollback takes this one" : "whole"),
-    ])
+    // These were read; of the others only sizes and manifest were looked at.
+    const { chosen, damaged } = yield* backups.lookForRollback(makeVersion(version))
+    const nextName = Option.match(chosen, { onNone: () => null, onSome: ({ name }) => name })
+    const stateOf = ({ name, problem }: BackupEntry) => {
+      const found = problem ?? damaged.find((each) => each.name === name)?.problem
+      if (found !== undefined) return found
+      return name === nextName ? "whole; a rollback takes this one" : "complete, not read"
+    }
+    const rows = entries.map((entry) => {
+      const { name, manifest } = entry
+      return [
+        name,
+        manifest === null ? "?" : `${manifest.from}${manifest.to ? ` -> ${manifest.to}` : ""}`,
+        manifest === null ? "?" : String(manifest.schema),
+        manifest === null ? "?" : size(manifest.files.reduce((sum, file) => sum + file.size, 0)),
+        manifest === null ? "?" : when(manifest.createdAt),
+        stateOf(entry),
+      ]
+    })
     yield* (yield* Output).result(
       {
-        backups: entries.map(({ name, path, manifest, problem }) => ({ name, path, problem, ...manifest })),
+        backups: entries.map((entry) => ({
+          name: entry.name,
+          path: entry.path,
+          problem: entry.problem ?? damaged.find(({ name }) => name === entry.name)?.problem ?? null,
+          state: stateOf(entry),
+          ...entry.manifest,
+        })),
         rollback: nextName,
       },
       [

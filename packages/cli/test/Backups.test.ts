@@ -1,0 +1,61 @@
+/** What the commands about backups say. */
+import { readFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Command from "@effect/cli/Command"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import { assert, it } from "@effect/vitest"
+import { makeVersion } from "@waiaas/domain/Version"
+import { Backup } from "@waiaas/services/Backup"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { layerSimulated } from "@waiaas/services/testing/SimulatedUpgrade"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { backup } from "../src/commands/Backups.ts"
+import { Output } from "../src/Output.ts"
+
+it.scopedLive("the list calls nothing whole that was not read, and names what a rollback finds damaged", () =>
+  Effect.gen(function* () {
+    const backups = yield* Backup
+    const { databasePath: database } = yield* (yield* ConfigFile).load
+    const { packageDir, version } = yield* Environment
+    const make = (kind: "manual" | "pre-upgrade") =>
+      backups.create({
+        kind,
+        source: "closed",
+        database,
+        from: makeVersion("1.9.0"),
+        to: makeVersion(version),
+        packageDir,
+      })
+    const [good, unread, bad] = [
+      yield* make("pre-upgrade"),
+      yield* make("manual"),
+      yield* make("pre-upgrade"),
+    ]
+    for (const { path } of [unread, bad]) {
+      const file = join(path, "waiaas.db")
+      const bytes = readFileSync(file)
+      bytes.writeUInt8(bytes.readUInt8(5000) ^ 1, 5000)
+      writeFileSync(file, bytes)
+    }
+    const lines: Array<string> = []
+    const output = Layer.succeed(Output, {
+      mode: "human",
+      result: (_value, said) => Effect.sync(() => void lines.push(...said)),
+      note: () => Effect.void,
+      event: () => Effect.void,
+    })
+    yield* Command.run(backup, { name: "waiaas", version: "2.0.0" })(["node", "waiaas", "list"]).pipe(
+      Effect.provide(Layer.merge(output, NodeContext.layer)),
+    )
+    const stateOf = ({ name }: { readonly name: string }) =>
+      lines
+        .find((line) => line.startsWith(name))
+        ?.split("  ")
+        .at(-1)
+    assert.strictEqual(stateOf(good), "whole; a rollback takes this one")
+    assert.strictEqual(stateOf(unread), "complete, not read")
+    assert.strictEqual(stateOf(bad), "waiaas.db is not what was backed up")
+  }).pipe(Effect.provide(layerSimulated().pipe(Layer.provideMerge(NodeContext.layer)))),
+)
