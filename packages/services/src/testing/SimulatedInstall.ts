@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { ConfigFile } from "../ConfigFile.ts"
+import { daemonProof, PROOF_HEADER } from "../DaemonProof.ts"
 import { layerDatabase } from "../Database.ts"
 import { DatabaseTool } from "../DatabaseTool.ts"
 import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
@@ -271,7 +272,7 @@ export const makeProcesses = (
       )
       const run = Option.getOrNull(yield* journal.latest)
       const held = daemon.held !== null && run?.started.run === daemon.held && !run.committed
-      return json({
+      const answer = {
         status: held ? "held" : "ok",
         version: daemon.version,
         latestVersion: null,
@@ -279,7 +280,10 @@ export const makeProcesses = (
         schemaVersion,
         uptime: 1,
         timestamp: 1,
-      })
+      }
+      const token = yield* fs.readFileString(paths.token)
+      const { pid } = daemon
+      return json(answer, { [PROOF_HEADER]: daemonProof(token, { pid, processStart: String(pid) }) })
     }).pipe(Effect.orDie)
 
     const runner: ProcessRunner["Type"] = {
