@@ -118,7 +118,6 @@ export const makeProcesses = (
     const { paths } = yield* DataDir
     const journal = yield* UpgradeJournal
     const lock = yield* ExclusiveLock
-    const port = 3100
     let nextPid = 1000
     let daemon: Daemon | null = null
     let known = releases
@@ -242,14 +241,14 @@ export const makeProcesses = (
         yield* lock
           .acquire({ lock: "data", path: paths.dataLock, what: "the daemon" })
           .pipe(Scope.extend(scope))
-        const { digest } = yield* Effect.flatMap(ConfigFile, ({ load }) => load)
+        const { digest, config } = yield* Effect.flatMap(ConfigFile, ({ load }) => load)
         const facts: DaemonFacts = {
           format: 1,
           pid,
           processStart: String(pid),
           version: makeVersion(version),
-          hostname: "127.0.0.1",
-          port,
+          hostname: config.daemon.hostname,
+          port: config.daemon.port,
           supervisor: null,
           packageDir,
           configDigest: digest,
