@@ -62,6 +62,22 @@ it.effect("an unresponsive daemon adds 1.6 s to every command", () =>
   }).pipe(Effect.provide(layerInstallation())),
 )
 
+it.effect("a daemon on another address is not told, and the notice comes after every command", () =>
+  Effect.gen(function* () {
+    const { requests } = yield* TestHttp
+    yield* (yield* SimulatedInstall).startDaemon
+    yield* known
+    assert.match(yield* noticeText(), told)
+    assert.deepEqual(
+      requests.map(({ method, url }) => [method, url]),
+      [
+        ["GET", "http://[::1]:4100/health"],
+        ["POST", "http://[::1]:4100/v1/version/notified"],
+      ],
+    )
+  }).pipe(Effect.provide(layerInstallation({ configToml: '[daemon]\nhostname = "::1"\nport = 4100\n' }))),
+)
+
 it.effect("the notice depends on the daemon running", () =>
   Effect.gen(function* () {
     const { requests } = yield* TestHttp

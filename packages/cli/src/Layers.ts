@@ -56,7 +56,6 @@ const Parts = Layer.mergeAll(
     Layer.mergeAll(
       Backup.layer,
       Compatibility.layer,
-      DaemonControl.layer,
       DaemonClient.layer,
       NpmInstaller.layer,
       PackageSwap.layer,
@@ -64,7 +63,7 @@ const Parts = Layer.mergeAll(
       Cancellation.layerSignals,
     ),
   ),
-  Layer.provideMerge(DatabaseTool.layer),
+  Layer.provideMerge(Layer.mergeAll(DatabaseTool.layer, DaemonControl.layer)),
 )
 
 /** The pipelines: upgrade, rollback, and the recovery of both. */

@@ -1,7 +1,6 @@
 import { SqlClient } from "@effect/sql/SqlClient"
-import type { HealthError } from "@waiaas/domain/DaemonApi"
 import { DatabaseFailed } from "@waiaas/domain/DataErrors"
-import type { Health } from "@waiaas/domain/Health"
+import type { Health, HealthError } from "@waiaas/domain/Health"
 import { readSchema } from "@waiaas/services/Migrator"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"

@@ -9,21 +9,8 @@ import * as OpenApi from "@effect/platform/OpenApi"
 import * as Schema from "effect/Schema"
 import { BackupKind } from "./BackupManifest.ts"
 import { DaemonFacts } from "./DaemonFacts.ts"
-import { Health } from "./Health.ts"
+import { Health, HealthError } from "./Health.ts"
 import { Version } from "./Version.ts"
-
-/** The database cannot be read: the daemon is up, and good for nothing. */
-export const HealthError = Schema.Struct({
-  status: Schema.Literal("error"),
-  version: Schema.String,
-  latestVersion: Schema.Null,
-  updateAvailable: Schema.Literal(false),
-  schemaVersion: Schema.Null,
-  uptime: Schema.Int,
-  timestamp: Schema.Int,
-  message: Schema.String,
-}).annotations(HttpApiSchema.annotations({ status: 503 }))
-export type HealthError = typeof HealthError.Type
 
 export const AgentId = Schema.UUID
 export const Agent = Schema.Struct({
@@ -103,7 +90,7 @@ export class Authorization extends HttpApiMiddleware.Tag<Authorization>()("@waia
 const byId = HttpApiSchema.param("id", AgentId)
 
 const health = HttpApiGroup.make("health", { topLevel: true }).add(
-  HttpApiEndpoint.get("health", "/health").addSuccess(Health).addError(HealthError),
+  HttpApiEndpoint.get("health", "/health").addSuccess(Health).addError(HealthError, { status: 503 }),
 )
 
 const agents = HttpApiGroup.make("agents")

@@ -15,3 +15,23 @@ export const Health = Schema.Struct({
   timestamp: Schema.Int,
 })
 export type Health = typeof Health.Type
+
+/** The database cannot be read: the daemon is up, and good for nothing. Its status is 503. */
+export const HealthError = Schema.Struct({
+  status: Schema.Literal("error"),
+  version: Schema.String,
+  latestVersion: Schema.Null,
+  updateAvailable: Schema.Literal(false),
+  schemaVersion: Schema.Null,
+  uptime: Schema.Int,
+  timestamp: Schema.Int,
+  message: Schema.String,
+})
+export type HealthError = typeof HealthError.Type
+
+export const urlOf = (hostname: string, port: number): string =>
+  `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`
+
+/** Where a client on this machine finds a daemon that listens on `hostname`. */
+export const addressOf = (hostname: string, port: number): string =>
+  urlOf(hostname === "0.0.0.0" ? "127.0.0.1" : hostname === "::" ? "::1" : hostname, port)

@@ -1,15 +1,16 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type { DaemonApiClient } from "@waiaas/domain/DaemonApiClient"
 import { explainFailure } from "@waiaas/domain/DaemonApiFailure"
-import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { addressOf } from "@waiaas/domain/Health"
 import { DaemonUnreachable, type RequestRefused } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { DaemonControl } from "./DaemonControl.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
 
 /** The API of the running daemon, with the token of the data directory. */
 export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
@@ -26,22 +27,23 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
     Effect.gen(function* () {
       const { paths } = yield* DataDir
       const files = yield* DurableFile
+      const control = yield* DaemonControl
       const http = yield* HttpClient.HttpClient
       return {
         call: <A, E>(use: (client: DaemonApiClient) => Effect.Effect<A, E>) =>
           Effect.gen(function* () {
-            const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(
-              Effect.provideService(DurableFile, files),
-            )
-            if (Option.isNone(facts))
+            const state = yield* control.state
+            if (state._tag !== "Running")
               return yield* new DaemonUnreachable({
                 address: paths.root,
-                problem: "it does not run (waiaas start --background)",
+                problem:
+                  state._tag === "Stopped"
+                    ? "it does not run (waiaas start --background)"
+                    : `it does not run; the data is in use by ${state.holder}`,
               })
-            const { hostname, port } = facts.value
-            const host =
-              hostname === "0.0.0.0" ? "127.0.0.1" : hostname.includes(":") ? `[${hostname}]` : hostname
-            const base = `http://${host}:${port}`
+            // The token is for nobody else, and nobody else's answer is believed: asked again, it says why.
+            if (Option.isNone(state.health)) yield* control.health(state.facts)
+            const base = addressOf(state.facts.hostname, state.facts.port)
             const token = (yield* files.readText(paths.token)).trim()
             // Evaluated on use (it is in the same bundle): most commands never call the API.
             const { makeDaemonApiClient } = yield* Effect.promise(

@@ -1,9 +1,8 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { Health } from "@waiaas/domain/Health"
+import { addressOf, Health, HealthError } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
 import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -12,17 +11,22 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import { daemonProof, PROOF_HEADER } from "./DaemonProof.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
 
+type Answer = Health | HealthError
+const decodeAnswer = Schema.decodeUnknown(Schema.Union(Health, HealthError))
+
 /** What stands behind the data lock and `daemon.json`. */
 export type DaemonState =
   | { readonly _tag: "Stopped" }
   /** The process that `daemon.json` names is proven by its start time, and the data lock is held. */
-  | { readonly _tag: "Running"; readonly facts: DaemonFacts; readonly health: Option.Option<Health> }
+  | { readonly _tag: "Running"; readonly facts: DaemonFacts; readonly health: Option.Option<Answer> }
   /** Somebody holds the data lock, but it is no daemon that can be proven. */
   | { readonly _tag: "Busy"; readonly holder: string }
 
@@ -37,8 +41,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
   {
     /** Never hangs: at most about a second. */
     readonly state: Effect.Effect<DaemonState, FileFailed>
-    /** One request to `/health`, at most a second. */
-    readonly health: (hostname: string, port: number) => Effect.Effect<Health, DaemonUnreachable>
+    /** One request to `/health`, at most a second. Nobody but the daemon of these facts can answer it. */
+    readonly health: (facts: DaemonFacts) => Effect.Effect<Answer, DaemonUnreachable>
     /**
      * Asks through the API, then by SIGTERM, and waits for the process to end. It is killed only after
      * its own limit and a margin, and only if pid, start time and lock all agree.
@@ -72,20 +76,22 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
       const environment = yield* Environment
       const client = yield* HttpClient.HttpClient
 
-      const address = (hostname: string, port: number) =>
-        `http://${hostname.includes(":") ? `[${hostname}]` : hostname === "0.0.0.0" ? "127.0.0.1" : hostname}:${port}`
-
       const readFacts = readJsonIfValid(DaemonFacts, paths.facts).pipe(
         Effect.provideService(DurableFile, files),
       )
       const isProven = (facts: DaemonFacts) =>
         Effect.map(runner.identity(facts.pid), (start) => Option.contains(start, facts.processStart))
 
-      const health = Effect.fn("DaemonControl.health")(function* (hostname: string, port: number) {
-        const base = address(hostname, port)
+      const health = Effect.fn("DaemonControl.health")(function* (facts: DaemonFacts) {
+        const base = addressOf(facts.hostname, facts.port)
         const unreachable = (problem: string) => new DaemonUnreachable({ address: base, problem })
-        return yield* client.get(`${base}/health`).pipe(
-          Effect.flatMap(HttpClientResponse.schemaBodyJson(Health)),
+        return yield* Effect.gen(function* () {
+          const response = yield* client.get(`${base}/health`)
+          const proof = daemonProof(yield* files.readText(paths.token), facts)
+          if (response.headers[PROOF_HEADER] !== proof)
+            return yield* unreachable("what answers there is not the daemon of this data directory")
+          return yield* decodeAnswer(yield* response.json)
+        }).pipe(
           // A run is uninterruptible, and a limit on what cannot be interrupted is none.
           Effect.interruptible,
           Effect.timeout(PROBE_LIMIT),
@@ -94,6 +100,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             ParseError: () => unreachable("its answer is none of a WAIaaS daemon"),
             RequestError: () => unreachable("no connection"),
             ResponseError: (error) => unreachable(error.reason),
+            FileFailed: (error) => unreachable(error.message),
           }),
         )
       })
@@ -102,7 +109,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         if (!(yield* lock.isHeld(paths.dataLock))) return { _tag: "Stopped" } as const
         const facts = yield* readFacts
         if (Option.isSome(facts) && (yield* isProven(facts.value))) {
-          const answer = yield* Effect.option(health(facts.value.hostname, facts.value.port))
+          const answer = yield* Effect.option(health(facts.value))
           return { _tag: "Running", facts: facts.value, health: answer } as const
         }
         const holder = yield* lock.holder(paths.dataLock)
@@ -117,9 +124,10 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
 
       const askToStop = (facts: DaemonFacts) =>
         Effect.gen(function* () {
+          yield* health(facts)
           const token = yield* files.readText(paths.token)
           const response = yield* client.execute(
-            HttpClientRequest.post(`${address(facts.hostname, facts.port)}/v1/daemon/shutdown`).pipe(
+            HttpClientRequest.post(`${addressOf(facts.hostname, facts.port)}/v1/daemon/shutdown`).pipe(
               HttpClientRequest.bearerToken(token.trim()),
             ),
           )
@@ -208,8 +216,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           const look = Effect.gen(function* () {
             const facts = yield* readFacts
             if (Option.isSome(facts) && (yield* isProven(facts.value))) {
-              const answer = yield* Effect.option(health(facts.value.hostname, facts.value.port))
-              if (Option.isNone(answer)) return Option.none()
+              const answer = yield* Effect.option(health(facts.value))
+              if (Option.isNone(answer) || answer.value.status === "error") return Option.none()
               const mine = pid === null || facts.value.pid === pid
               if (answer.value.version !== version)
                 return mine && pid !== null

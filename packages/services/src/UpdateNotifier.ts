@@ -1,6 +1,6 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { addressOf } from "@waiaas/domain/Health"
 import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
@@ -8,9 +8,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { ConfigFile } from "./ConfigFile.ts"
+import { DaemonControl } from "./DaemonControl.ts"
 import { versionKeys } from "./KeyValueStore.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
@@ -58,6 +59,7 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
     Effect.gen(function* () {
       const { paths } = yield* DataDir
       const config = yield* ConfigFile
+      const control = yield* DaemonControl
       const journal = yield* UpgradeJournal
       const files = yield* DurableFile
       const lock = yield* ExclusiveLock
@@ -83,13 +85,13 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
 
       const throughDaemon = (notice: Notice) =>
         Effect.gen(function* () {
-          const facts = yield* readJsonIfValid(DaemonFacts, paths.facts).pipe(
-            Effect.provideService(DurableFile, files),
-          )
-          if (Option.isNone(facts)) return
+          const state = yield* control.state
+          // The token is for the daemon alone, not for whoever has its port.
+          if (state._tag !== "Running" || Option.isNone(state.health)) return
+          const { hostname, port } = state.facts
           const token = yield* files.readText(paths.token)
           yield* client.execute(
-            HttpClientRequest.post(`http://127.0.0.1:${facts.value.port}/v1/version/notified`).pipe(
+            HttpClientRequest.post(`${addressOf(hostname, port)}/v1/version/notified`).pipe(
               HttpClientRequest.bearerToken(token.trim()),
               HttpClientRequest.bodyUnsafeJson({ version: notice.latest }),
             ),

@@ -3,6 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
+import { addressOf, urlOf } from "@waiaas/domain/Health"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -117,7 +118,7 @@ export const start = Command.make(
       const control = yield* DaemonControl
       const { version, packageDir } = yield* Environment
       yield* check
-      const { config, databasePath } = yield* (yield* ConfigFile).load
+      const { databasePath } = yield* (yield* ConfigFile).load
       let state = yield* control.state
       // A run that was cut off while the daemon served on is nobody else's to recover, and a held daemon is about to end.
       let recovered = Option.none<Run>()
@@ -156,7 +157,7 @@ export const start = Command.make(
         database: databasePath,
       })
       yield* output.result({ running: true, pid: facts.pid, port: facts.port, started: true }, [
-        `WAIaaS ${stands} serves on http://${config.daemon.hostname}:${facts.port} (process ${facts.pid}).`,
+        `WAIaaS ${stands} serves on ${urlOf(facts.hostname, facts.port)} (process ${facts.pid}).`,
       ])
     }),
 ).pipe(
@@ -211,8 +212,8 @@ export const status = Command.make("status", {}, () =>
         ? "daemon: stopped (waiaas start --background)"
         : state._tag === "Busy"
           ? `daemon: not running, but the data is in use by ${state.holder}`
-          : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, http://${state.facts.hostname}:${state.facts.port}, since ${when(state.facts.startedAt)}`,
-      ...(health === null ? [] : [`schema: ${health.schemaVersion}`]),
+          : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
+      ...(health === null || health.status === "error" ? [] : [`schema: ${health.schemaVersion}`]),
       ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
         ? [`update: ${latest} is available (waiaas upgrade)`]
         : []),
@@ -263,16 +264,18 @@ export const health = Command.make("health", {}, () =>
     const { config } = yield* (yield* ConfigFile).load
     const control = yield* DaemonControl
     const state = yield* control.state
-    const [hostname, port] =
-      state._tag === "Running"
-        ? [state.facts.hostname, state.facts.port]
-        : [config.daemon.hostname, config.daemon.port]
+    const { hostname, port } = config.daemon
     if (state._tag !== "Running")
       return yield* new DaemonUnreachable({
-        address: `http://${hostname}:${port}`,
+        address: addressOf(hostname, port),
         problem: "it does not run",
       })
-    const answer = yield* control.health(hostname, port)
+    const answer = yield* control.health(state.facts)
+    if (answer.status === "error")
+      return yield* new DaemonUnreachable({
+        address: addressOf(state.facts.hostname, state.facts.port),
+        problem: answer.message.replace(/\.$/, ""),
+      })
     yield* output.result(answer, [
       `${answer.status}: WAIaaS ${answer.version}, schema ${answer.schemaVersion}, up ${answer.uptime} s`,
     ])

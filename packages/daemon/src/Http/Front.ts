@@ -1,5 +1,6 @@
 /** What every request meets before the API: nothing in here takes a fiber, unless `/health` has to ask the database. */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import { PROOF_HEADER } from "@waiaas/services/DaemonProof"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RuntimeFiber } from "effect/Fiber"
@@ -15,9 +16,14 @@ const isHealth = (url: string): boolean => url === "/health" || url.startsWith("
 const sendHealth = (
   request: IncomingMessage,
   response: ServerResponse,
+  proof: string,
   { status, body }: HealthAnswer,
 ): void => {
-  response.writeHead(status, { ...jsonHeaders, "content-length": Buffer.byteLength(body) })
+  response.writeHead(status, {
+    ...jsonHeaders,
+    [PROOF_HEADER]: proof,
+    "content-length": Buffer.byteLength(body),
+  })
   response.end(request.method === "HEAD" ? undefined : body)
 }
 
@@ -26,21 +32,25 @@ export const makeFront = (options: {
   readonly isStopping: () => boolean
   readonly gate: HeldGate["Type"]
   readonly token: ApiToken["Type"]
+  /** Tells with `/health` whose daemon this is. */
+  readonly proof: string
   readonly report: HealthReport["Type"]
   /** Notes a response that is not finished when the listener returns. */
   readonly track: (response: ServerResponse) => void
   readonly api: Listener
   readonly runFork: <A>(effect: Effect.Effect<A>) => RuntimeFiber<A>
 }): Listener => {
-  const { hostAllowed, isStopping, gate, token, report, track, api, runFork } = options
+  const { hostAllowed, isStopping, gate, token, proof, report, track, api, runFork } = options
   const health: Listener = (request, response) => {
     if (request.method !== "GET" && request.method !== "HEAD")
       return send(response, problems.wrongMethod(["GET"]))
     const cached = report.unsafeCached()
-    if (cached !== null) return sendHealth(request, response, cached)
+    if (cached !== null) return sendHealth(request, response, proof, cached)
     track(response)
     runFork(report.answer).addObserver((exit) =>
-      Exit.isSuccess(exit) ? sendHealth(request, response, exit.value) : send(response, problems.internal),
+      Exit.isSuccess(exit)
+        ? sendHealth(request, response, proof, exit.value)
+        : send(response, problems.internal),
     )
   }
   return (request, response) => {

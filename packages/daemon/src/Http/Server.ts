@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import { ApiToken } from "../ApiToken.ts"
+import { Facts } from "../Facts.ts"
 import { HealthReport } from "../HealthReport.ts"
 import { HeldGate } from "../HeldGate.ts"
 import { makeApp } from "./App.ts"
@@ -35,6 +36,7 @@ const serve = (options: ServerOptions) =>
     const limits = options.limits ?? defaultLimits
     const gate = yield* HeldGate
     const token = yield* ApiToken
+    const proof = token.proof(yield* Facts)
     const report = yield* HealthReport
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
@@ -58,7 +60,7 @@ const serve = (options: ServerOptions) =>
           const hostAllowed = makeHostCheck({ hostname: options.hostname, port })
           server.on(
             "request",
-            makeFront({ hostAllowed, isStopping, gate, token, report, track, api, runFork }),
+            makeFront({ hostAllowed, isStopping, gate, token, proof, report, track, api, runFork }),
           )
         }),
       ),

@@ -17,6 +17,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { ConfigFile } from "../ConfigFile.ts"
+import { daemonProof, PROOF_HEADER } from "../DaemonProof.ts"
 import { layerDatabase } from "../Database.ts"
 import { DatabaseTool } from "../DatabaseTool.ts"
 import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
@@ -119,7 +120,6 @@ export const makeProcesses = (
     const { paths } = yield* DataDir
     const journal = yield* UpgradeJournal
     const lock = yield* ExclusiveLock
-    const port = 3100
     let nextPid = 1000
     let daemon: Daemon | null = null
     let known = releases
@@ -244,14 +244,14 @@ export const makeProcesses = (
         yield* lock
           .acquire({ lock: "data", path: paths.dataLock, what: "the daemon" })
           .pipe(Scope.extend(scope))
-        const { digest } = yield* Effect.flatMap(ConfigFile, ({ load }) => load)
+        const { digest, config } = yield* Effect.flatMap(ConfigFile, ({ load }) => load)
         const facts: DaemonFacts = {
           format: 1,
           pid,
           processStart: String(pid),
           version: makeVersion(version),
-          hostname: "127.0.0.1",
-          port,
+          hostname: config.daemon.hostname,
+          port: config.daemon.port,
           supervisor: null,
           packageDir,
           configDigest: digest,
@@ -274,7 +274,7 @@ export const makeProcesses = (
       )
       const run = Option.getOrNull(yield* journal.latest)
       const held = daemon.held !== null && run?.started.run === daemon.held && !run.committed
-      return json({
+      const answer = {
         status: held ? "held" : "ok",
         version: daemon.version,
         latestVersion: null,
@@ -282,7 +282,10 @@ export const makeProcesses = (
         schemaVersion,
         uptime: 1,
         timestamp: 1,
-      })
+      }
+      const token = yield* fs.readFileString(paths.token)
+      const { pid } = daemon
+      return json(answer, { [PROOF_HEADER]: daemonProof(token, { pid, processStart: String(pid) }) })
     }).pipe(Effect.orDie)
 
     const runner: ProcessRunner["Type"] = {

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import { daemonProof, PROOF_HEADER } from "../DaemonProof.ts"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile, readJsonIfValid } from "../platform/DurableFile.ts"
 import { ExclusiveLock, Holder, holderPath, pollInterval, tellHolder } from "../platform/ExclusiveLock.ts"
@@ -18,7 +19,16 @@ import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/Pr
 import { connect, DatabaseBroken, digestOf } from "./SimulatedDatabase.ts"
 import { Errno } from "./SimulatedDiskState.ts"
 import { type Host, operate } from "./SimulatedFileSystem.ts"
-import { codeIn, database, dataDir, filesOf, releaseOf, schemaOf, writeFile } from "./SimulatedPackage.ts"
+import {
+  codeIn,
+  database,
+  dataDir,
+  filesOf,
+  releaseOf,
+  schemaOf,
+  TOKEN,
+  writeFile,
+} from "./SimulatedPackage.ts"
 import type { SimulatedProcess } from "./SimulatedWorld.ts"
 
 /** Faults that a child of each kind knows; `late` ones come when its work is done. */
@@ -218,8 +228,9 @@ const answerOf = (
   request: HttpClientResponse.HttpClientResponse["request"],
   status: number,
   body: unknown,
+  headers: Record<string, string> = {},
 ) => {
-  const response = HttpClientResponse.fromWeb(request, new Response(null, { status }))
+  const response = HttpClientResponse.fromWeb(request, new Response(null, { status, headers }))
   return Object.create(response, {
     json: { value: Effect.succeed(body) },
   }) as HttpClientResponse.HttpClientResponse
@@ -238,8 +249,8 @@ export const layerHttp = (host: Host) =>
           daemon.onStop?.()
           return answerOf(request, 202, {})
         }
-        const { serving, version, schema } = daemon
-        return answerOf(request, 200, {
+        const { serving, version, schema, pid, start } = daemon
+        const health = {
           status: serving,
           version,
           latestVersion: null,
@@ -247,6 +258,9 @@ export const layerHttp = (host: Host) =>
           schemaVersion: schema,
           uptime: 0,
           timestamp: 0,
+        }
+        return answerOf(request, 200, health, {
+          [PROOF_HEADER]: daemonProof(TOKEN, { pid, processStart: start }),
         })
       }).pipe(
         Effect.mapError((cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause })),
