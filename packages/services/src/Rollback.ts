@@ -127,15 +127,16 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
         Effect.gen(function* () {
           const { packageDir } = environment
           const damaged = backups.keepDamaged(databasePath, from)
-          if (plan.unreadable !== null) return yield* damaged
+          const look = Effect.either(tool.examine(packageDir, databasePath, "quick", {}))
+          // The plan's look may have failed for another reason, such as a time limit.
+          if (plan.unreadable !== null && Either.isLeft(yield* look)) return yield* damaged
           return yield* backups
             .create({ kind: "pre-rollback", source: "closed", database: databasePath, from, to, packageDir })
             .pipe(
               Effect.catchTag("DatabaseFailed", (error) =>
                 Effect.gen(function* () {
                   // Only where another look finds the damage too: anything else is a failure of this step.
-                  const again = yield* Effect.either(tool.examine(packageDir, databasePath, "quick", {}))
-                  if (Either.isRight(again)) return yield* error
+                  if (Either.isRight(yield* look)) return yield* error
                   const text = `today's database cannot be read; its files are kept as they are: ${error.message}`
                   yield* progress.emit({ _tag: "Warning", text })
                   return yield* damaged
