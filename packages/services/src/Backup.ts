@@ -39,6 +39,7 @@ export interface MadeBackup extends BackupEntry {
 const decodeManifest = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))
 
 const PARTIAL = ".partial-"
+const DAMAGED = "damaged-"
 const usedBy = /^used-by-run-(\d+)$/
 
 const digestOf = (manifest: Omit<BackupManifest, "digest">): string => {
@@ -93,6 +94,14 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       },
       FileFailed
     >
+    /**
+     * Keeps the files of a database that cannot be read, as they are, under the data lock. It has no manifest:
+     * every version sees that it is none to restore, and no retention removes it.
+     */
+    readonly keepDamaged: (
+      database: string,
+      from: Version,
+    ) => Effect.Effect<{ readonly name: string; readonly path: string }, FileFailed>
     /** What a rollback from `installed` would take: the newest verified `pre-upgrade` made for it. */
     readonly forRollback: (
       installed: Version,
@@ -125,7 +134,12 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           if (yield* files.isDirectory(join(path, MANIFEST_FILE)))
             return broken("its manifest is a directory")
           const text = yield* files.readTextIfThere(join(path, MANIFEST_FILE))
-          if (Option.isNone(text)) return broken("it has no manifest")
+          if (Option.isNone(text))
+            return broken(
+              name.startsWith(DAMAGED)
+                ? "kept by a rollback since it could not be read: not whole"
+                : "it has no manifest",
+            )
           const decoded = decodeManifest(text.value)
           if (Option.isNone(decoded)) return broken("its manifest is not readable")
           const manifest = decoded.value
@@ -157,6 +171,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         return [...entries].sort((a, b) => sequenceOf(a) - sequenceOf(b))
       })
 
+      const nextSequence = Effect.map(list, (entries) => Math.max(0, ...entries.map(sequenceOf)) + 1)
+
       const verify = Effect.fn("Backup.verify")(function* (name: string, run?: number) {
         // The name comes from outside: it must be one of ours, not a path.
         if (!(yield* files.list(paths.backups)).some((each) => each === name && !each.startsWith(".")))
@@ -183,7 +199,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       }) {
         const { database, packageDir } = options
         yield* files.makeDirectory(paths.backups)
-        const sequence = Math.max(0, ...(yield* list).map(sequenceOf)) + 1
+        const sequence = yield* nextSequence
         const createdAt = yield* now
         const name = backupName({ kind: options.kind, from: options.from, createdAt, sequence })
         const partial = join(paths.backups, `${PARTIAL}${name}`)
@@ -232,6 +248,24 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         }).pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(partial), () => undefined)))
       })
 
+      const keepDamaged = Effect.fn("Backup.keepDamaged")(function* (database: string, from: Version) {
+        const sequence = yield* nextSequence
+        const name = `${DAMAGED}${from}-${String(sequence).padStart(6, "0")}`
+        const partial = join(paths.backups, `${PARTIAL}${name}`)
+        const path = join(paths.backups, name)
+        yield* files.remove(partial)
+        yield* files.makeDirectory(partial)
+        yield* Effect.gen(function* () {
+          for (const suffix of ["", "-wal", "-shm"])
+            if (yield* files.exists(`${database}${suffix}`))
+              yield* files.copy(`${database}${suffix}`, join(partial, `${DATABASE_FILE}${suffix}`))
+          if (yield* files.exists(paths.config)) yield* files.copy(paths.config, join(partial, CONFIG_FILE))
+          yield* files.syncDirectory(partial)
+          yield* files.rename(partial, path)
+        }).pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(partial), () => undefined)))
+        return { name, path }
+      })
+
       const lookForRollback = Effect.fn("Backup.lookForRollback")(function* (installed: Version) {
         const damaged: Array<{ readonly name: string; readonly problem: string }> = []
         for (const entry of (yield* list).toReversed()) {
@@ -269,6 +303,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         list,
         verify,
         create,
+        keepDamaged,
         forRollback,
         lookForRollback,
         removePartial,

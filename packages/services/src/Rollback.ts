@@ -14,6 +14,7 @@ import type { Version } from "@waiaas/domain/Version"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -45,6 +46,8 @@ export interface RollbackPlan {
   readonly backup: BackupEntry & { readonly manifest: BackupManifest }
   /** Rows of the tables that hold value: in the backup, and now. */
   readonly rows: ReadonlyArray<{ readonly table: string; readonly before: number; readonly now: number }>
+  /** Why today's database cannot be read, where that is so: then nothing is known of its rows. */
+  readonly unreadable: string | null
   /** Where the code comes from that belongs to the data. */
   readonly code: "same" | "retained" | "npm"
 }
@@ -118,6 +121,29 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
 
       const rowsOf = (path: string) =>
         Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
+
+      /** What is there now, as a backup; as its bare files where SQLite cannot read it. */
+      const keepAside = (plan: RollbackPlan, { databasePath, from, to }: Run["started"]) =>
+        Effect.gen(function* () {
+          const { packageDir } = environment
+          const damaged = backups.keepDamaged(databasePath, from)
+          const look = Effect.either(tool.examine(packageDir, databasePath, "quick", {}))
+          // The plan's look may have failed for another reason, such as a time limit.
+          if (plan.unreadable !== null && Either.isLeft(yield* look)) return yield* damaged
+          return yield* backups
+            .create({ kind: "pre-rollback", source: "closed", database: databasePath, from, to, packageDir })
+            .pipe(
+              Effect.catchTag("DatabaseFailed", (error) =>
+                Effect.gen(function* () {
+                  // Only where another look finds the damage too: anything else is a failure of this step.
+                  if (Either.isRight(yield* look)) return yield* error
+                  const text = `today's database cannot be read; its files are kept as they are: ${error.message}`
+                  yield* progress.emit({ _tag: "Warning", text })
+                  return yield* damaged
+                }),
+              ),
+            )
+        })
 
       /** The backup's config.toml comes back with its data: it must not name another database. */
       const expectSameDatabase = ({ backup }: RollbackPlan, database: string) =>
@@ -215,14 +241,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "aside",
                 Effect.gen(function* () {
-                  const made = yield* backups.create({
-                    kind: "pre-rollback",
-                    source: "closed",
-                    database: started.databasePath,
-                    from: started.from,
-                    to: started.to,
-                    packageDir: environment.packageDir,
-                  })
+                  const made = yield* keepAside(plan, started)
                   aside = made.name
                   return made.name
                 }),
@@ -292,7 +311,8 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           const install = yield* installer.install
           const backup = yield* choose(name)
           const then = yield* rowsOf(`${backup.path}/waiaas.db`)
-          const now = yield* rowsOf(databasePath)
+          // When it is damaged a rollback is needed most.
+          const now = yield* Effect.either(rowsOf(databasePath))
           const wanted = backup.manifest.from
           const code =
             wanted === installed ? "same" : (yield* swap.isRetained(install, wanted)) ? "retained" : "npm"
@@ -300,11 +320,16 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             install,
             installed,
             backup,
-            rows: Object.keys(valueTables).map((table) => ({
-              table,
-              before: then[table]?.rows ?? 0,
-              now: now[table]?.rows ?? 0,
-            })),
+            rows: Either.match(now, {
+              onLeft: () => [],
+              onRight: (tables) =>
+                Object.keys(valueTables).map((table) => ({
+                  table,
+                  before: then[table]?.rows ?? 0,
+                  now: tables[table]?.rows ?? 0,
+                })),
+            }),
+            unreadable: Either.isLeft(now) ? now.left.message : null,
             code,
           } as const
         }),

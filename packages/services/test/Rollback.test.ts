@@ -9,6 +9,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
+  contentOf,
   Heard,
   layerSimulated,
   type SimulatedSetup,
@@ -22,14 +23,19 @@ import * as Ref from "effect/Ref"
 const layer = (setup: SimulatedSetup = {}) =>
   layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
 
-/** Upgraded to 2.1.0, which serves. */
-const upgraded = Effect.gen(function* () {
+/** Upgraded to 2.1.0; no daemon runs. */
+const upgradedAndStopped = Effect.gen(function* () {
   const install = yield* SimulatedInstall
-  yield* install.startDaemon
   yield* (yield* Upgrade).run({ to: Option.none(), from: Option.none(), restart: true, dryRun: false })
   const { databasePath } = yield* (yield* ConfigFile).load
   return { install, databasePath, fs: yield* FileSystem.FileSystem }
 })
+
+/** Upgraded to 2.1.0, which serves. */
+const upgraded = Effect.zipRight(
+  Effect.flatMap(SimulatedInstall, ({ startDaemon }) => startDaemon),
+  upgradedAndStopped,
+)
 
 const rollback = asVersion(
   "2.1.0",
@@ -93,4 +99,44 @@ describe("a rollback", () => {
       assert.include(cause.next, `to ${databasePath}`)
     }).pipe(Effect.provide(layer())),
   )
+
+  /** Overwrites bytes of a file. */
+  const spoil = (fs: FileSystem.FileSystem, path: string, begin: number, end?: number) =>
+    Effect.gen(function* () {
+      const bytes = Buffer.from(yield* fs.readFile(path))
+      bytes.fill(0x05, begin, end ?? bytes.length)
+      yield* fs.writeFile(path, bytes)
+      return bytes
+    })
+
+  const damages = [
+    ["cannot be read", 4096, undefined, /malformed/],
+    // The length of the list of free pages: only SQLite's check looks at it.
+    ["can be read, but does not pass the check", 36, 40, null],
+  ] as const
+  for (const [name, begin, end, unreadable] of damages)
+    it.scopedLive(`goes back from a database that ${name}, and keeps its files as they are`, () =>
+      Effect.gen(function* () {
+        const { fs, databasePath, install } = yield* upgradedAndStopped
+        const bytes = yield* spoil(fs, databasePath, begin, end)
+        const report = yield* asVersion(
+          "2.1.0",
+          Effect.gen(function* () {
+            const service = yield* Rollback
+            const plan = yield* service.plan(Option.none())
+            if (unreadable === null) assert.isNull(plan.unreadable)
+            else {
+              assert.match(plan.unreadable ?? "", unreadable)
+              assert.deepStrictEqual(plan.rows, [])
+            }
+            return yield* service.run(plan, true)
+          }),
+        )
+        assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
+        assert.strictEqual(yield* install.installed, "2.0.0")
+        const entry = (yield* (yield* Backup).list).find((each) => each.name === report.aside)
+        assert.include(entry?.problem, "not whole")
+        assert.deepStrictEqual(Buffer.from(yield* fs.readFile(`${entry?.path}/waiaas.db`)), bytes)
+      }).pipe(Effect.provide(layer())),
+    )
 })

@@ -161,7 +161,12 @@ const rollbackRun = (options: {
           ? `Since then: no ${table} were added or removed.`
           : `Since then: ${Math.abs(now - before)} ${table} ${now > before ? "were added; they are not in that backup" : "were removed; they come back"}.`,
       ),
-      "Today's data is kept aside as a pre-rollback backup.",
+      ...(plan.unreadable === null
+        ? ["Today's data is kept aside as a pre-rollback backup."]
+        : [
+            `Today's database cannot be read, so what was written since is not known. ${plan.unreadable}`,
+            "Its files are kept aside as they are.",
+          ]),
       keystoreNote,
     ]
     for (const line of words) yield* output.note(line)
