@@ -28,6 +28,13 @@ export type Source =
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
 
 const QUERY_LIMIT = Duration.seconds(60)
+/** npm's own patience is minutes, and a closed port would come out as its time-out. In milliseconds. */
+const QUERY_PATIENCE = [
+  "--fetch-retries=1",
+  "--fetch-retry-mintimeout=500",
+  "--fetch-retry-maxtimeout=1000",
+  "--fetch-timeout=20000",
+]
 const INSTALL_LIMIT = Duration.minutes(15)
 
 /** Talks to npm: finds how `waiaas` was installed, resolves releases, stages candidates. Changes nothing that runs. */
@@ -199,6 +206,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
               "waiaas",
               "dist",
               "--json",
+              ...QUERY_PATIENCE,
             ],
             QUERY_LIMIT,
           )
