@@ -81,6 +81,28 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
   )
 }
 
+const beginRun = (root: string) =>
+  Effect.flatMap(UpgradeJournal, ({ begin }) =>
+    begin({
+      kind: "upgrade",
+      from: makeVersion("2.0.0"),
+      to: makeVersion("2.1.0"),
+      install: {
+        prefix: root,
+        root,
+        packageDir: root,
+        binLink: join(root, "bin"),
+        hidden: join(root, ".waiaas"),
+        node: process.execPath,
+      },
+      dataDir: root,
+      databasePath: join(root, "data/waiaas.db"),
+      daemon: null,
+      restart: false,
+      pid: 1,
+    }),
+  )
+
 export interface DaemonSetup {
   /** The registry, over a test's HTTP. Default: dist-tags with 2.1.0. */
   readonly respond?: Respond
@@ -101,7 +123,8 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
     const context = yield* Layer.build(TestHttp.layer(setup.respond ?? respondTags({ latest: "2.1.0" })))
     const graph = layerGraph(root, Layer.succeedContext(context), setup.version ?? "2.0.0")
     const quiet = Logger.remove(Logger.defaultLogger)
-    yield* initialise.pipe(Effect.provide(graph), Effect.provide(quiet))
+    const init = initialise.pipe(Effect.provide(graph), Effect.provide(quiet))
+    yield* init
     const database = join(root, "data/waiaas.db")
     if (setup.schema !== undefined) {
       for (const suffix of ["", "-wal", "-shm"]) yield* fs.remove(`${database}${suffix}`, { force: true })
@@ -122,6 +145,10 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
       http: Context.get(context, TestHttp),
       log,
       health,
+      /** What `waiaas init` does on it once more. */
+      init,
+      /** Begins a run that nobody carries on. */
+      cutOffRun: Effect.provide(beginRun(root), graph),
       /** Ends as the daemon's process would. */
       serve: serve(true).pipe(Effect.provide(graph)),
       /** Serves until the scope closes; given when it is ready. */

@@ -118,6 +118,14 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
     }),
   )
 
+  /** Whether there is one. It is the first init's last irreplaceable part. */
+  static readonly exists: Effect.Effect<boolean, FileFailed, DataDir | DurableFile> = Effect.gen(
+    function* () {
+      const { paths } = yield* DataDir
+      return yield* (yield* DurableFile).exists(keystorePaths(paths).master)
+    },
+  ).pipe(Effect.withSpan("Keystore.exists"))
+
   /** Whether the keystore opens from this environment; derives, compares, and forgets. */
   static readonly verifyCheck: Effect.Effect<void, OpenError, OpenNeeds> = Effect.suspend(() =>
     Effect.map(openDataKey, ({ key }) => void key.fill(0)),

@@ -1,5 +1,7 @@
 /** The daemon's log: one JSON object a line, on stderr and in a rotating file, without secrets. */
+
 import type { Config } from "@waiaas/domain/Config"
+import { redactText } from "@waiaas/domain/Redact"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -11,7 +13,7 @@ import * as List from "effect/List"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as LogSpan from "effect/LogSpan"
-import { redactText, redactValue } from "./Redact.ts"
+import { redactValue } from "./Redact.ts"
 import { makeRotatingFile } from "./RotatingFile.ts"
 
 export interface LogOptions {

@@ -11,28 +11,40 @@ import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Effect from "effect/Effect"
 
+/** Creates the database of a new data directory. What has a schema already is left alone. */
+export const createDatabase = (path: string) =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    const tool = yield* DatabaseTool
+    const { packageDir } = yield* Environment
+    // An init that was cut off can have left an empty file.
+    if ((yield* files.exists(path)) && (yield* tool.examine(packageDir, path, "none", {})).schema > 0) return
+    yield* migrate(path).pipe(Effect.provide(layerDatabase({ path, create: true })))
+    yield* Effect.logInfo(`A new database was created with schema ${LATEST_SCHEMA}: ${path}`)
+  })
+
+/** A disk that is not mounted looks like this: an empty database in its place would hide the agents. */
+export const expectDatabase = (path: string) =>
+  Effect.gen(function* () {
+    const files = yield* DurableFile
+    if (yield* files.exists(path)) return
+    return yield* new DatabaseFailed({
+      operation: "open it",
+      path,
+      reason: "it does not exist. If its disk is not mounted, mount it; if it is lost, a backup holds it",
+    })
+  })
+
 /**
  * Brings the database to this code's schema before it is opened for good, under the data lock:
  * compatibility, then a verified backup, then the migration in one transaction (MIG-04).
  */
-export const prepareDatabase = (path: string, options: { readonly create: boolean }) =>
+export const prepareDatabase = (path: string) =>
   Effect.gen(function* () {
-    const files = yield* DurableFile
     const tool = yield* DatabaseTool
     const compatibility = yield* Compatibility
     const { packageDir } = yield* Environment
-    if (!(yield* files.exists(path))) {
-      // A disk that is not mounted looks like this: an empty database in its place would hide the agents.
-      if (!options.create)
-        return yield* new DatabaseFailed({
-          operation: "open it",
-          path,
-          reason: "it does not exist. If its disk is not mounted, mount it; waiaas init creates an empty one",
-        })
-      yield* migrate(path).pipe(Effect.provide(layerDatabase({ path, create: true })))
-      yield* Effect.logInfo(`A new database was created with schema ${LATEST_SCHEMA}: ${path}`)
-      return
-    }
+    yield* expectDatabase(path)
     const { schema } = yield* tool.examine(packageDir, path, "none", {})
     const verdict = yield* compatibility.admit(schema)
     if (verdict._tag === "Current") return

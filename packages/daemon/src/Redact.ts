@@ -1,29 +1,10 @@
-/** Takes secrets out of what is about to be written down. */
-const hidden = "[redacted]"
-
-const patterns: ReadonlyArray<readonly [RegExp, string]> = [
-  // https://user:password@host, and a token in the user's place.
-  [/(\b[a-z][a-z0-9+.-]*:)?\/\/[^\s/@"']+@/gi, `$1//${hidden}@`],
-  [/\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]+/gi, `$1 ${hidden}`],
-  [/\b(npm_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{10,}/g, `$1${hidden}`],
-  // name=value and "name": "value", for every name that ends in a word for a secret.
-  [
-    /([\w-]*(?:password|passphrase|passwd|secret|api[_-]?key|private[_-]?key|_?auth(?:orization|[_-]?token)?|token))(\\?["']?\s*[:=]\s*)(?!\s*(?:bearer|basic)\b)(\\?["'])?(?:(?<=["'])[^"'\\]*|[^\s"',;}\]]+)/gi,
-    `$1$2$3${hidden}`,
-  ],
-]
+/** Takes secrets out of a structure that is about to be written down. */
+import { hidden, redactText } from "@waiaas/domain/Redact"
 
 const secretName =
-  /(?:password|passphrase|passwd|secret|api_?key|private_?key|^_?auth(?:orization|_?token)?|token)$/i
+  /(?:password|passphrase|passwd|secret|(?:api|access)_?key|private_?key|^_?auth(?:orization|_?token)?|token)$/i
 
-/** `exact` are known secrets, hidden wherever they stand. */
-export const redactText = (text: string, exact: ReadonlyArray<string> = []): string =>
-  patterns.reduce(
-    (result, [pattern, replacement]) => result.replace(pattern, replacement),
-    exact.reduce((result, secret) => result.replaceAll(secret, hidden), text),
-  )
-
-/** The same for a structure: values under a secret's name go whole. */
+/** Text in it as `redactText` does; values under a secret's name go whole. */
 export const redactValue = (value: unknown, exact: ReadonlyArray<string> = [], depth = 0): unknown => {
   if (typeof value === "string") return redactText(value, exact)
   if (typeof value === "bigint") return value.toString()

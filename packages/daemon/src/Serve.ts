@@ -56,7 +56,7 @@ export const serve = (background: boolean) =>
         const { held } = admission
         const facts = yield* writeFacts(loaded.digest, config.daemon)
         // A held daemon opens what the upgrade migrated: it changes nothing itself.
-        if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath, { create: false })
+        if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
         const probation = yield* Probation
         const files = yield* DurableFile
         // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.

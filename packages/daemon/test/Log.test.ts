@@ -11,11 +11,12 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
+import { redactText } from "@waiaas/domain/Redact"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { type LogOptions, layerLog } from "../src/Log.ts"
-import { redactText, redactValue } from "../src/Redact.ts"
+import { redactValue } from "../src/Redact.ts"
 import { layerEnvironment, temporaryDirectory } from "./support.ts"
 
 /** Runs `effect` with the daemon's log in `file`; gives what came on stderr. */
@@ -207,6 +208,7 @@ it("secrets are taken out of text", () => {
     `{"masterPassword": "${token} with spaces"}`,
     `api_key: '${token}'`,
     `secret=${token};`,
+    `https://registry.example/x?access_key=${token}&a=1`,
     `x ${token} y`,
   ]) {
     const result = redactText(text, text.startsWith("x ") ? [token] : [])

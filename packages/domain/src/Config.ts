@@ -4,12 +4,13 @@ import * as Schema from "effect/Schema"
 export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
 
 /** What is allowed is told whatever is wrong: another type, or a value out of range. */
-const whole = (minimum: number, maximum: number, allowed: string) =>
-  Schema.Int.pipe(Schema.between(minimum, maximum)).annotations({
-    message: () => ({ message: allowed, override: true }),
-  })
+const allowed = (message: string) => ({ message: () => ({ message, override: true }) })
+const whole = (minimum: number, maximum: number, message: string) =>
+  Schema.Int.pipe(Schema.between(minimum, maximum)).annotations(allowed(message))
 const seconds = (minimum: number, maximum: number) =>
   whole(minimum, maximum, `a whole number of seconds, ${minimum}..${maximum}`)
+
+const path = Schema.NonEmptyString.annotations(allowed("a path"))
 
 const isRegistry = (text: string): boolean => {
   if (!URL.canParse(text)) return false
@@ -21,34 +22,31 @@ export const DaemonConfig = Schema.Struct({
   port: Schema.optionalWith(whole(1, 65535, "a port, 1..65535"), { default: () => 3100 }),
   /** The address to listen on. Loopback unless the operator says otherwise. */
   hostname: Schema.optionalWith(
-    Schema.String.pipe(
-      Schema.pattern(/^[A-Za-z0-9:.-]+$/, { message: () => "a host name or an IP address" }),
-    ),
+    Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9:.-]+$/, allowed("a host name or an IP address"))),
     { default: () => "127.0.0.1" },
   ),
-  log_level: Schema.optionalWith(
-    LogLevel.annotations({ message: () => "one of debug, info, warning, error" }),
-    { default: () => "info" as const },
-  ),
+  log_level: Schema.optionalWith(LogLevel.annotations(allowed(`one of ${LogLevel.literals.join(", ")}`)), {
+    default: () => "info" as const,
+  }),
   /** Relative paths are below the data directory. */
-  log_file: Schema.optionalWith(Schema.NonEmptyString, { default: () => "logs/daemon.log" }),
+  log_file: Schema.optionalWith(path, { default: () => "logs/daemon.log" }),
   /** Seconds that a stop may take before the daemon ends itself. */
   shutdown_timeout: Schema.optionalWith(seconds(5, 300), { default: () => 30 }),
-  update_check: Schema.optionalWith(Schema.Boolean.annotations({ message: () => "true or false" }), {
+  update_check: Schema.optionalWith(Schema.Boolean.annotations(allowed("true or false")), {
     default: () => true,
   }),
   update_check_interval: Schema.optionalWith(seconds(3600, 604800), { default: () => 86400 }),
   /** Registry of the daemon's own check; recorded from npm where it is not set. */
   update_registry: Schema.optional(
     Schema.String.pipe(
-      Schema.filter((text) => isRegistry(text) || "an http(s) address without a user name or password"),
+      Schema.filter(isRegistry, allowed("an http(s) address without a user name or password")),
     ),
   ),
 })
 
 export const DatabaseConfig = Schema.Struct({
   /** Relative paths are below the data directory. */
-  path: Schema.optionalWith(Schema.NonEmptyString, { default: () => "data/waiaas.db" }),
+  path: Schema.optionalWith(path, { default: () => "data/waiaas.db" }),
 })
 
 export const Config = Schema.Struct({

@@ -8,6 +8,7 @@ import {
   NpmFailed,
   type NpmFailureKind,
 } from "@waiaas/domain/PackageErrors"
+import { redactText } from "@waiaas/domain/Redact"
 import { PACKAGE_NAME, ReleaseDocument } from "@waiaas/domain/Release"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -28,6 +29,13 @@ export type Source =
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
 
 const QUERY_LIMIT = Duration.seconds(60)
+/** npm's own patience is minutes, and a closed port would come out as its time-out. In milliseconds. */
+const QUERY_PATIENCE = [
+  "--fetch-retries=1",
+  "--fetch-retry-mintimeout=500",
+  "--fetch-retry-maxtimeout=1000",
+  "--fetch-timeout=20000",
+]
 const INSTALL_LIMIT = Duration.minutes(15)
 
 /** Talks to npm: finds how `waiaas` was installed, resolves releases, stages candidates. Changes nothing that runs. */
@@ -199,6 +207,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
               "waiaas",
               "dist",
               "--json",
+              ...QUERY_PATIENCE,
             ],
             QUERY_LIMIT,
           )
@@ -252,7 +261,8 @@ const managers: ReadonlyArray<readonly [RegExp, manager: string, command: string
   [/\/\.pnpm\/|\/pnpm\/global\//, "pnpm", `pnpm add --global ${PACKAGE_NAME}@latest`],
   [/\/\.config\/yarn\/|\/\.yarn\//, "yarn", `yarn global add ${PACKAGE_NAME}@latest`],
   [/\/\.bun\//, "bun", `bun add --global ${PACKAGE_NAME}@latest`],
-  [/\/Cellar\/|\/\.linuxbrew\/|\/homebrew\//, "Homebrew", "brew upgrade waiaas"],
+  // Its Node's global packages are npm's own: only the formula is Homebrew's.
+  [/\/Cellar\/waiaas\//, "Homebrew", "brew upgrade waiaas"],
   [/\/\.volta\//, "Volta", `volta install ${PACKAGE_NAME}@latest`],
 ]
 
@@ -285,18 +295,8 @@ export const kindOf = (result: Pick<ProcessResult, "stdout" | "stderr">): NpmFai
   return kinds.find(([pattern]) => pattern.test(text))?.[1] ?? "other"
 }
 
-/** Removes what npm's output must not carry into logs and messages. */
-export const withoutSecrets = (text: string): string =>
-  text
-    .replace(/(\/\/)[^/\s:@]+:[^/\s@]+@/g, "$1***@")
-    .replace(
-      /((?:_authToken|_auth|_password|authorization|bearer|token)["']?\s*[=:\s]\s*["']?)(?:bearer\s+|basic\s+)?[^\s"']+/gi,
-      "$1***",
-    )
-    .replace(/\bnpm_[A-Za-z0-9]{20,}\b/g, "***")
-
 const lastLines = (text: string): string =>
-  withoutSecrets(text)
+  redactText(text)
     .split("\n")
     .filter((line) => line.trim() !== "" && !/A complete log of this run|_logs\//.test(line))
     .slice(-8)

@@ -67,6 +67,28 @@ describe("the configuration", () => {
       "without",
     ],
     [
+      "an unknown log level",
+      "[daemon]\nlog_level = 'loud'",
+      {},
+      "daemon.log_level",
+      "one of debug, info, warning, error",
+    ],
+    ["a log level that is no text", "[daemon]\nlog_level = 3", {}, "daemon.log_level", "one of debug, info"],
+    ["a host name that is none", "[daemon]\nhostname = 'a b'", {}, "daemon.hostname", "a host name or an IP"],
+    ["a host name that is no text", "[daemon]\nhostname = 3", {}, "daemon.hostname", "a host name or an IP"],
+    [
+      "a registry that is no text",
+      "[daemon]\nupdate_registry = 3",
+      {},
+      "daemon.update_registry",
+      "an http(s)",
+    ],
+    ["an empty log file", "[daemon]\nlog_file = ''", {}, "daemon.log_file", "a path"],
+    ["a log file that is no text", "[daemon]\nlog_file = 3", {}, "daemon.log_file", "a path"],
+    ["an empty database path", "[database]\npath = ''", {}, "database.path", "a path"],
+    ["a database path that is no text", "[database]\npath = true", {}, "database.path", "a path"],
+    ["an empty environment value", "", { WAIAAS_DATABASE_PATH: "" }, "WAIAAS_DATABASE_PATH", "a path"],
+    [
       "an unknown environment name of a section",
       "",
       { WAIAAS_DAEMON_PROT: "1" },
@@ -87,6 +109,7 @@ describe("the configuration", () => {
         const error = yield* Effect.flip(decode(text, variables as Record<string, string>))
         assert.strictEqual(error.key, key)
         assert.include(error.allowed, allowed)
+        assert.notInclude(error.allowed, "Expected")
         assert.strictEqual(error.source, Object.keys(variables).length > 0 ? "environment" : "/d/config.toml")
         assert.strictEqual(error.exitCode, 2)
       }),

@@ -1,6 +1,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { kindOf, NpmInstaller, otherManager, withoutSecrets } from "@waiaas/services/NpmInstaller"
+import { redactText } from "@waiaas/domain/Redact"
+import { kindOf, NpmInstaller, otherManager } from "@waiaas/services/NpmInstaller"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -202,13 +203,27 @@ describe("other package managers own their directories", () => {
       assert.strictEqual(otherManager(path)?.manager, manager)
       assert.include(otherManager(path)?.command, "waiaas backup create")
     })
-  it("an ordinary npm prefix is nobody else's", () =>
-    assert.strictEqual(otherManager("/home/u/.nvm/versions/node/v24.1.0/lib/node_modules/@waiaas/cli"), null))
+  for (const root of [
+    "/home/u/.nvm/versions/node/v24.1.0",
+    // Homebrew's Node: the formula is node's, the global packages are npm's.
+    "/opt/homebrew",
+    "/home/linuxbrew/.linuxbrew",
+    "/opt/homebrew/Cellar/node/24.1.0",
+  ])
+    it(`npm's global root in ${root} is nobody else's`, () =>
+      assert.strictEqual(otherManager(`${root}/lib/node_modules/@waiaas/cli`), null))
 })
 
 it("npm's words carry no secret", () => {
-  const told = withoutSecrets(
-    'npm error //user:hunter2@registry/ _authToken=npm_abcdefghijklmnopqrstuvwxyz "authorization": "Bearer abc.def"',
-  )
-  for (const secret of ["hunter2", "abcdefghijklmnopqrstuvwxyz", "abc.def"]) assert.notInclude(told, secret)
+  for (const [text, secret] of [
+    ["npm error //user:hunter2@registry/", "hunter2"],
+    ["npm error https://s3cr3ttoken@registry.example/x", "s3cr3ttoken"],
+    ["npm error GET https://registry.example/x?access_key=s3cr3t&b=1", "s3cr3t"],
+    ["//registry/:_authToken=npm_abcdefghijklmnopqrstuvwxyz", "abcdefghijklmnopqrstuvwxyz"],
+    ["//registry/:_password = aHVudGVyMg==", "aHVudGVyMg"],
+    ['"authorization": "Bearer abc.def"', "abc.def"],
+  ] as const)
+    assert.notInclude(redactText(text), secret)
+  const harmless = "npm error 404 Not Found - GET https://registry.example/@waiaas%2fcli - Not found"
+  assert.strictEqual(redactText(harmless), harmless)
 })

@@ -62,7 +62,7 @@ export const init = Command.make("init", {}, () =>
     yield* output.result(made, [
       made.created
         ? `Initialised ${paths.root}`
-        : `${paths.root} is initialised already; nothing was changed.`,
+        : `${paths.root} is initialised already; what is there was left alone.`,
       `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
       `next: waiaas start --background --data-dir ${place}`,
     ])
