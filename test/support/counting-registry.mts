@@ -30,6 +30,8 @@ export class CountingRegistry {
   behaviour: Behaviour = { kind: "serve" }
   /** Offers ETags and answers 304 to a match. */
   etags = true
+  /** Whether it has the document of the dist-tags; every registry has the manifests. */
+  hasDistTags = true
   distTags: Record<string, string>
   readonly requests: Array<SeenRequest> = []
   readonly #server: Server
@@ -65,7 +67,7 @@ export class CountingRegistry {
   /** The document at a path, `undefined` where there is none. */
   #document(path: string): Record<string, unknown> | undefined {
     const name = decodeURIComponent(path.split("?")[0] ?? "")
-    if (name === "/-/package/@waiaas/cli/dist-tags") return this.distTags
+    if (name === "/-/package/@waiaas/cli/dist-tags") return this.hasDistTags ? this.distTags : undefined
     const tag = /^\/@waiaas\/cli\/([^/]+)$/.exec(name)?.[1]
     const version = tag === undefined ? undefined : (this.distTags[tag] ?? tag)
     return version === undefined || !Object.values(this.distTags).includes(version)

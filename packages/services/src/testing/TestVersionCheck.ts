@@ -1,5 +1,6 @@
 import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import type { Version } from "@waiaas/domain/Version"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -43,6 +44,13 @@ export const layerVersionCheck = (
   version: Version,
   toml: string = configToml,
   files: Readonly<Record<string, string>> = {},
+) => layerVersionCheckOver(TestHttp.layer(respond), version, toml, files)
+
+export const layerVersionCheckOver = <H>(
+  http: Layer.Layer<H | HttpClient.HttpClient>,
+  version: Version,
+  toml: string,
+  files: Readonly<Record<string, string>> = {},
 ) =>
   VersionCheck.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(KeyValueStore.layer, Registry.layer, ConfigFile.layer)),
@@ -52,7 +60,7 @@ export const layerVersionCheck = (
       Layer.mergeAll(
         layerFiles({ "/data/config.toml": toml, ...files }),
         layerDatabaseAt(),
-        TestHttp.layer(respond),
+        http,
         layerEnvironment({ version }),
       ),
     ),
