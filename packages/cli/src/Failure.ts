@@ -1,7 +1,7 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
 import type * as ValidationError from "@effect/cli/ValidationError"
 import { ExitCode } from "@waiaas/domain/ExitCode"
-import { RunFailed } from "@waiaas/services/Upgrade"
+import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 
@@ -13,11 +13,14 @@ interface Told {
   readonly error: string
 }
 
+const isRunFailed = (error: unknown): error is RunFailed =>
+  error instanceof Error && "_tag" in error && error._tag === "RunFailed"
+
 const isValidation = (error: unknown): error is ValidationError.ValidationError =>
   typeof error === "object" && error !== null && "error" in error && "_tag" in error
 
 const read = (error: unknown): Told => {
-  if (error instanceof RunFailed)
+  if (isRunFailed(error))
     return {
       error: error.cause._tag,
       message: `${error.cause.message} (step: ${error.phase})`,
