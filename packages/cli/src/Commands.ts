@@ -1,6 +1,8 @@
 /** Every command, as the library reads and runs it. */
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { VERSION } from "@waiaas/domain/Build"
 import * as Effect from "effect/Effect"
@@ -9,6 +11,8 @@ import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
 import { health, init, start, status, stop } from "./commands/Daemon.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
+import { escapes } from "./Escapes.ts"
+import { WrongUsage } from "./Failure.ts"
 import { layerFor } from "./Layers.ts"
 import { layerPlainConsole } from "./PlainConsole.ts"
 import { root } from "./Root.ts"
@@ -41,6 +45,14 @@ export const runCommand = (
   )
   const run = Command.run(command, { name: "WAIaaS", version: VERSION })
   return run([...process.argv.slice(0, 2), ...args]).pipe(
+    Effect.mapError((error) =>
+      ValidationError.isValidationError(error)
+        ? new WrongUsage({
+            kind: error._tag,
+            message: HelpDoc.toAnsiText(error.error).replace(escapes, "").trim(),
+          })
+        : error,
+    ),
     Effect.provide(
       Layer.mergeAll(
         NodeContext.layer,
