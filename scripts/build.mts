@@ -1,12 +1,14 @@
 /** Bundles the published code: `node scripts/build.mts [--out DIR] [--version X] [--schema N] [--fault NAME]`. */
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises"
+import { builtinModules } from "node:module"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { isVersion } from "@waiaas/domain/Version"
 import * as esbuild from "esbuild"
-import { root, rootManifest } from "./lib/repo.mts"
+import { cleanEnv, node, root, rootManifest } from "./lib/repo.mts"
+import { mustRun } from "./lib/run.mts"
 
 export interface Entries {
   readonly bin: string
@@ -35,7 +37,42 @@ const entriesOfRepository: Entries = {
 export const distFiles = ["bin.js", "cli.js", "daemon.js", "third-party-licenses.txt"] as const
 
 // Bundled CommonJS asks for Node's own modules with `require`, which a module does not have.
-const requireBanner = `import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);`
+const requireBanner = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);`
+
+/** Modules of Node that code imports at its start and uses late or never: each name of them loads on use. */
+const seldomUsed = ["child_process", "crypto", "https", "perf_hooks", "readline", "zlib"]
+
+/**
+ * Node's own modules, each loaded when the code that imports it is. An import statement of the bundle
+ * would load all of them at its start, and with each everything that it only offers (`node:http` brings
+ * a WebSocket, and with it all of `fetch`).
+ */
+const builtinsOnUse: esbuild.Plugin = {
+  name: "builtins-on-use",
+  setup: ({ onResolve, onLoad }) => {
+    const names = new Set(builtinModules)
+    onResolve({ filter: /^(?:node:)?[a-z_/]+$/ }, ({ path }) => {
+      const name = path.replace(/^node:/, "")
+      return names.has(name) ? { path: name, namespace: "builtin" } : undefined
+    })
+    onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
+      const real = `process.getBuiltinModule(${JSON.stringify(`node:${path}`)})`
+      if (!seldomUsed.includes(path)) return { contents: `module.exports = ${real}` }
+      const getters = Object.keys(process.getBuiltinModule(path) ?? {}).map(
+        (name) => `get ${name}() { return ${real}.${name} }`,
+      )
+      return { contents: `module.exports = { ${getters.join(", ")} }` }
+    })
+  },
+}
+
+/** What a built command prints for `--help` on a terminal. From the repository's root, where its one dependency is. */
+const helpOf = async (cli: string): Promise<string> => {
+  const input = `process.stdout.isTTY = true\n${readFileSync(cli, "utf8")}`
+  const env = { ...cleanEnv(), NO_COLOR: "" }
+  const { stdout } = await mustRun(node, ["--input-type=module", "-", "--help"], { cwd: root, env, input })
+  return stdout
+}
 
 /** `node_modules/@scope/name` of a bundled input, or nothing for our own code. */
 const packageOf = (input: string): string | undefined =>
@@ -90,20 +127,19 @@ export const build = async (options: BuildOptions): Promise<string> => {
       target: "node22",
       external: ["better-sqlite3"],
       banner: { js: requireBanner },
+      ...(name === "cli" && { plugins: [builtinsOnUse] }),
     })
-  const [cli, daemon] = await Promise.all([
-    graph("cli"),
-    graph("daemon"),
-    // An old Node has to be able to read it: it is the file that says which Node is needed.
-    esbuild.build({
-      ...common,
-      entryPoints: [entries.bin],
-      outfile: join(dist, "bin.js"),
-      target: ["es2020", "node12.20"],
-      external: ["./cli.js"],
-      banner: { js: "#!/usr/bin/env node" },
-    }),
-  ])
+  const [cli, daemon] = await Promise.all([graph("cli"), graph("daemon")])
+  // An old Node has to be able to read it: it is the file that says which Node is needed.
+  await esbuild.build({
+    ...common,
+    entryPoints: [entries.bin],
+    outfile: join(dist, "bin.js"),
+    target: ["es2020", "node12.20"],
+    external: ["./cli.js"],
+    banner: { js: "#!/usr/bin/env node" },
+    define: { ...common.define, __WAIAAS_HELP__: JSON.stringify(await helpOf(join(dist, "cli.js"))) },
+  })
   const inputs = [...Object.keys(cli.metafile.inputs), ...Object.keys(daemon.metafile.inputs)]
   await writeFile(join(dist, "third-party-licenses.txt"), licencesOf(inputs))
   for (const name of distFiles) await chmod(join(dist, name), name === "bin.js" ? 0o755 : 0o644)

@@ -1,8 +1,8 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
-import type * as ValidationError from "@effect/cli/ValidationError"
 import { ExitCode } from "@waiaas/domain/ExitCode"
-import { RunFailed } from "@waiaas/services/Upgrade"
+import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 
 interface Told {
@@ -11,19 +11,36 @@ interface Told {
   readonly standing: string | null
   readonly exitCode: number
   readonly error: string
+  /** Whether stderr has it already. */
+  readonly explained?: boolean
 }
 
-const isValidation = (error: unknown): error is ValidationError.ValidationError =>
-  typeof error === "object" && error !== null && "error" in error && "_tag" in error
+const isRunFailed = (error: unknown): error is RunFailed =>
+  error instanceof Error && "_tag" in error && error._tag === "RunFailed"
+
+/** What the library refuses of a command line; it has explained itself on stderr already. */
+export class WrongUsage extends Data.TaggedError("WrongUsage")<{
+  readonly kind: string
+  readonly message: string
+}> {}
 
 const read = (error: unknown): Told => {
-  if (error instanceof RunFailed)
+  if (isRunFailed(error))
     return {
       error: error.cause._tag,
       message: `${error.cause.message} (step: ${error.phase})`,
       standing: error.standing,
       next: error.next,
       exitCode: error.exitCode,
+    }
+  if (error instanceof WrongUsage)
+    return {
+      error: error.kind,
+      message: error.message,
+      standing: null,
+      next: "waiaas --help",
+      exitCode: ExitCode.usage,
+      explained: true,
     }
   if (error instanceof Error) {
     const { next, exitCode, _tag } = error as {
@@ -39,9 +56,6 @@ const read = (error: unknown): Told => {
       exitCode: exitCode ?? ExitCode.failed,
     }
   }
-  // What @effect/cli refuses it has explained itself already.
-  if (isValidation(error))
-    return { error: error._tag, message: "", standing: null, next: "waiaas --help", exitCode: ExitCode.usage }
   return { error: "Unknown", message: String(error), standing: null, next: null, exitCode: ExitCode.failed }
 }
 
@@ -80,9 +94,9 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
   })
 }
 
-export const tell = (told: Told, json: boolean): void => {
+export const tell = ({ explained = false, ...told }: Told, json: boolean): void => {
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
-  if (told.message === "") return
+  if (explained) return
   const lines = [
     `error: ${told.message}`,
     ...(told.standing ? [told.standing] : []),

@@ -1,9 +1,8 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { escapes } from "./Escapes.ts"
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: an escape sequence begins with one.
-const escapes = /\u001b\[[0-9;]*m/g
 const plain = (value: unknown): unknown => (typeof value === "string" ? value.replace(escapes, "") : value)
 
 /** The library colours its help wherever it goes; here it does not where nobody sees colours. */

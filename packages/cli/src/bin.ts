@@ -1,34 +1,42 @@
 /**
- * The `waiaas` command's first file: it answers `--version` before anything else is loaded, and tells
- * an old Node so in one line. Written for Nodes far older than the ones that are supported.
+ * The `waiaas` command's first file: it answers `--version` and `--help` before anything else is loaded, and
+ * tells an old Node so in one line. Written for Nodes far older than the ones that are supported.
  */
-import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs"
-import * as nodeModule from "node:module"
-import { homedir } from "node:os"
-import { dirname, join } from "node:path"
-import { setFlagsFromString } from "node:v8"
 import { VERSION } from "@waiaas/domain/Build"
+import { escapes } from "./Escapes.ts"
 
 const wantedMajor = 22
 const wantedMinor = 15
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 const args = process.argv.slice(2)
+const isOnly = (...names: ReadonlyArray<string>) => args.length === 1 && names.includes(args[0] ?? "")
+
+declare const __WAIAAS_HELP__: string | undefined
+/** `waiaas --help` as the command itself prints it in colours: the build asked it. */
+const help = typeof __WAIAAS_HELP__ === "undefined" ? "" : __WAIAAS_HELP__
 
 /**
  * Keeps the compiled form of the command, which saves a fifth of its start. Code is loaded from it, so
- * it must be the user's own: another owner's, or an open directory, is not used.
+ * it must be the user's own: another owner's, or an open directory, is not used. It holds the functions
+ * that the first command used: `status`, which uses few and is asked often, has one of its own.
  */
 const useCompileCache = () => {
-  const directory = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas", VERSION)
+  // Imported, each would be loaded with everything that it only offers.
+  const { mkdirSync, readdirSync, rmSync, statSync } = process.getBuiltinModule("node:fs")
+  const { join } = process.getBuiltinModule("node:path")
+  const { homedir } = process.getBuiltinModule("node:os")
+  const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
+  const version = join(all, VERSION)
+  const directory = join(version, args[args.length - 1] === "status" ? "status" : "commands")
   try {
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined)
-      for (const other of readdirSync(dirname(directory)))
-        if (other !== VERSION) rmSync(join(dirname(directory), other), { recursive: true, force: true })
-    for (const path of [directory, dirname(directory)]) {
+      for (const other of readdirSync(all))
+        if (other !== VERSION) rmSync(join(all, other), { recursive: true, force: true })
+    for (const path of [directory, version, all]) {
       const { uid, mode } = statSync(path)
       if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return
     }
-    nodeModule.enableCompileCache(directory)
+    process.getBuiltinModule("node:module").enableCompileCache(directory)
   } catch {
     // Without a place for it the command starts a little slower, and that is all.
   }
@@ -39,11 +47,14 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
     `WAIaaS needs Node >= ${wantedMajor}.${wantedMinor}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
   )
   process.exitCode = 4
-} else if (args.length === 1 && (args[0] === "--version" || args[0] === "-v")) {
+} else if (isOnly("--version", "-v")) {
   process.stdout.write(`${VERSION}\n`)
+} else if (help !== "" && isOnly("--help", "-h")) {
+  const plain = process.stdout.isTTY !== true || (process.env.NO_COLOR ?? "") !== ""
+  process.stdout.write(plain ? help.replace(escapes, "") : help)
 } else {
   // A command is short: growing at once costs less than collecting again and again on the way.
-  setFlagsFromString("--semi-space-growth-factor=16")
+  process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
   useCompileCache()
   // The build puts the command beside this file; it is loaded whole, before a package can be swapped.
   const command = "./cli.js"

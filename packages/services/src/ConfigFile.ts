@@ -44,7 +44,10 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
             config,
             databasePath: absolute(config.database.path),
             logFile: absolute(config.daemon.log_file),
-            digest: createHash("sha256").update(JSON.stringify(config)).digest("hex"),
+            // On use: few ask for it, and the first hash of a process loads all of node:crypto.
+            get digest() {
+              return createHash("sha256").update(JSON.stringify(config)).digest("hex")
+            },
           }
         }),
       }

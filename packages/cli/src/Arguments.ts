@@ -1,0 +1,77 @@
+/** The command line before the library reads it. */
+import * as Option from "effect/Option"
+
+export interface Globals {
+  readonly dataDir: Option.Option<string>
+  readonly quiet: boolean
+  readonly json: boolean
+}
+
+const withValue = ["--data-dir"]
+const flags = ["--quiet", "-q", "--json"]
+
+/** Moves the global options to the front, so that they may stand anywhere on the line. */
+export const hoistGlobals = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const front: Array<string> = []
+  const rest: Array<string> = []
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? ""
+    if (arg === "--") {
+      rest.push(...args.slice(index))
+      break
+    }
+    if (flags.includes(arg) || withValue.some((name) => arg.startsWith(`${name}=`))) front.push(arg)
+    else if (withValue.includes(arg) && args[index + 1] !== undefined) front.push(arg, args[++index] ?? "")
+    else rest.push(arg)
+  }
+  return [...front, ...rest]
+}
+
+/**
+ * Help is asked for wherever it stands on the line, of the command that the line begins with. The
+ * library's own search for it (`finalCheckBuiltIn`) answers every command with the first one's help.
+ */
+export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const end = args.indexOf("--")
+  const own = end === -1 ? args : args.slice(0, end)
+  if (!own.includes("--help") && !own.includes("-h")) return args
+  const begin = own.findIndex(
+    (arg, index) => !arg.startsWith("-") && !withValue.includes(own[index - 1] ?? ""),
+  )
+  if (begin === -1) return ["--help"]
+  const words = own.slice(begin)
+  return [
+    ...words.slice(
+      0,
+      words.findIndex((arg) => arg.startsWith("-")),
+    ),
+    "--help",
+  ]
+}
+
+/** `waiaas completions <shell>` is what an operator types; the library's own flag answers it. */
+export const completionsToFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args[0] === "completions" && args[1] !== "--help" ? ["--completions", args[1] ?? "bash"] : args
+
+/**
+ * The globals of a plain `waiaas status`, which scripts and prompts run often: it starts in half the
+ * time without the library's parser. Whatever else stands on the line is for the library to read.
+ */
+export const plainStatus = (hoisted: ReadonlyArray<string>): Globals | undefined => {
+  const front = hoisted.slice(0, -1)
+  if (hoisted.at(-1) !== "status") return undefined
+  let dataDir = Option.none<string>()
+  const seen = new Set<string>()
+  for (let index = 0; index < front.length; index++) {
+    const arg = front[index] ?? ""
+    if (flags.includes(arg)) {
+      if (seen.has(arg)) return undefined
+      seen.add(arg)
+    } else if (arg === "--data-dir" && Option.isNone(dataDir)) {
+      const value = front[++index] ?? ""
+      if (value === "" || value.startsWith("-")) return undefined
+      dataDir = Option.some(value)
+    } else return undefined
+  }
+  return { dataDir, quiet: seen.has("--quiet") || seen.has("-q"), json: seen.has("--json") }
+}

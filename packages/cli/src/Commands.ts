@@ -1,0 +1,64 @@
+/** Every command, as the library reads and runs it. */
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import { VERSION } from "@waiaas/domain/Build"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { agent } from "./commands/Agent.ts"
+import { backup } from "./commands/Backups.ts"
+import { health, init, start, status, stop } from "./commands/Daemon.ts"
+import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
+import { escapes } from "./Escapes.ts"
+import { WrongUsage } from "./Failure.ts"
+import { layerFor } from "./Layers.ts"
+import { layerPlainConsole } from "./PlainConsole.ts"
+import { root } from "./Root.ts"
+import { showUpdateNotice } from "./UpdateNotice.ts"
+
+/** `plain`: for each output, whether it takes no colours. */
+export const runCommand = (
+  args: ReadonlyArray<string>,
+  plain: { readonly stdout: boolean; readonly stderr: boolean },
+) => {
+  /** Who is upgrading needs no notice of it; the process that upgraded is the old version still. */
+  const isUpgrade = args.includes("upgrade")
+  const command = root.pipe(
+    Command.withDescription(
+      "A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.",
+    ),
+    Command.withSubcommands([
+      init,
+      start,
+      stop,
+      status,
+      health,
+      agent,
+      backup,
+      isUpgrade ? upgrade : upgradeInBrief,
+    ]),
+    Command.transformHandler((handler) => (isUpgrade ? handler : Effect.zipLeft(handler, showUpdateNotice))),
+    // Last: a handler that is set later would forget it.
+    Command.provide((globals) => layerFor(globals)),
+  )
+  const run = Command.run(command, { name: "WAIaaS", version: VERSION })
+  return run([...process.argv.slice(0, 2), ...args]).pipe(
+    Effect.mapError((error) =>
+      ValidationError.isValidationError(error)
+        ? new WrongUsage({
+            kind: error._tag,
+            message: HelpDoc.toAnsiText(error.error).replace(escapes, "").trim(),
+          })
+        : error,
+    ),
+    Effect.provide(
+      Layer.mergeAll(
+        NodeContext.layer,
+        layerPlainConsole(plain),
+        CliConfig.layer({ isCaseSensitive: true, finalCheckBuiltIn: false }),
+      ),
+    ),
+  )
+}

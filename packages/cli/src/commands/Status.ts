@@ -1,0 +1,73 @@
+/** What `waiaas status` does, apart from the command: it must load little. */
+import { urlOf } from "@waiaas/domain/Health"
+import { isUpdate, isVersion } from "@waiaas/domain/Version"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { Probation } from "@waiaas/services/Probation"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import { Output } from "../Output.ts"
+import { when } from "./Text.ts"
+
+export const tellStatus = Effect.gen(function* () {
+  const output = yield* Output
+  const { paths, check } = yield* DataDir
+  const { version } = yield* Environment
+  yield* check
+  const state = yield* (yield* DaemonControl).state
+  const live = yield* (yield* ExclusiveLock).isHeld(paths.runLock)
+  // Who asks for the status may well have a damaged journal: the rest is told all the same, the failure after it.
+  const journal = yield* Effect.either((yield* UpgradeJournal).latest)
+  const run = Either.getOrElse(journal, () => Option.none())
+  const open = Option.filter(run, ({ ended }) => ended === null)
+  const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
+  const latest = health?.latestVersion ?? null
+  const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
+  const lines = [
+    `WAIaaS ${version}, data in ${paths.root}`,
+    state._tag === "Stopped"
+      ? "daemon: stopped (waiaas start --background)"
+      : state._tag === "Busy"
+        ? `daemon: not running, but the data is in use by ${state.holder}`
+        : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
+    ...(health === null || health.status === "error" ? [] : [`schema: ${health.schemaVersion}`]),
+    ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
+      ? [`update: ${latest} is available (waiaas upgrade)`]
+      : []),
+    ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
+    ...Option.match(open, {
+      onNone: () => [],
+      onSome: ({ started }) => [
+        live
+          ? `${started.kind}: run ${started.run} to ${started.to} is going on (waiaas upgrade --status)`
+          : `${started.kind}: run ${started.run} to ${started.to} was cut off; waiaas start recovers it`,
+      ],
+    }),
+  ]
+  yield* output.result(
+    {
+      version,
+      dataDir: paths.root,
+      daemon: state._tag,
+      ...(state._tag === "Running" ? { facts: state.facts } : {}),
+      health,
+      suspicion,
+      run: Option.match(open, {
+        onNone: () => null,
+        onSome: ({ started }) => ({
+          run: started.run,
+          kind: started.kind,
+          from: started.from,
+          to: started.to,
+          live,
+        }),
+      }),
+    },
+    lines,
+  )
+  if (Either.isLeft(journal)) return yield* journal.left
+})
