@@ -19,6 +19,7 @@ it.scopedLive("the help that the first file has is the command's own", () =>
       Promise.all([machine.mustWaiaas(["--help"]), machine.mustWaiaas(["--json", "--help"])]),
     )
     assert.match(first.stdout, /USAGE/)
+    assert.match(first.stdout, /Exit codes: 0 done, .*; 130 interrupted\./)
     assert.equal(first.stdout, own.stdout)
   }),
 )
