@@ -19,6 +19,7 @@ it.scopedLive("the help that the first file has is the command's own", () =>
       Promise.all([machine.mustWaiaas(["--help"]), machine.mustWaiaas(["--json", "--help"])]),
     )
     assert.match(first.stdout, /USAGE/)
+    assert.match(first.stdout, /Exit codes: 0 done, .*; 130 interrupted\./)
     assert.equal(first.stdout, own.stdout)
   }),
 )
@@ -32,6 +33,7 @@ it.scopedLive("status loads nothing heavy that it has no use for", () =>
       return machine.mustWaiaas(["status"], { env: { NODE_OPTIONS: `--require=${script}` } })
     })
     assert.match(stdout, /daemon: ok/)
-    assert.equal(stderr, "loaded: \n")
+    // What proves that it is this data directory's daemon that answers.
+    assert.equal(stderr, "loaded: crypto\n")
   }),
 )

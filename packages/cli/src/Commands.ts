@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
 import { health, init, start, status, stop } from "./commands/Daemon.ts"
+import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
 import { escapes } from "./Escapes.ts"
 import { WrongUsage } from "./Failure.ts"
@@ -27,7 +28,7 @@ export const runCommand = (
   const isUpgrade = args.includes("upgrade")
   const command = root.pipe(
     Command.withDescription(
-      "A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.",
+      `A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.\n${exitCodes}`,
     ),
     Command.withSubcommands([
       init,

@@ -1,4 +1,6 @@
 /** Small words that several commands share. */
+import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
+
 export const when = (unixSeconds: number): string =>
   new Date(unixSeconds * 1000).toISOString().replace(".000Z", "Z")
 
@@ -27,3 +29,5 @@ export const table = (
 
 /** The sentence that every list of backups carries. */
 export const keystoreNote = "The keystore is not in any backup: keep your own copy of it."
+
+export const exitCodes = `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`

@@ -2,7 +2,6 @@
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Prompt from "@effect/cli/Prompt"
-import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
@@ -19,7 +18,7 @@ import * as Option from "effect/Option"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { keystoreNote, size, when } from "./Text.ts"
+import { exitCodes, keystoreNote, size, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -247,7 +246,7 @@ const help = [
   "Upgrade to the newest version, in seven steps:",
   ...upgradePhases.map((phase, index) => `${index + 1}. ${phase.title}: ${phase.description}.`),
   "A failure before the commit puts everything back; one after it goes forward.",
-  `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`,
+  exitCodes,
 ].join("\n")
 
 export const upgrade = Command.make("upgrade", options, (given) =>
