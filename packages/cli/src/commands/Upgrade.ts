@@ -1,7 +1,6 @@
 /** `waiaas upgrade` with all its flags. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as Prompt from "@effect/cli/Prompt"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
@@ -14,6 +13,7 @@ import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { confirm } from "../Ask.ts"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { exitCodes, keystoreNote, size, when } from "./Text.ts"
@@ -165,10 +165,8 @@ const rollbackRun = (options: {
       const command = `waiaas upgrade --rollback${Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })} --yes`
       const unconfirmed = new Unconfirmed({ what: "The rollback", command })
       if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
-      const agreed = yield* Prompt.run(Prompt.confirm({ message: "Go back?", initial: false })).pipe(
-        Effect.mapError(() => unconfirmed),
-      )
-      if (!agreed) return yield* unconfirmed
+      if (!(yield* confirm("Go back?", { input: process.stdin, output: process.stderr })))
+        return yield* unconfirmed
     }
     const { paths } = yield* DataDir
     const report = yield* rollback.run(plan, options.start)
