@@ -65,9 +65,13 @@ it.scopedLive(
         assert.deepEqual(registry.downloads, [])
         const told = JSON.parse((await machine.mustWaiaas(["--json", "upgrade", "--check"])).stdout)
         assert.deepEqual(
-          [told.current, told.latest, told.updateAvailable, told.possible],
-          ["2.0.0", "2.1.0", true, true],
+          [told.event, told.current, told.latest, told.updateAvailable, told.possible, told.next],
+          ["Result", "2.0.0", "2.1.0", true, true, "waiaas upgrade"],
         )
+        const named = ["--data-dir", machine.dataDir]
+        const one = await machine.mustWaiaas(["upgrade", "--check", "--to", "2.1.0", ...named])
+        assert.match(one.stdout, /^Target version: {2}2\.1\.0 \(schema 5\)$/m)
+        assert.ok(one.stdout.includes(`next: waiaas upgrade --to 2.1.0 --data-dir ${machine.dataDir}\n`))
         assert.deepEqual(readdirSync(join(machine.dataDir, "backups")), [])
         assert.deepEqual(readdirSync(join(machine.dataDir, "upgrade/journal")), [])
         assert.ok(!existsSync(join(machine.prefix, "lib/node_modules/.waiaas")))

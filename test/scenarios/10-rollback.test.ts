@@ -53,7 +53,14 @@ it.scopedLive(
         const created = await machine.api("POST", "/v1/agents", { name: "alice" })
         const { id } = created.json<{ id: string }>()
         const before = agents(database)
-        await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
+        const named = ["--data-dir", machine.dataDir]
+        const { stdout } = await machine.mustWaiaas([
+          "upgrade",
+          "--from",
+          await release("2.1.0", 5),
+          ...named,
+        ])
+        assert.ok(stdout.includes(`Go back:  waiaas upgrade --rollback --data-dir ${machine.dataDir}\n`))
         assert.equal((await machine.api("POST", "/v1/agents", { name: "later" })).status, 201)
         assert.equal((await machine.api("POST", `/v1/agents/${id}/suspend`)).status, 200)
         assert.notDeepEqual(agents(database), before)

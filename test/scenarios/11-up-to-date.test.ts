@@ -37,6 +37,8 @@ it.scopedLive("real: stdout says Already up to date, nothing is downloaded, stag
     yield* Effect.promise(async () => {
       const { stdout } = await machine.mustWaiaas(["upgrade"])
       assert.match(stdout, /Already up to date/)
+      const events = (await machine.mustWaiaas(["upgrade", "--json"])).stdout.trim().split("\n")
+      assert.equal(JSON.parse(events.at(-1) ?? "").event, "Result")
       assert.ok(registry.requests.length > 0)
       assert.deepEqual(registry.downloads, [])
       assert.deepEqual(readdirSync(join(machine.dataDir, "backups")), [])

@@ -1,5 +1,8 @@
 /** Small words that several commands share. */
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
+import { shellWord } from "@waiaas/domain/Shell"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import * as Effect from "effect/Effect"
 
 export const when = (unixSeconds: number): string =>
   new Date(unixSeconds * 1000).toISOString().replace(".000Z", "Z")
@@ -31,3 +34,8 @@ export const table = (
 export const keystoreNote = "The keystore is not in any backup: keep your own copy of it."
 
 export const exitCodes = `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`
+
+/** What a suggested command needs at its end to mean the same data directory. */
+export const sameDataDir = Effect.map(DataDir, ({ explicit, paths }) =>
+  explicit ? ` --data-dir ${shellWord(paths.root)}` : "",
+)

@@ -1,7 +1,6 @@
 /** `waiaas upgrade` with all its flags. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as Prompt from "@effect/cli/Prompt"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
@@ -15,10 +14,11 @@ import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { confirm } from "../Ask.ts"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { exitCodes, keystoreNote, size, when } from "./Text.ts"
+import { exitCodes, keystoreNote, sameDataDir, size, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -84,20 +84,22 @@ const check = (to: Option.Option<string>) =>
     })
     const warnings = [...target.warnings, ...unfinished]
     const possible = target.isNewer && refusal === null
+    const command = `waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}${yield* sameDataDir}`
     yield* output.result(
       {
+        event: "Result",
         current: installed,
         latest: release.version,
         updateAvailable: target.isNewer,
         possible,
         schema: { from: schemaFrom, to: schemaTo },
         reason: refusal?.message ?? null,
-        next: possible ? "waiaas upgrade" : (refusal?.next ?? null),
+        next: possible ? command : (refusal?.next ?? null),
         warnings,
       },
       [
         `Current version: ${installed} (schema ${schemaFrom})`,
-        `Latest version:  ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
+        `${Option.isSome(to) ? "Target version: " : "Latest version: "} ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
         ...warnings.map((text) => `warning: ${text}`),
         ...(refusal !== null
           ? [refusal.message, `next: ${refusal.next}`]
@@ -108,7 +110,7 @@ const check = (to: Option.Option<string>) =>
                   ? "The database stays as it is."
                   : `The database is migrated from schema ${schemaFrom} to ${schemaTo}.`,
                 ...(release.dist?.unpackedSize ? [`Unpacked size: ${size(release.dist.unpackedSize)}`] : []),
-                `next: waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`,
+                `next: ${command}`,
               ]
             : ["Already up to date"]),
       ],
@@ -120,25 +122,28 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
     const { paths } = yield* DataDir
+    const here = yield* sameDataDir
     const report = yield* (yield* Upgrade).run(options)
     if (report._tag === "UpToDate")
-      return yield* output.result(report, [`Already up to date (${report.installed})`])
+      return yield* output.result({ event: "Result", ...report }, [
+        `Already up to date (${report.installed})`,
+      ])
     if (report._tag === "Rehearsed")
-      return yield* output.result(report, [
+      return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        "Nothing was changed. next: waiaas upgrade",
+        `Nothing was changed. next: waiaas upgrade${here}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
-    yield* output.result({ ...report, backup }, [
+    yield* output.result({ event: "Result", ...report, backup }, [
       `Upgraded WAIaaS from ${report.from} to ${report.to}.`,
       `Schema:   ${report.schemaFrom} -> ${report.schemaTo}`,
       report.downtime === null
         ? "Downtime: not measured, no daemon was started at the end"
         : `Downtime: ${report.downtime.toFixed(2)} s`,
       `Backup:   ${backup}`,
-      `Go back:  waiaas upgrade --rollback`,
-      ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
+      `Go back:  waiaas upgrade --rollback${here}`,
+      ...(report.running ? [] : [`The daemon was not started: waiaas start --background${here}`]),
     ])
   })
 
@@ -150,6 +155,7 @@ const rollbackRun = (options: {
   Effect.gen(function* () {
     const output = yield* Output
     const rollback = yield* Rollback
+    const here = yield* sameDataDir
     const plan = yield* rollback.plan(options.backup)
     const { manifest, name } = plan.backup
     const words = [
@@ -170,24 +176,22 @@ const rollbackRun = (options: {
     ]
     for (const line of words) yield* output.note(line)
     if (!options.yes) {
-      const command = `waiaas upgrade --rollback${Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })} --yes`
+      const command = `waiaas upgrade --rollback${Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })} --yes${here}`
       const unconfirmed = new Unconfirmed({ what: "The rollback", command })
       if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
-      const agreed = yield* Prompt.run(Prompt.confirm({ message: "Go back?", initial: false })).pipe(
-        Effect.mapError(() => unconfirmed),
-      )
-      if (!agreed) return yield* unconfirmed
+      if (!(yield* confirm("Go back?", { input: process.stdin, output: process.stderr })))
+        return yield* unconfirmed
     }
     const { paths } = yield* DataDir
     const report = yield* rollback.run(plan, options.start)
-    yield* output.result({ ...report, rows: plan.rows }, [
+    yield* output.result({ event: "Result", ...report, rows: plan.rows }, [
       `Rolled back to WAIaaS ${report.from === report.to ? "the data of" : ""} ${report.to}, schema ${report.schema}.`.replace(
         "  ",
         " ",
       ),
       `Restored:   ${report.backup}`,
       `Kept aside: ${paths.backups}/${report.aside}`,
-      ...(report.running ? [] : ["The daemon was not started: waiaas start --background"]),
+      ...(report.running ? [] : [`The daemon was not started: waiaas start --background${here}`]),
     ])
   })
 
