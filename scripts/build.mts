@@ -13,6 +13,7 @@ import { mustRun } from "./lib/run.mts"
 export interface Entries {
   readonly bin: string
   readonly cli: string
+  readonly status: string
   readonly daemon: string
 }
 
@@ -30,11 +31,12 @@ export interface BuildOptions {
 const entriesOfRepository: Entries = {
   bin: join(root, "packages/cli/src/bin.ts"),
   cli: join(root, "packages/cli/src/main.ts"),
+  status: join(root, "packages/cli/src/status.ts"),
   daemon: join(root, "packages/daemon/src/main.ts"),
 }
 
 /** The files of `dist/`, for the manifest's exact `files`. */
-export const distFiles = ["bin.js", "cli.js", "daemon.js", "third-party-licenses.txt"] as const
+export const distFiles = ["bin.js", "cli.js", "status.js", "daemon.js", "third-party-licenses.txt"] as const
 
 // Bundled CommonJS asks for Node's own modules with `require`, which a module does not have.
 const requireBanner = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);`
@@ -119,7 +121,7 @@ export const build = async (options: BuildOptions): Promise<string> => {
   } satisfies esbuild.BuildOptions
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const graph = (name: "cli" | "daemon") =>
+  const graph = (name: "cli" | "status" | "daemon") =>
     esbuild.build({
       ...common,
       entryPoints: [entries[name]],
@@ -127,20 +129,20 @@ export const build = async (options: BuildOptions): Promise<string> => {
       target: "node22",
       external: ["better-sqlite3"],
       banner: { js: requireBanner },
-      ...(name === "cli" && { plugins: [builtinsOnUse] }),
+      ...(name !== "daemon" && { plugins: [builtinsOnUse] }),
     })
-  const [cli, daemon] = await Promise.all([graph("cli"), graph("daemon")])
+  const bundles = await Promise.all([graph("cli"), graph("status"), graph("daemon")])
   // An old Node has to be able to read it: it is the file that says which Node is needed.
   await esbuild.build({
     ...common,
     entryPoints: [entries.bin],
     outfile: join(dist, "bin.js"),
     target: ["es2020", "node12.20"],
-    external: ["./cli.js"],
+    external: ["./cli.js", "./status.js"],
     banner: { js: "#!/usr/bin/env node" },
     define: { ...common.define, __WAIAAS_HELP__: JSON.stringify(await helpOf(join(dist, "cli.js"))) },
   })
-  const inputs = [...Object.keys(cli.metafile.inputs), ...Object.keys(daemon.metafile.inputs)]
+  const inputs = bundles.flatMap(({ metafile }) => Object.keys(metafile.inputs))
   await writeFile(join(dist, "third-party-licenses.txt"), licencesOf(inputs))
   for (const name of distFiles) await chmod(join(dist, name), name === "bin.js" ? 0o755 : 0o644)
   return dist

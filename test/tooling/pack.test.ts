@@ -47,6 +47,7 @@ describe("tarball", () => {
       "dist/bin.js",
       "dist/cli.js",
       "dist/daemon.js",
+      "dist/status.js",
       "dist/third-party-licenses.txt",
       "package.json",
     ])

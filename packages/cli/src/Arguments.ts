@@ -1,5 +1,5 @@
 /** The command line before the library reads it. */
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 
 export interface Globals {
   readonly dataDir: Option.Option<string>
@@ -54,23 +54,23 @@ export const completionsToFlag = (args: ReadonlyArray<string>): ReadonlyArray<st
   args[0] === "completions" && args[1] !== "--help" ? ["--completions", args[1] ?? "bash"] : args
 
 /**
- * The globals of a plain `waiaas status`, which scripts and prompts run often: it starts in half the
- * time without the library's parser. Whatever else stands on the line is for the library to read.
+ * The globals of a plain `waiaas status`, which scripts and prompts run often: it has a file of its own,
+ * without the library's parser, and so starts in half the time. Whatever else stands on the line is for
+ * the library to read.
  */
-export const plainStatus = (hoisted: ReadonlyArray<string>): Globals | undefined => {
+export const plainStatus = (hoisted: ReadonlyArray<string>) => {
   const front = hoisted.slice(0, -1)
-  if (hoisted.at(-1) !== "status") return undefined
-  let dataDir = Option.none<string>()
+  if (hoisted[hoisted.length - 1] !== "status") return undefined
+  let dataDir: string | undefined
   const seen = new Set<string>()
   for (let index = 0; index < front.length; index++) {
     const arg = front[index] ?? ""
     if (flags.includes(arg)) {
       if (seen.has(arg)) return undefined
       seen.add(arg)
-    } else if (arg === "--data-dir" && Option.isNone(dataDir)) {
-      const value = front[++index] ?? ""
-      if (value === "" || value.startsWith("-")) return undefined
-      dataDir = Option.some(value)
+    } else if (arg === "--data-dir" && dataDir === undefined) {
+      dataDir = front[++index] ?? ""
+      if (dataDir === "" || dataDir.startsWith("-")) return undefined
     } else return undefined
   }
   return { dataDir, quiet: seen.has("--quiet") || seen.has("-q"), json: seen.has("--json") }

@@ -3,6 +3,7 @@
  * tells an old Node so in one line. Written for Nodes far older than the ones that are supported.
  */
 import { VERSION } from "@waiaas/domain/Build"
+import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { escapes } from "./Escapes.ts"
 
 const wantedMajor = 22
@@ -17,8 +18,7 @@ const help = typeof __WAIAAS_HELP__ === "undefined" ? "" : __WAIAAS_HELP__
 
 /**
  * Keeps the compiled form of the command, which saves a fifth of its start. Code is loaded from it, so
- * it must be the user's own: another owner's, or an open directory, is not used. It holds the functions
- * that the first command used: `status`, which uses few and is asked often, has one of its own.
+ * it must be the user's own: another owner's, or an open directory, is not used.
  */
 const useCompileCache = () => {
   // Imported, each would be loaded with everything that it only offers.
@@ -26,13 +26,12 @@ const useCompileCache = () => {
   const { join } = process.getBuiltinModule("node:path")
   const { homedir } = process.getBuiltinModule("node:os")
   const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
-  const version = join(all, VERSION)
-  const directory = join(version, args[args.length - 1] === "status" ? "status" : "commands")
+  const directory = join(all, VERSION)
   try {
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined)
       for (const other of readdirSync(all))
         if (other !== VERSION) rmSync(join(all, other), { recursive: true, force: true })
-    for (const path of [directory, version, all]) {
+    for (const path of [directory, all]) {
       const { uid, mode } = statSync(path)
       if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return
     }
@@ -57,6 +56,6 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
   process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
   useCompileCache()
   // The build puts the command beside this file; it is loaded whole, before a package can be swapped.
-  const command = "./cli.js"
+  const command = plainStatus(hoistGlobals(args)) === undefined ? "./cli.js" : "./status.js"
   void import(command)
 }

@@ -1,5 +1,4 @@
 import { strict as assert } from "node:assert"
-import * as Option from "effect/Option"
 import { describe, it } from "vitest"
 import { hoistGlobals, plainStatus } from "../src/Arguments.ts"
 
@@ -7,13 +6,13 @@ const read = (line: string) => plainStatus(hoistGlobals(line.split(" ")))
 
 describe("a plain status", () => {
   it("has its global options wherever they stand", () => {
-    assert.deepEqual(read("status"), { dataDir: Option.none(), quiet: false, json: false })
+    assert.deepEqual(read("status"), { dataDir: undefined, quiet: false, json: false })
     assert.deepEqual(read("status --json --data-dir /d"), {
-      dataDir: Option.some("/d"),
+      dataDir: "/d",
       quiet: false,
       json: true,
     })
-    assert.deepEqual(read("-q status"), { dataDir: Option.none(), quiet: true, json: false })
+    assert.deepEqual(read("-q status"), { dataDir: undefined, quiet: true, json: false })
   })
 
   it("is nothing else than that: the library reads the rest", () => {

@@ -1,0 +1,20 @@
+/** A plain `waiaas status`: wiring only, of no more than it needs. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { hoistGlobals, plainStatus } from "./Arguments.ts"
+import { tellStatus } from "./commands/Status.ts"
+import { lookingLayerFor } from "./LookingLayers.ts"
+import { runToExit } from "./RunToExit.ts"
+import { showUpdateNotice } from "./UpdateNotice.ts"
+
+const given = plainStatus(hoistGlobals(process.argv.slice(2)))
+const quiet = given?.quiet ?? false
+const json = given?.json ?? false
+const dataDir = Option.fromNullable(given?.dataDir)
+
+runToExit(
+  Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
+    Effect.provide(lookingLayerFor({ dataDir, quiet, json })),
+  ),
+  json,
+)
