@@ -16,9 +16,11 @@ export const underGuard = <A, E, R>(
   const { values } = parseArgs({
     args: [...args],
     options: { upgrader: { type: "string" }, lock: { type: "string" } },
+    // A newer upgrader may say more than this code knows.
+    strict: false,
   })
   const { lock: path, upgrader } = values
-  if (path === undefined) return act
+  if (typeof path !== "string") return act
   return Effect.gen(function* () {
     yield* (yield* ExclusiveLock).share(path)
     // After the lock: from here on a recovery waits for this process.
