@@ -16,21 +16,21 @@ import type { Globals } from "./Arguments.ts"
 import { LoopbackClient } from "./LoopbackClient.ts"
 import { Output } from "./Output.ts"
 
-const Platform = Layer.mergeAll(ProcessRunner.layer, ExclusiveLock.layer, DiskSpace.layer).pipe(
-  Layer.provideMerge(DurableFile.layer),
-  Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, Environment.layer)),
-)
-
-const Looking = Layer.mergeAll(UpdateNotifier.layer, Probation.layer).pipe(
-  Layer.provideMerge(DaemonControl.layer),
-  Layer.provide(LoopbackClient),
-  Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer)),
-)
-
+/** One below the other, and not side by side: every layer of a `mergeAll` costs a short command a fiber. */
 export const lookingLayerFor = ({ dataDir, json, quiet }: Globals) =>
-  Looking.pipe(
+  UpdateNotifier.layer.pipe(
+    Layer.provideMerge(Probation.layer),
+    Layer.provideMerge(DaemonControl.layer),
+    Layer.provide(LoopbackClient),
+    Layer.provideMerge(ConfigFile.layer),
+    Layer.provideMerge(UpgradeJournal.layer),
     Layer.provideMerge(DataDir.layer(dataDir)),
     Layer.provideMerge(Output.layerProgress),
     Layer.provideMerge(Output.layerOf(json ? "json" : quiet ? "quiet" : "human")),
-    Layer.provideMerge(Platform),
+    Layer.provideMerge(ProcessRunner.layer),
+    Layer.provideMerge(ExclusiveLock.layer),
+    Layer.provideMerge(DiskSpace.layer),
+    Layer.provideMerge(DurableFile.layer),
+    Layer.provideMerge(Environment.layer),
+    Layer.provideMerge(NodeFileSystem.layer),
   )

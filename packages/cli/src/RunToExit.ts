@@ -13,9 +13,10 @@ export const runToExit = <E>(program: Effect.Effect<void, E>, json: boolean): vo
     disableErrorReporting: true,
     // It would log to stdout beside the logger that was chosen.
     disablePrettyLogger: true,
-    teardown: (exit, onExit) => {
+    teardown: (exit) => {
       const told = Exit.isFailure(exit) ? toldOf(exit.cause) : Option.none()
       if (Option.isSome(told)) tell(told.value, json)
-      onExit(Option.match(told, { onNone: () => 0, onSome: ({ exitCode }) => exitCode }))
+      // At once: what a library still holds open keeps nobody waiting.
+      process.exit(Option.match(told, { onNone: () => 0, onSome: ({ exitCode }) => exitCode }))
     },
   })

@@ -52,10 +52,10 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
   const plain = process.stdout.isTTY !== true || (process.env.NO_COLOR ?? "") !== ""
   process.stdout.write(plain ? help.replace(escapes, "") : help)
 } else {
-  // A command is short: growing at once costs less than collecting again and again on the way.
-  process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
+  const isStatus = plainStatus(hoistGlobals(args)) !== undefined
+  // The larger command grows at once instead of collecting again and again on the way; for the smaller one that does not pay.
+  if (!isStatus) process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
   useCompileCache()
   // The build puts the command beside this file; it is loaded whole, before a package can be swapped.
-  const command = plainStatus(hoistGlobals(args)) === undefined ? "./cli.js" : "./status.js"
-  void import(command)
+  void import(isStatus ? "./status.js" : "./cli.js")
 }

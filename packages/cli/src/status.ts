@@ -1,6 +1,8 @@
 /** A plain `waiaas status`: wiring only, of no more than it needs. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as RuntimeFlags from "effect/RuntimeFlags"
+import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { tellStatus } from "./commands/Status.ts"
 import { lookingLayerFor } from "./LookingLayers.ts"
@@ -15,6 +17,9 @@ const dataDir = Option.fromNullable(given?.dataDir)
 runToExit(
   Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
     Effect.provide(lookingLayerFor({ dataDir, quiet, json })),
+    // Nobody sees its spans and metrics, and each costs.
+    Effect.withTracerEnabled(false),
+    Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
   ),
   json,
 )

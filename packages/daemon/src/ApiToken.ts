@@ -1,9 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
-import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { ExitCode } from "@waiaas/domain/ExitCode"
 import { shellWord } from "@waiaas/domain/Shell"
-import { daemonProof } from "@waiaas/services/DaemonProof"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import * as Context from "effect/Context"
@@ -35,8 +33,6 @@ export class ApiToken extends Context.Tag("@waiaas/daemon/ApiToken")<
   {
     /** Whether a request's `authorization` header carries the token; takes the same time for every wrong one. */
     readonly matches: (authorization: string | undefined) => boolean
-    /** What only the daemon of this data directory can say of itself. */
-    readonly proof: (facts: DaemonFacts) => string
   }
 >() {
   /** Reads the token once: a new one is used from the next start on. */
@@ -57,7 +53,6 @@ export class ApiToken extends Context.Tag("@waiaas/daemon/ApiToken")<
           matches: (authorization) =>
             authorization !== undefined &&
             timingSafeEqual(digest(authorization.replace(/^bearer +/i, "Bearer ")), expected),
-          proof: (facts) => daemonProof(token, facts),
         }
       }),
     )

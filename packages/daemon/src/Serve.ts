@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { FAULT, VERSION } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
@@ -218,6 +219,7 @@ const writeFacts = (configDigest: string, config: DaemonSettings) =>
       format: 1,
       pid: environment.pid,
       processStart: Option.getOrElse(yield* runner.identity(environment.pid), () => ""),
+      instance: randomBytes(16).toString("hex"),
       version: environment.version,
       hostname: config.hostname,
       port: config.port,

@@ -3,9 +3,9 @@ import * as http from "node:http"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { Health, HealthError } from "@waiaas/domain/Health"
 import { isUpdate, makeVersion } from "@waiaas/domain/Version"
-import { daemonProof, PROOF_HEADER } from "@waiaas/services/DaemonProof"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -127,7 +127,7 @@ it.scopedLive(
   "held: /health says so, everything else waits with 503, no worker runs, until the gate opens",
   () =>
     Effect.gen(function* () {
-      const { port, call, context, token } = yield* startDaemon({ gate: "held" })
+      const { port, call, context } = yield* startDaemon({ gate: "held" })
       let runs = 0
       yield* Context.get(context, BackgroundWorkers).register(
         "count",
@@ -139,7 +139,7 @@ it.scopedLive(
       )
       const held = yield* ask(port, "/health")
       assert.equal(held.status, 200)
-      assert.equal(held.headers[PROOF_HEADER], daemonProof(token, facts))
+      assert.equal(held.headers[INSTANCE_HEADER], facts.instance)
       assert.equal(held.json.status, "held")
       assert.equal(held.json.schemaVersion, LATEST_SCHEMA)
       for (const [method, path] of [

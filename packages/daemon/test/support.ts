@@ -75,6 +75,7 @@ export const facts: DaemonFacts = {
   format: 1,
   pid: process.pid,
   processStart: "1",
+  instance: "0123456789abcdef".repeat(2),
   version: makeVersion(VERSION),
   hostname: "127.0.0.1",
   port: 3100,

@@ -2,6 +2,9 @@
 import * as Schema from "effect/Schema"
 import { Version } from "./Version.ts"
 
+/** The header of `/health` that carries the `instance`. */
+export const INSTANCE_HEADER = "waiaas-instance"
+
 export const Supervisor = Schema.Literal("systemd", "runit", "pm2", "container")
 export type Supervisor = typeof Supervisor.Type
 
@@ -10,6 +13,8 @@ export const DaemonFacts = Schema.Struct({
   pid: Schema.Int.pipe(Schema.positive()),
   /** Start time of that process as the system counts it; with the pid it names one process for good. */
   processStart: Schema.String,
+  /** Random, made at its start: `/health` tells it, so that nobody else on that port is taken for it. Opens nothing. */
+  instance: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/)),
   version: Version,
   hostname: Schema.String,
   port: Schema.Int,

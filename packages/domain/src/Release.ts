@@ -1,7 +1,8 @@
 /** What the npm registry says of a release: the parts that an upgrade decides on. */
 import * as Schema from "effect/Schema"
 import { SchemaRange } from "./SchemaRange.ts"
-import { isRange, Version } from "./Version.ts"
+import { Version } from "./Version.ts"
+import { isRange } from "./VersionRange.ts"
 
 /** The npm name of the one published package. */
 export const PACKAGE_NAME = "@waiaas/cli"

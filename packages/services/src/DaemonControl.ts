@@ -1,6 +1,6 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { addressOf, Health, HealthError } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
@@ -12,7 +12,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { daemonProof, PROOF_HEADER } from "./DaemonProof.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
@@ -87,8 +86,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         const unreachable = (problem: string) => new DaemonUnreachable({ address: base, problem })
         return yield* Effect.gen(function* () {
           const response = yield* client.get(`${base}/health`)
-          const proof = daemonProof(yield* files.readText(paths.token), facts)
-          if (response.headers[PROOF_HEADER] !== proof)
+          if (response.headers[INSTANCE_HEADER] !== facts.instance)
             return yield* unreachable("what answers there is not the daemon of this data directory")
           return yield* decodeAnswer(yield* response.json)
         }).pipe(
@@ -100,7 +98,6 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             ParseError: () => unreachable("its answer is none of a WAIaaS daemon"),
             RequestError: () => unreachable("no connection"),
             ResponseError: (error) => unreachable(error.reason),
-            FileFailed: (error) => unreachable(error.message),
           }),
         )
       })

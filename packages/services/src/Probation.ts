@@ -88,9 +88,9 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
         }),
         suspicion: Effect.gen(function* () {
           const run = yield* upgrade
-          const known = yield* read
-          if (Option.isNone(run) || Option.isNone(known) || known.value.run !== run.value.started.run)
-            return Option.none()
+          if (Option.isNone(run)) return Option.none()
+          const known = Option.filter(yield* read, (record) => record.run === run.value.started.run)
+          if (Option.isNone(known)) return Option.none()
           const { crashes } = known.value
           const version = run.value.started.to
           return crashes < SUSPICIOUS

@@ -62,6 +62,7 @@ const facts: DaemonFacts = {
   format: 1,
   pid: 300,
   processStart: "0-300",
+  instance: "0".repeat(32),
   version: from,
   hostname: "127.0.0.1",
   port: 3100,

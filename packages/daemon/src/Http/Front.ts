@@ -1,6 +1,6 @@
 /** What every request meets before the API: nothing in here takes a fiber, unless `/health` has to ask the database. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { PROOF_HEADER } from "@waiaas/services/DaemonProof"
+import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { RuntimeFiber } from "effect/Fiber"
@@ -16,12 +16,12 @@ const isHealth = (url: string): boolean => url === "/health" || url.startsWith("
 const sendHealth = (
   request: IncomingMessage,
   response: ServerResponse,
-  proof: string,
+  instance: string,
   { status, body }: HealthAnswer,
 ): void => {
   response.writeHead(status, {
     ...jsonHeaders,
-    [PROOF_HEADER]: proof,
+    [INSTANCE_HEADER]: instance,
     "content-length": Buffer.byteLength(body),
   })
   response.end(request.method === "HEAD" ? undefined : body)
@@ -33,23 +33,23 @@ export const makeFront = (options: {
   readonly gate: HeldGate["Type"]
   readonly token: ApiToken["Type"]
   /** Tells with `/health` whose daemon this is. */
-  readonly proof: string
+  readonly instance: string
   readonly report: HealthReport["Type"]
   /** Notes a response that is not finished when the listener returns. */
   readonly track: (response: ServerResponse) => void
   readonly api: Listener
   readonly runFork: <A>(effect: Effect.Effect<A>) => RuntimeFiber<A>
 }): Listener => {
-  const { hostAllowed, isStopping, gate, token, proof, report, track, api, runFork } = options
+  const { hostAllowed, isStopping, gate, token, instance, report, track, api, runFork } = options
   const health: Listener = (request, response) => {
     if (request.method !== "GET" && request.method !== "HEAD")
       return send(response, problems.wrongMethod(["GET"]))
     const cached = report.unsafeCached()
-    if (cached !== null) return sendHealth(request, response, proof, cached)
+    if (cached !== null) return sendHealth(request, response, instance, cached)
     track(response)
     runFork(report.answer).addObserver((exit) =>
       Exit.isSuccess(exit)
-        ? sendHealth(request, response, proof, exit.value)
+        ? sendHealth(request, response, instance, exit.value)
         : send(response, problems.internal),
     )
   }

@@ -36,7 +36,7 @@ const serve = (options: ServerOptions) =>
     const limits = options.limits ?? defaultLimits
     const gate = yield* HeldGate
     const token = yield* ApiToken
-    const proof = token.proof(yield* Facts)
+    const { instance } = yield* Facts
     const report = yield* HealthReport
     const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
@@ -60,7 +60,7 @@ const serve = (options: ServerOptions) =>
           const hostAllowed = makeHostCheck({ hostname: options.hostname, port })
           server.on(
             "request",
-            makeFront({ hostAllowed, isStopping, gate, token, proof, report, track, api, runFork }),
+            makeFront({ hostAllowed, isStopping, gate, token, instance, report, track, api, runFork }),
           )
         }),
       ),

@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import { type FileFailed, NotInitialised, UnsafeDataDir } from "@waiaas/domain/DataErrors"
 import { OtherOwner } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -75,9 +76,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
             yield* privilege.become({ uid: uid.value, gid: Option.getOrElse(gid, () => uid.value) })
         }
 
-        const checkOne = (path: string) =>
+        const checkOne = (path: string, info: FileSystem.File.Info) =>
           Effect.gen(function* () {
-            const info = yield* files.stat(path)
             const owner = Option.getOrElse(info.uid, () => 0)
             const user = privilege.taken()?.uid ?? environment.uid
             if (user !== null && owner !== user) return yield* new OtherOwner({ path, owner, user })
@@ -89,23 +89,22 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
               })
           })
 
+        /** Owner and mode of what is there; gives whether the directory and its configuration are. */
         const checkAll = Effect.gen(function* () {
-          if (!(yield* files.isDirectory(real)))
+          const root = yield* files.statIfThere(real)
+          if (Option.isSome(root) && root.value.type !== "Directory")
             return yield* new UnsafeDataDir({
               path: real,
               problem: "it is no directory",
               command: "waiaas init --data-dir <another directory>",
             })
-          for (const path of [
-            real,
-            paths.config,
-            paths.token,
-            paths.data,
-            paths.keystore,
-            paths.backups,
-            paths.upgrade,
-          ])
-            if (yield* files.exists(path)) yield* checkOne(path)
+          const config = yield* files.statIfThere(paths.config)
+          const { token, data, keystore, backups, upgrade } = paths
+          const found = [[real, root] as const, [paths.config, config] as const]
+          for (const path of [token, data, keystore, backups, upgrade])
+            found.push([path, yield* files.statIfThere(path)])
+          for (const [path, info] of found) if (Option.isSome(info)) yield* checkOne(path, info.value)
+          return Option.isSome(root) && Option.isSome(config)
         })
 
         return {
@@ -118,12 +117,10 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
                 problem: "under sudo it is not clear whose data is meant",
                 command: "sudo waiaas <command> --data-dir <the data directory of its owner>",
               })
-            if (!(yield* files.exists(real))) return yield* new NotInitialised({ dataDir: real })
-            yield* checkAll
-            if (!(yield* files.exists(paths.config))) return yield* new NotInitialised({ dataDir: real })
+            if (!(yield* checkAll)) return yield* new NotInitialised({ dataDir: real })
           }),
           create: Effect.gen(function* () {
-            if (yield* files.exists(real)) yield* checkAll
+            yield* checkAll
             for (const path of [
               real,
               paths.data,

@@ -44,6 +44,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly list: (directory: string) => Effect.Effect<ReadonlyArray<string>, FileFailed>
     readonly isDirectory: (path: string) => Effect.Effect<boolean, FileFailed>
     readonly stat: (path: string) => Effect.Effect<FileSystem.File.Info, FileFailed>
+    /** None where nothing is there. */
+    readonly statIfThere: (path: string) => Effect.Effect<Option.Option<FileSystem.File.Info>, FileFailed>
     readonly realPath: (path: string) => Effect.Effect<string, FileFailed>
     /** Target of a link; none where there is no link. */
     readonly readLink: (path: string) => Effect.Effect<Option.Option<string>>
@@ -113,13 +115,18 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
 
       const readLink = (path: string) => Effect.option(fs.readLink(path))
       const exists = (path: string) =>
-        // A dangling link is there too: it has to be seen before something is put in its place.
-        Effect.flatMap(readLink(path), (link) =>
-          Option.isSome(link) ? Effect.succeed(true) : fs.exists(path).pipe(attempt("look for", path)),
+        Effect.flatMap(fs.exists(path).pipe(attempt("look for", path)), (there) =>
+          // A dangling link is there too: it has to be seen before something is put in its place.
+          there ? Effect.succeed(true) : Effect.map(readLink(path), Option.isSome),
         )
       const stat = (path: string) => fs.stat(path).pipe(attempt("look at", path))
+      const statIfThere = (path: string) =>
+        Effect.map(stat(path), Option.some).pipe(orIfMissing(Option.none<FileSystem.File.Info>()))
       const isDirectory = (path: string) =>
-        Effect.map(orIfMissing(null)(stat(path)), (info) => info?.type === "Directory")
+        Effect.map(
+          statIfThere(path),
+          Option.exists(({ type }) => type === "Directory"),
+        )
       const list = (directory: string) =>
         fs.readDirectory(directory).pipe(
           attempt("list", directory),
@@ -292,6 +299,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       return DurableFile.of({
         exists,
         stat,
+        statIfThere,
         isDirectory,
         list,
         readLink,

@@ -85,7 +85,8 @@ const intern = (key: string): number => {
  * numbers of processes that ended do not make two states.
  */
 const canonical = (text: string): string => {
-  if (text.startsWith('{"format":1,"pid":')) return text.replace(/"(pid|processStart)":("[^"]*"|\d+)/g, "")
+  if (text.startsWith('{"format":1,"pid":'))
+    return text.replace(/"(pid|processStart|instance)":("[^"]*"|\d+)/g, "")
   if (text.startsWith('{"schema":')) {
     // Of a log only the last whole frame counts, and of a torn end only that it is there.
     const frames = text.split("\n")

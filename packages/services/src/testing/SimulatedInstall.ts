@@ -2,7 +2,7 @@ import { dirname, join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
-import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
@@ -17,7 +17,6 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { ConfigFile } from "../ConfigFile.ts"
-import { daemonProof, PROOF_HEADER } from "../DaemonProof.ts"
 import { layerDatabase } from "../Database.ts"
 import { DatabaseTool } from "../DatabaseTool.ts"
 import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
@@ -56,6 +55,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
     readonly installed: Effect.Effect<string>
   }
 >() {}
+
+const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
 interface Daemon {
   readonly pid: number
@@ -249,6 +250,7 @@ export const makeProcesses = (
           format: 1,
           pid,
           processStart: String(pid),
+          instance: instanceOf(pid),
           version: makeVersion(version),
           hostname: config.daemon.hostname,
           port: config.daemon.port,
@@ -283,9 +285,7 @@ export const makeProcesses = (
         uptime: 1,
         timestamp: 1,
       }
-      const token = yield* fs.readFileString(paths.token)
-      const { pid } = daemon
-      return json(answer, { [PROOF_HEADER]: daemonProof(token, { pid, processStart: String(pid) }) })
+      return json(answer, { [INSTANCE_HEADER]: instanceOf(daemon.pid) })
     }).pipe(Effect.orDie)
 
     const runner: ProcessRunner["Type"] = {

@@ -17,7 +17,6 @@ export const install: Install = {
 }
 export const hidden = hiddenPaths(install.hidden)
 export const dataDir = "/d"
-export const TOKEN = "token"
 export const database = "/d/data/waiaas.db"
 
 export const releaseOf = (version: string) => ({
@@ -77,7 +76,7 @@ export const installed = (rows: ReadonlyArray<string>): Disk => {
   disk.symlink("../lib/node_modules/npm/bin/npm-cli.js", "/p/bin/npm")
   disk.symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", install.binLink)
   writeFile(disk, `${dataDir}/config.toml`, "[daemon]\nport = 3100\n", 0o600)
-  writeFile(disk, `${dataDir}/api.token`, TOKEN, 0o600)
+  writeFile(disk, `${dataDir}/api.token`, "token", 0o600)
   writeFile(disk, `${dataDir}/keystore/master.key`, "sealed", 0o600)
   for (const name of ["logs", "backups", "upgrade/journal"]) makeAll(disk, `${dataDir}/${name}`, 0o700)
   writeFile(disk, database, JSON.stringify({ schema: schemaOf[OLD], rows }), 0o600)

@@ -4,6 +4,7 @@ import { dirname } from "node:path"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
 import * as Duration from "effect/Duration"
@@ -11,7 +12,6 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { daemonProof, PROOF_HEADER } from "../DaemonProof.ts"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile, readJsonIfValid } from "../platform/DurableFile.ts"
 import { ExclusiveLock, Holder, holderPath, pollInterval, tellHolder } from "../platform/ExclusiveLock.ts"
@@ -19,16 +19,7 @@ import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/Pr
 import { connect, DatabaseBroken, digestOf } from "./SimulatedDatabase.ts"
 import { Errno } from "./SimulatedDiskState.ts"
 import { type Host, operate } from "./SimulatedFileSystem.ts"
-import {
-  codeIn,
-  database,
-  dataDir,
-  filesOf,
-  releaseOf,
-  schemaOf,
-  TOKEN,
-  writeFile,
-} from "./SimulatedPackage.ts"
+import { codeIn, database, dataDir, filesOf, releaseOf, schemaOf, writeFile } from "./SimulatedPackage.ts"
 import type { SimulatedProcess } from "./SimulatedWorld.ts"
 
 /** Faults that a child of each kind knows; `late` ones come when its work is done. */
@@ -249,7 +240,7 @@ export const layerHttp = (host: Host) =>
           daemon.onStop?.()
           return answerOf(request, 202, {})
         }
-        const { serving, version, schema, pid, start } = daemon
+        const { serving, version, schema, instance } = daemon
         const health = {
           status: serving,
           version,
@@ -259,9 +250,7 @@ export const layerHttp = (host: Host) =>
           uptime: 0,
           timestamp: 0,
         }
-        return answerOf(request, 200, health, {
-          [PROOF_HEADER]: daemonProof(TOKEN, { pid, processStart: start }),
-        })
+        return answerOf(request, 200, health, { [INSTANCE_HEADER]: instance })
       }).pipe(
         Effect.mapError((cause) => new HttpClientError.RequestError({ request, reason: "Transport", cause })),
       ),

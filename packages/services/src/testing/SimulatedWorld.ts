@@ -68,6 +68,9 @@ export class SimulatedProcess {
   get start(): string {
     return `${this.world.boot}-${this.pid}`
   }
+  get instance(): string {
+    return `${this.world.boot}${this.pid}`.padStart(32, "0")
+  }
 }
 
 interface Timer {
