@@ -26,11 +26,15 @@ const linkOrCopy = (from: string, to: string): Promise<void> =>
     return copyFile(from, to)
   })
 
+/** npm's own dependencies are most of its files, and no test looks at them: they are linked as one. */
+const shared = join(npmDir, "node_modules")
+
 const linkTree = async (from: string, to: string): Promise<void> => {
   await mkdir(to, { recursive: true })
   await Promise.all(
     (await readdir(from, { withFileTypes: true })).map(async (entry) => {
       const [source, target] = [join(from, entry.name), join(to, entry.name)]
+      if (source === shared) return symlink(source, target)
       if (entry.isDirectory()) return linkTree(source, target)
       if (entry.isSymbolicLink()) return symlink(readlinkSync(source), target)
       return linkOrCopy(source, target)
