@@ -89,7 +89,7 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
     error: "Bug",
     message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
     standing: null,
-    next: "Report it with the lines above. waiaas status tells what stands.",
+    next: "Report this with the lines above; `waiaas status` tells what stands.",
     exitCode: ExitCode.failed,
   })
 }

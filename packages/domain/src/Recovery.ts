@@ -51,13 +51,15 @@ export const recoveryFor = (
       standing: "The recovery is paused; nothing is lost.",
       next: error.next,
     }
+  const { kind } = run.started
+  const next = error._tag === "Interrupted" && kind === "rollback" ? "waiaas upgrade --rollback" : error.next
   if (run.committed) {
     const to = run.started.to
     return {
       ...plan,
       exitCode: ExitCode.needsOperator,
       standing: `WAIaaS ${to} is committed with its data; it is not undone by itself.`,
-      next: error.next,
+      next,
     }
   }
   const stopped = run.begun.includes("stop")
@@ -76,7 +78,7 @@ export const recoveryFor = (
       : run.started.daemon === null
         ? "Nothing was changed."
         : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
-    next: error.next,
+    next,
   }
 }
 

@@ -80,7 +80,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
             const info = yield* files.stat(path)
             const owner = Option.getOrElse(info.uid, () => 0)
             const user = privilege.taken()?.uid ?? environment.uid
-            if (user !== null && owner !== user) return yield* new OtherOwner({ path, owner, user })
+            if (user !== null && owner !== user)
+              return yield* new OtherOwner({ path, dataDir: real, owner, user })
             if ((info.mode & 0o077) !== 0)
               return yield* new UnsafeDataDir({
                 path,
@@ -94,7 +95,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
             return yield* new UnsafeDataDir({
               path: real,
               problem: "it is no directory",
-              command: "waiaas init --data-dir <another directory>",
+              command: "Name a directory after --data-dir, or leave it out for ~/.waiaas.",
             })
           for (const path of [
             real,
@@ -116,7 +117,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
               return yield* new UnsafeDataDir({
                 path: real,
                 problem: "under sudo it is not clear whose data is meant",
-                command: "sudo waiaas <command> --data-dir <the data directory of its owner>",
+                command:
+                  "Run the command again with the data directory of its owner, such as --data-dir ~/.waiaas, at its end.",
               })
             if (!(yield* files.exists(real))) return yield* new NotInitialised({ dataDir: real })
             yield* checkAll
