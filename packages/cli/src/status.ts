@@ -10,11 +10,11 @@ import { showUpdateNotice } from "./UpdateNotice.ts"
 const given = plainStatus(hoistGlobals(process.argv.slice(2)))
 const quiet = given?.quiet ?? false
 const json = given?.json ?? false
-const dataDir = Option.fromNullable(given?.dataDir)
+const dataDir = given?.dataDir
 
 runToExit(
   Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
-    Effect.provide(lookingLayerFor({ dataDir, quiet, json })),
+    Effect.provide(lookingLayerFor({ dataDir: Option.fromNullable(dataDir), quiet, json })),
   ),
-  json,
+  { json, dataDir },
 )

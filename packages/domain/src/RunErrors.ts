@@ -1,7 +1,7 @@
 /** Failures of the daemon and of a run: an upgrade, a rollback, a recovery. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
-import { followedBy, shellWord } from "./Shell.ts"
+import { followedBy, inDataDir, shellWord } from "./Shell.ts"
 
 export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("DaemonStopTimeout", {
   pid: Schema.Int,
@@ -169,7 +169,7 @@ export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("Recove
   }
   get next() {
     const start = `waiaas start --data-dir ${shellWord(this.dataDir)}`
-    return recovers.test(this.remedy) ? this.remedy : followedBy(this.remedy, start)
+    return recovers.test(this.remedy) ? inDataDir(this.remedy, this.dataDir) : followedBy(this.remedy, start)
   }
   get exitCode() {
     return ExitCode.needsOperator

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as DataErrors from "@waiaas/domain/DataErrors"
 import * as PackageErrors from "@waiaas/domain/PackageErrors"
 import * as RunErrors from "@waiaas/domain/RunErrors"
-import { followedBy } from "@waiaas/domain/Shell"
+import { followedBy, inDataDir } from "@waiaas/domain/Shell"
 import { makeVersion } from "@waiaas/domain/Version"
 
 const { DaemonStartFailed, OtherOwner, RecoveryPaused } = RunErrors
@@ -94,7 +94,29 @@ describe("next", () => {
       next("Free some space on /d, then run the command again."),
       `Free some space on /d, then run \`${start}\`.`,
     )
-    assert.strictEqual(next("sudo waiaas upgrade"), "sudo waiaas upgrade")
+    assert.strictEqual(next("sudo waiaas upgrade"), `sudo waiaas upgrade --data-dir ${dataDir}`)
+  })
+
+  it("names the data directory once in every command that takes it", () => {
+    const place = "--data-dir '/srv/my data'"
+    const named = (next: string) => inDataDir(next, "/srv/my data")
+    assert.strictEqual(named("waiaas backup list"), `waiaas backup list ${place}`)
+    assert.strictEqual(
+      named("npm install --global @waiaas/cli@1.8.0 && waiaas start"),
+      `npm install --global @waiaas/cli@1.8.0 && waiaas start ${place}`,
+    )
+    assert.strictEqual(
+      named("Run `waiaas stop && waiaas start`, then `npm ping`."),
+      `Run \`waiaas stop ${place} && waiaas start ${place}\`, then \`npm ping\`.`,
+    )
+    for (const same of ["waiaas --help", "waiaas agent --help", "waiaas start --data-dir /d", "npm view x"])
+      assert.strictEqual(named(same), same)
+    for (const { next } of samples) {
+      const commands = [...named(next).matchAll(/(?<![./])waiaas [a-z][^`&]*/g)].map(([command]) => command)
+      for (const command of commands.filter((each) => !each.includes("--help")))
+        assert.match(command, /^(?!.*--data-dir.*--data-dir).*--data-dir/, next)
+      assert.isUndefined(clumsy(named(next)))
+    }
   })
 
   it("joins two into one", () => {
