@@ -2,6 +2,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
@@ -89,5 +90,21 @@ describe("the version in place", () => {
       )
       assert.strictEqual(failed.exitCode, 7)
     }).pipe(Effect.provide(layerOther(() => isRollback))),
+  )
+})
+
+describe("a new version that does not start", () => {
+  const releases = [
+    { version: "2.0.0", schema: 4 },
+    { version: "2.1.0", schema: 5, fault: "start" },
+  ] as const
+  it.scopedLive("is undone, and its output is named where the old daemon's start has moved it", () =>
+    Effect.gen(function* () {
+      yield* (yield* SimulatedInstall).startDaemon
+      const failed = yield* Effect.flip(upgrade(false))
+      const { paths } = yield* DataDir
+      assert.strictEqual(failed.exitCode, 6)
+      assert.strictEqual(failed.next, `Read the end of ${paths.logs}/daemon.out.log.1.`)
+    }).pipe(Effect.provide(layer({ releases }))),
   )
 })
