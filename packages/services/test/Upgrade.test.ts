@@ -3,12 +3,14 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
   layerSimulated,
+  layerUpgradeServices,
   type SimulatedSetup,
 } from "@waiaas/services/testing/SimulatedUpgrade"
 import { Upgrade } from "@waiaas/services/Upgrade"
@@ -24,6 +26,33 @@ const upgrade = (dryRun: boolean) =>
   Effect.flatMap(Upgrade, ({ run }) => run({ to: Option.none(), from: Option.none(), restart: true, dryRun }))
 
 describe("step 1", () => {
+  it.scopedLive("is announced before npm is asked, and tells what npm fails with", () =>
+    Effect.gen(function* () {
+      const heard = yield* Heard
+      const runner = yield* ProcessRunner
+      const asked: Array<string> = []
+      const offline = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.args.includes("view")
+            ? Effect.zipRight(
+                Effect.map(Ref.get(heard), (events) => asked.push(...events.map(({ _tag }) => _tag))),
+                Effect.succeed({ exitCode: 1, signal: null, stdout: "", stderr: "npm error code ENOTFOUND" }),
+              )
+            : runner.run(options),
+      })
+      const failed = yield* Effect.flip(
+        upgrade(false).pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), offline))),
+      )
+      assert.strictEqual(failed._tag, "NpmFailed")
+      assert.deepStrictEqual(asked, ["PhaseStarted"])
+      assert.deepStrictEqual(
+        (yield* Ref.get(heard)).map(({ _tag }) => _tag),
+        ["PhaseStarted", "PhaseFailed"],
+      )
+    }).pipe(Effect.provide(layer())),
+  )
+
   it.scopedLive("says what the rehearsal measured: to the operator, in the report and in the journal", () =>
     Effect.gen(function* () {
       const report = yield* upgrade(true)
