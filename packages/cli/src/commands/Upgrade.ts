@@ -10,6 +10,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
@@ -72,18 +73,19 @@ const check = (to: Option.Option<string>) =>
     const here = yield* inSameDataDir
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(to, databasePath)
-    const { installed, release, schemaFrom, schemaTo, refusal } = target
-    const run = Option.filter(yield* (yield* UpgradeJournal).latest, ({ ended }) => ended === null)
-    const live = yield* (yield* RunLocks).live
-    const unfinished = Option.match(run, {
-      onNone: () => [],
-      onSome: ({ started }) => [
-        live
-          ? `run ${started.run} to ${started.to} is going on (${here("waiaas upgrade --status")})`
-          : `run ${started.run} to ${started.to} was cut off; ${here("waiaas start")} recovers it`,
-      ],
-    })
-    const warnings = [...target.warnings, ...unfinished]
+    const { install, installed, release, schemaFrom, schemaTo } = target
+    const obstacles = yield* UpgradeObstacle
+    const wanted = target.isNewer && target.refusal === null
+    const obstacle = yield* (wanted ? obstacles.expectNone(install) : obstacles.expectNoRun).pipe(
+      Effect.match({ onFailure: (error) => error, onSuccess: () => null }),
+    )
+    const refusal = wanted ? obstacle : target.refusal
+    const warnings = [
+      ...target.warnings,
+      ...(obstacle === null || obstacle === refusal
+        ? []
+        : [`${obstacle.message} next: ${here(obstacle.next)}`]),
+    ]
     const possible = target.isNewer && refusal === null
     const command = here(`waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`)
     yield* output.result(
@@ -103,7 +105,7 @@ const check = (to: Option.Option<string>) =>
         `${Option.isSome(to) ? "Target version: " : "Latest version: "} ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
         ...warnings.map((text) => `warning: ${text}`),
         ...(refusal !== null
-          ? [refusal.message, `next: ${here(refusal.next)}`]
+          ? ["An upgrade is not possible:", refusal.message, `next: ${here(refusal.next)}`]
           : target.isNewer
             ? [
                 "Upgrade available",
