@@ -1,9 +1,10 @@
 /** What the commands say, as an operator hears them. */
 import { strict as assert } from "node:assert"
-import { rmSync } from "node:fs"
+import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { run } from "../../scripts/lib/run.mts"
 import { installedMachine } from "../support/scoped.mts"
 
 it.scopedLive("what to type next is for the data directory that was named, wherever a command fails", () =>
@@ -32,6 +33,49 @@ it.scopedLive("what to type next is for the data directory that was named, where
       rmSync(join(place, "data/waiaas.db"))
       assert.equal(await nextOf(["start", ...named]), listed)
       assert.equal(await nextOf(["start", "--background", ...named]), listed)
+    })
+  }),
+)
+
+it.scopedLive("completions are a command of their own, whose scripts the shells take", () =>
+  Effect.gen(function* () {
+    const machine = yield* installedMachine({ start: false })
+    yield* Effect.promise(async () => {
+      assert.match((await machine.mustWaiaas(["--help"])).stdout, /^ *- completions <shell> bash \| zsh \| fish +Print a completion script/m)
+      assert.match((await machine.mustWaiaas(["completions", "--help"])).stdout, /bash, zsh, fish/)
+      for (const shell of ["bash", "zsh", "fish"]) {
+        const { stdout, stderr } = await machine.mustWaiaas(["completions", shell])
+        for (const word of ["waiaas", "upgrade", "rollback", "completions"])
+          assert.ok(stdout.includes(word), `${shell}: ${word}`)
+        assert.equal(stderr, "")
+      }
+      const script = join(machine.home, "completions.sh")
+      writeFileSync(script, (await machine.mustWaiaas(["completions", "bash"])).stdout)
+      const asked = await run("/bin/bash", ["-c", `source ${script} && complete -p waiaas`], {
+        env: machine.env(),
+      })
+      assert.match(asked.stdout, /^complete .* waiaas$/m)
+      for (const wrong of [[], ["powershell"], ["bash", "zsh"]])
+        assert.equal((await machine.waiaas(["completions", ...wrong])).code, 2, wrong.join())
+    })
+  }),
+)
+
+it.scopedLive("wrong usage is told before what the data directory lacks", () =>
+  Effect.gen(function* () {
+    const machine = yield* installedMachine({ start: false })
+    yield* Effect.promise(async () => {
+      const none = ["--data-dir", join(machine.home, "none")]
+      for (const wrong of [
+        ["--rollback", "--to", "2.1.0"],
+        ["--to", "2.1.0", "--from", "x.tgz"],
+        ["--check", "--status"],
+        ["--backup", "b"],
+      ])
+        assert.equal((await machine.waiaas(["upgrade", ...wrong, ...none])).code, 2, wrong.join(" "))
+      const { code, stderr } = await machine.waiaas(["upgrade", ...none])
+      assert.equal(code, 3)
+      assert.match(stderr, /^error: No WAIaaS data in /m)
     })
   }),
 )

@@ -60,10 +60,6 @@ export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string
   ]
 }
 
-/** `waiaas completions <shell>` is what an operator types; the library's own flag answers it. */
-export const completionsToFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args[0] === "completions" && args[1] !== "--help" ? ["--completions", args[1] ?? "bash"] : args
-
 /**
  * The globals of a plain `waiaas status`, which scripts and prompts run often: it has a file of its own,
  * without the library's parser, and so starts in half the time. Whatever else stands on the line is for

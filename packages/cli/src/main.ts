@@ -1,10 +1,10 @@
 /** The `waiaas` command: wiring only. */
-import { completionsToFlag, dataDirOf, helpOfCommand, hoistGlobals } from "./Arguments.ts"
+import { dataDirOf, helpOfCommand, hoistGlobals } from "./Arguments.ts"
 import { runCommand } from "./Commands.ts"
 import { runToExit } from "./RunToExit.ts"
 
 const hoisted = hoistGlobals(process.argv.slice(2))
-const args = completionsToFlag(helpOfCommand(hoisted))
+const args = helpOfCommand(hoisted)
 const noColor = (process.env.NO_COLOR ?? "") !== ""
 const plain = {
   stdout: noColor || process.stdout.isTTY !== true,

@@ -260,7 +260,7 @@ const help = [
 
 export const upgrade = Command.make("upgrade", options, (given) =>
   Effect.gen(function* () {
-    yield* (yield* DataDir).check
+    // How a line is written comes before what it meets.
     const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
     const usage = (target: string, problem: string) =>
       new BadTarget({ target, problem, instead: "waiaas upgrade --help" })
@@ -273,8 +273,11 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       )
     if (given.check && Option.isSome(given.from))
       return yield* usage("--check", "with a tarball, --dry-run says whether it can be installed")
+    if (Option.isSome(given.to) && Option.isSome(given.from))
+      return yield* usage("--to, --from", "only one of them can be given")
     if (!given.rollback && Option.isSome(given.backup))
       return yield* usage("--backup", "it goes with --rollback")
+    yield* (yield* DataDir).check
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
