@@ -41,7 +41,10 @@ it.scopedLive("completions are a command of their own, whose scripts the shells 
   Effect.gen(function* () {
     const machine = yield* installedMachine({ start: false })
     yield* Effect.promise(async () => {
-      assert.match((await machine.mustWaiaas(["--help"])).stdout, /^ *- completions <shell> bash \| zsh \| fish +Print a completion script/m)
+      assert.match(
+        (await machine.mustWaiaas(["--help"])).stdout,
+        /^ *- completions <shell> bash \| zsh \| fish +Print a completion script/m,
+      )
       assert.match((await machine.mustWaiaas(["completions", "--help"])).stdout, /bash, zsh, fish/)
       for (const shell of ["bash", "zsh", "fish"]) {
         const { stdout, stderr } = await machine.mustWaiaas(["completions", shell])

@@ -136,11 +136,12 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
 export class DatabaseTooNew extends Schema.TaggedError<DatabaseTooNew>()("DatabaseTooNew", {
   schema: Schema.Int,
   supported: Schema.Int,
+  /** One that understands it, where it is known. */
   release: Schema.optional(Version),
 }) {
   override get message() {
     return `The database has schema ${this.schema}, this version knows up to ${this.supported}: upgrade your WAIaaS${
-      this.release ? ` to ${this.release} or newer` : ""
+      this.release ? ` to ${this.release} or newer` : " to the newest version"
     }.`
   }
   get next() {

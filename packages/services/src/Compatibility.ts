@@ -31,8 +31,7 @@ export class Compatibility extends Context.Tag("@waiaas/services/Compatibility")
       range,
       admit: (schema) => {
         const verdict = judge(range, schema)
-        if (verdict._tag === "DatabaseTooNew")
-          return new DatabaseTooNew({ schema, supported: range.latest, release: verdict.release })
+        if (verdict._tag === "DatabaseTooNew") return new DatabaseTooNew({ schema, supported: range.latest })
         if (verdict._tag === "DatabaseTooOld")
           return new DatabaseTooOld({ schema, minimum: range.minimum, goThrough: verdict.goThrough })
         return Effect.succeed(verdict)
