@@ -1,11 +1,12 @@
 /** What the commands say, as an operator hears them. */
 import { strict as assert } from "node:assert"
-import { rmSync, writeFileSync } from "node:fs"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import { escapes } from "../../packages/cli/src/Escapes.ts"
 import { run } from "../../scripts/lib/run.mts"
-import { installedMachine } from "../support/scoped.mts"
+import { countedRegistry, installedMachine } from "../support/scoped.mts"
 
 it.scopedLive("what to type next is for the data directory that was named, wherever a command fails", () =>
   Effect.gen(function* () {
@@ -81,4 +82,30 @@ it.scopedLive("wrong usage is told before what the data directory lacks", () =>
       assert.match(stderr, /^error: No WAIaaS data in /m)
     })
   }),
+)
+
+it.scopedLive.runIf(existsSync("/usr/bin/script"))(
+  "a terminal gets no colour that it did not want",
+  () =>
+    Effect.gen(function* () {
+      const registry = yield* countedRegistry(["2.0.0", 4])
+      const machine = yield* installedMachine({ registryUrl: registry.url, start: false })
+      yield* Effect.promise(async () => {
+        const onTerminal = async (command: string, env: Record<string, string>) => {
+          const args = ["-qec", `${machine.bin} ${command}`, "/dev/null"]
+          return (await run("/usr/bin/script", args, { cwd: machine.home, env: machine.env(env) })).stdout
+        }
+        const escape = "\u001b["
+        const colour = new RegExp(escapes.source)
+        for (const command of ["upgrade", "--help", "upgrade --help"]) {
+          assert.match(await onTerminal(command, { TERM: "xterm" }), colour, command)
+          const bare = await onTerminal(command, { TERM: "xterm", NO_COLOR: "1" })
+          assert.doesNotMatch(bare, colour, command)
+          // The moving line needs no colour.
+          if (command === "upgrade") assert.ok(bare.includes(`\r${escape}2K`), bare)
+          assert.ok(!(await onTerminal(command, { TERM: "dumb" })).includes(escape), command)
+        }
+      })
+    }),
+  30_000,
 )

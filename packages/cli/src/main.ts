@@ -5,7 +5,7 @@ import { runToExit } from "./RunToExit.ts"
 
 const hoisted = hoistGlobals(process.argv.slice(2))
 const args = helpOfCommand(hoisted)
-const noColor = (process.env.NO_COLOR ?? "") !== ""
+const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
 const plain = {
   stdout: noColor || process.stdout.isTTY !== true,
   stderr: noColor || process.stderr.isTTY !== true,
