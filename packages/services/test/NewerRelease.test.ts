@@ -1,16 +1,14 @@
 /** Which release an operator is told to install over data that is newer than the code. */
-import * as NodeContext from "@effect/platform-node/NodeContext"
 import { assert, describe, it } from "@effect/vitest"
 import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { newerReleaseFor } from "@waiaas/services/NewerRelease"
 import { Environment } from "@waiaas/services/platform/Environment"
-import { layerSimulated } from "@waiaas/services/testing/SimulatedUpgrade"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { layerInstalled } from "./simulated.ts"
 
 /** What is named for schema 5, where 2.0.0 with schema 4 is installed. */
 const named = Effect.gen(function* () {
@@ -38,8 +36,6 @@ const backUp = (from: string, to?: string) =>
     })
   })
 
-const layer = layerSimulated().pipe(Layer.provideMerge(NodeContext.layer))
-
 describe("the release that understands newer data", () => {
   it.scopedLive("is the newest that a check found, and never the installed one or an older", () =>
     Effect.gen(function* () {
@@ -53,7 +49,7 @@ describe("the release that understands newer data", () => {
         yield* checkFound(latest)
         assert.strictEqual<string | null>(yield* named, expected)
       }
-    }).pipe(Effect.provide(layer)),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   it.scopedLive("is rather the one that is known to have migrated it: its backup says so", () =>
@@ -64,6 +60,6 @@ describe("the release that understands newer data", () => {
       assert.strictEqual(yield* named, "2.3.0")
       yield* backUp("2.0.0", "2.1.0")
       assert.strictEqual(yield* named, "2.1.0")
-    }).pipe(Effect.provide(layer)),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 })

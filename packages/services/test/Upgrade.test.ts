@@ -11,19 +11,13 @@ import {
   Heard,
   layerSimulated,
   layerUpgradeServices,
-  type SimulatedSetup,
 } from "@waiaas/services/testing/SimulatedUpgrade"
-import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-
-const layer = (setup: SimulatedSetup = {}) =>
-  layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
-const upgrade = (dryRun: boolean) =>
-  Effect.flatMap(Upgrade, ({ run }) => run({ to: Option.none(), from: Option.none(), restart: true, dryRun }))
+import { layerInstalled, upgrade } from "./simulated.ts"
 
 describe("step 1", () => {
   it.scopedLive("is announced before npm is asked, and tells what npm fails with", () =>
@@ -42,7 +36,7 @@ describe("step 1", () => {
             : runner.run(options),
       })
       const failed = yield* Effect.flip(
-        upgrade(false).pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), offline))),
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), offline))),
       )
       assert.strictEqual(failed._tag, "NpmFailed")
       assert.deepStrictEqual(asked, ["PhaseStarted"])
@@ -50,12 +44,12 @@ describe("step 1", () => {
         (yield* Ref.get(heard)).map(({ _tag }) => _tag),
         ["PhaseStarted", "PhaseFailed"],
       )
-    }).pipe(Effect.provide(layer())),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   it.scopedLive("says what the rehearsal measured: to the operator, in the report and in the journal", () =>
     Effect.gen(function* () {
-      const report = yield* upgrade(true)
+      const report = yield* upgrade({ dryRun: true })
       const estimate = report._tag === "Rehearsed" ? report.estimate : null
       assert.isAbove(estimate?.bytes ?? 0, 4096)
       assert.isAbove(estimate?.downtime ?? 0, 0)
@@ -67,7 +61,7 @@ describe("step 1", () => {
         done?._tag === "PhaseDone" ? done.result : "",
         /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+\.\d MB of data$/,
       )
-    }).pipe(Effect.provide(layer())),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 })
 
@@ -93,7 +87,7 @@ const layerOther = (isOther: () => boolean) =>
 describe("the version in place", () => {
   it.scopedLive("is verified by an upgrade, which goes back", () =>
     Effect.gen(function* () {
-      const failed = yield* Effect.flip(upgrade(false))
+      const failed = yield* Effect.flip(upgrade())
       assert.include(
         failed._tag === "RunFailed" ? failed.cause.message : failed.message,
         "the version of the package in place should be 2.1.0 but is 9.9.9",
@@ -105,7 +99,7 @@ describe("the version in place", () => {
   let isRollback = false
   it.scopedLive("is verified by a rollback, which pauses", () =>
     Effect.gen(function* () {
-      yield* upgrade(false)
+      yield* upgrade()
       isRollback = true
       const failed = yield* asVersion(
         "2.1.0",
@@ -130,10 +124,10 @@ describe("a new version that does not start", () => {
   it.scopedLive("is undone, and its output is named where the old daemon's start has moved it", () =>
     Effect.gen(function* () {
       yield* (yield* SimulatedInstall).startDaemon
-      const failed = yield* Effect.flip(upgrade(false))
+      const failed = yield* Effect.flip(upgrade())
       const { paths } = yield* DataDir
       assert.strictEqual(failed.exitCode, 6)
       assert.strictEqual(failed.next, `Read the end of ${paths.logs}/daemon.out.log.1.`)
-    }).pipe(Effect.provide(layer({ releases }))),
+    }).pipe(Effect.provide(layerInstalled({ releases }))),
   )
 })
