@@ -88,7 +88,8 @@ const describe = (event: ProgressEvent, paint: Paint): string => {
     case "PhaseDone":
       return `      ${paint.green("done")} in ${seconds(event.seconds)}: ${event.result}`
     case "PhaseFailed":
-      return `      ${paint.red("failed")}: ${event.message}`
+      // All of it is told at the end of the command.
+      return `      ${paint.red("failed")}: ${event.message.split("\n")[0]}`
     case "Committed":
       return `      ${paint.bold("committed")}`
     case "Recovering":
