@@ -11,6 +11,7 @@ const allowed = {
     // Before any layer is there.
     "packages/cli/src/bin.ts",
     "packages/cli/src/main.ts",
+    "packages/cli/src/RunToExit.ts",
     "packages/daemon/src/main.ts",
     // The layers whose job it is.
     "packages/services/src/platform/Environment.ts",

@@ -43,6 +43,12 @@ it.scopedLive("real: a registry that cannot be reached is told within seconds, a
       const { code, stderr } = await machine.waiaas(["upgrade", "--check"])
       assert.notEqual(code, 0)
       assert.match(stderr, /the registry cannot be reached/)
+      const upgrade = await machine.waiaas(["upgrade"])
+      // npm's own lines stand once: with the error, not with the step that failed.
+      assert.match(
+        upgrade.stderr,
+        /^\[1\/7\] Check\n +failed: npm view .*\nerror: npm view .*\n( {2}\|.*\n)+next: Check /,
+      )
       assert.ok(performance.now() - began < 20_000, `${Math.round(performance.now() - began)} ms`)
     })
   }),

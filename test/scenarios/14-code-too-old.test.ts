@@ -6,17 +6,17 @@ import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
 import { release } from "../support/releases.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
-import { execute, query } from "../support/sqlite.mts"
+import { execute, query, setKeys } from "../support/sqlite.mts"
 
-it.effect("layers: the refusal names both schemas, the release and the command", () =>
+it.effect("layers: the refusal names both schemas and the command, and no release that it cannot know", () =>
   Effect.gen(function* () {
     const refusal = yield* Effect.flip((yield* Compatibility).admit(5))
     assert.equal(refusal._tag, "DatabaseTooNew")
     assert.equal(
       refusal.message,
-      "The database has schema 5, this version knows up to 4: upgrade your WAIaaS to 2.0.0 or newer.",
+      "The database has schema 5, this version knows up to 4: upgrade your WAIaaS to the newest version.",
     )
-    assert.equal(refusal.next, "npm install --global @waiaas/cli@2.0.0")
+    assert.equal(refusal.next, "npm install --global @waiaas/cli@latest")
     assert.equal(refusal.exitCode, 4)
   }).pipe(Effect.provide(Compatibility.layerOf(rangeFor(4)))),
 )
@@ -42,8 +42,15 @@ it.scopedLive("real: waiaas start refuses, and says to upgrade your WAIaaS", () 
       await machine.installGlobal(await release("2.0.0", 4))
       const refused = await machine.waiaas(["start"])
       assert.equal(refused.code, 4)
-      assert.match(refused.stderr, /upgrade your WAIaaS to 2\.0\.0 or newer/)
-      assert.match(refused.stderr, /next: npm install --global @waiaas\/cli@/)
+      assert.match(refused.stderr, /upgrade your WAIaaS to the newest version/)
+      assert.match(refused.stderr, /next: npm install --global @waiaas\/cli@latest\n/)
+      // What is installed does not understand it, whatever the last check found.
+      setKeys(databaseOf(machine), { latest_version: "2.0.0" })
+      assert.match((await machine.waiaas(["start"])).stderr, /to the newest version/)
+      setKeys(databaseOf(machine), { latest_version: "2.1.0" })
+      const told = (await machine.waiaas(["start"])).stderr
+      assert.match(told, /upgrade your WAIaaS to 2\.1\.0 or newer/)
+      assert.match(told, /next: npm install --global @waiaas\/cli@2\.1\.0\n/)
       const inBackground = await machine.waiaas(["start", "--background"])
       assert.notEqual(inBackground.code, 0)
       assert.match(inBackground.stderr, /upgrade your WAIaaS/)

@@ -66,7 +66,10 @@ describe.runIf(isRoot)("sudo", () => {
     const { code, text } = run(operator, ["upgrade", "--data-dir", data])
     assert.equal(code, 4, text)
     assert.match(text, /You may not write to .* \(owner: root\)/)
-    assert.match(text, /sudo waiaas upgrade --data-dir|nvm/)
+    assert.ok(text.includes(`\`sudo waiaas upgrade --data-dir ${data}\`, or install Node with nvm`), text)
+    const check = run(operator, ["upgrade", "--check", "--data-dir", data])
+    assert.equal(check.code, 4, check.text)
+    assert.match(check.text, /An upgrade is not possible:\nYou may not write to .* \(owner: root\)/)
     assert.match(run(operator, ["health", "--data-dir", data]).text, /^ok: WAIaaS 2\.0\.0/)
   })
 

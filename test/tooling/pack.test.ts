@@ -1,8 +1,11 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
+import { globSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { judge, rangeFor, releaseOfSchema } from "@waiaas/domain/SchemaRange"
 import { isNewer, makeVersion } from "@waiaas/domain/Version"
 import { describe, it } from "vitest"
+import { root } from "../../scripts/lib/repo.mts"
 import { publishedManifest, stopsFor } from "../../scripts/pack.mts"
 import { release } from "../support/releases.mts"
 
@@ -33,6 +36,12 @@ describe("stops", () => {
       stops: [],
     })
   })
+})
+
+it("only what is packed can be published: every manifest of the repository is private", () => {
+  for (const path of ["package.json", ...globSync("packages/*/package.json", { cwd: root })])
+    assert.equal(JSON.parse(readFileSync(join(root, path), "utf8")).private, true, path)
+  assert.ok(!("private" in publishedManifest("2.1.0", 5)))
 })
 
 describe("tarball", () => {

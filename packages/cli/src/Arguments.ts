@@ -27,6 +27,17 @@ export const hoistGlobals = (args: ReadonlyArray<string>): ReadonlyArray<string>
   return [...front, ...rest]
 }
 
+/** The data directory that a hoisted line names. */
+export const dataDirOf = (hoisted: ReadonlyArray<string>): string | undefined => {
+  for (let index = 0; index < hoisted.length; index++) {
+    const arg = hoisted[index] ?? ""
+    if (arg === "--data-dir") return hoisted[index + 1]
+    if (arg.startsWith("--data-dir=")) return arg.slice("--data-dir=".length)
+    if (!flags.includes(arg)) return undefined
+  }
+  return undefined
+}
+
 /**
  * Help is asked for wherever it stands on the line, of the command that the line begins with. The
  * library's own search for it (`finalCheckBuiltIn`) answers every command with the first one's help.
@@ -48,10 +59,6 @@ export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string
     "--help",
   ]
 }
-
-/** `waiaas completions <shell>` is what an operator types; the library's own flag answers it. */
-export const completionsToFlag = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args[0] === "completions" && args[1] !== "--help" ? ["--completions", args[1] ?? "bash"] : args
 
 /**
  * The globals of a plain `waiaas status`, which scripts and prompts run often: it has a file of its own,

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
+import { makeCompletions, type Shell } from "./commands/Completions.ts"
 import { health, init, start, status, stop } from "./commands/Daemon.ts"
 import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
@@ -19,6 +20,12 @@ import { layerPlainConsole } from "./PlainConsole.ts"
 import { root } from "./Root.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
 
+const scripts = {
+  bash: Command.getBashCompletions,
+  zsh: Command.getZshCompletions,
+  fish: Command.getFishCompletions,
+} as const
+
 /** `plain`: for each output, whether it takes no colours. */
 export const runCommand = (
   args: ReadonlyArray<string>,
@@ -26,9 +33,12 @@ export const runCommand = (
 ) => {
   /** Who is upgrading needs no notice of it; the process that upgraded is the old version still. */
   const isUpgrade = args.includes("upgrade")
+  /** What a shell reads at its start is no place for a notice either. */
+  const isSilent = isUpgrade || args.includes("completions")
+  const scriptFor = (shell: Shell): Effect.Effect<ReadonlyArray<string>> => scripts[shell](command, "waiaas")
   const command = root.pipe(
     Command.withDescription(
-      `A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help; shell completions: waiaas completions bash|zsh|fish.\n${exitCodes}`,
+      `A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help.\n${exitCodes}`,
     ),
     Command.withSubcommands([
       init,
@@ -39,8 +49,9 @@ export const runCommand = (
       agent,
       backup,
       isUpgrade ? upgrade : upgradeInBrief,
+      makeCompletions(scriptFor),
     ]),
-    Command.transformHandler((handler) => (isUpgrade ? handler : Effect.zipLeft(handler, showUpdateNotice))),
+    Command.transformHandler((handler) => (isSilent ? handler : Effect.zipLeft(handler, showUpdateNotice))),
     // Last: a handler that is set later would forget it.
     Command.provide((globals) => layerFor(globals)),
   )

@@ -1,5 +1,6 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { inDataDir } from "@waiaas/domain/Shell"
 import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -89,12 +90,16 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
     error: "Bug",
     message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
     standing: null,
-    next: "Report it with the lines above. waiaas status tells what stands.",
+    next: "Report this with the lines above; `waiaas status` tells what stands.",
     exitCode: ExitCode.failed,
   })
 }
 
-export const tell = ({ explained = false, ...told }: Told, json: boolean): void => {
+/** `dataDir`: the one that the operator named, which what to type next then names as well. */
+export const tell = (failure: Told, json: boolean, dataDir: string | undefined): void => {
+  const { explained = false, ...rest } = failure
+  const next = rest.next !== null && dataDir !== undefined ? inDataDir(rest.next, dataDir) : rest.next
+  const told = { ...rest, next }
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
   if (explained) return
   const lines = [

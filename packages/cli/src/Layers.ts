@@ -16,6 +16,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { RollbackSteps } from "@waiaas/services/RollbackSteps"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Upgrade } from "@waiaas/services/Upgrade"
+import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { UpgradePhases } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Layer from "effect/Layer"
@@ -45,7 +46,9 @@ const Parts = Layer.mergeAll(
 
 /** The pipelines: upgrade, rollback, and the recovery of both. */
 const Pipelines = Layer.mergeAll(Upgrade.layer, Rollback.layer).pipe(
-  Layer.provideMerge(Layer.mergeAll(UpgradePhases.layer, UpgradeTarget.layer, ReleaseFile.layer)),
+  Layer.provideMerge(
+    Layer.mergeAll(UpgradePhases.layer, UpgradeTarget.layer, UpgradeObstacle.layer, ReleaseFile.layer),
+  ),
   Layer.provideMerge(Recover.layer),
   Layer.provideMerge(RollbackSteps.layer),
 )

@@ -4,6 +4,7 @@ import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { makeSpinner } from "./Spinner.ts"
 
 /** What a command says: results on stdout; progress, warnings and notices on stderr. */
 export class Output extends Context.Tag("@waiaas/cli/Output")<
@@ -22,8 +23,13 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
       this,
       Effect.gen(function* () {
         const { variables } = yield* Environment
-        const spinner = yield* makeSpinner(mode === "human" && process.stderr.isTTY === true)
-        const paint = painter(process.stderr.isTTY === true && (variables.NO_COLOR ?? "") === "")
+        // A dumb terminal shows an escape sequence as what it is made of.
+        const isTerminal = process.stderr.isTTY === true && variables.TERM !== "dumb"
+        const spinner = yield* makeSpinner(
+          mode === "human" && isTerminal,
+          (text) => void process.stderr.write(text),
+        )
+        const paint = painter(isTerminal && (variables.NO_COLOR ?? "") === "")
         const out = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
         const err = (text: string) => Effect.sync(() => spinner.print(text))
         return {
@@ -82,7 +88,8 @@ const describe = (event: ProgressEvent, paint: Paint): string => {
     case "PhaseDone":
       return `      ${paint.green("done")} in ${seconds(event.seconds)}: ${event.result}`
     case "PhaseFailed":
-      return `      ${paint.red("failed")}: ${event.message}`
+      // All of it is told at the end of the command.
+      return `      ${paint.red("failed")}: ${event.message.split("\n")[0]}`
     case "Committed":
       return `      ${paint.bold("committed")}`
     case "Recovering":
@@ -91,53 +98,3 @@ const describe = (event: ProgressEvent, paint: Paint): string => {
       return `${paint.yellow("warning")}: ${event.text}`
   }
 }
-
-/** One line that moves on a terminal; elsewhere each line is printed once. */
-const makeSpinner = (moving: boolean) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const frames = ["|", "/", "-", "\\"]
-        let timer: NodeJS.Timeout | undefined
-        let title = ""
-        let detail = ""
-        let began = 0
-        let frame = 0
-        const write = (text: string) => void process.stderr.write(text)
-        const clear = () => moving && timer !== undefined && write("\r\u001b[2K")
-        const draw = () => {
-          frame = (frame + 1) % frames.length
-          write(
-            `\r\u001b[2K${frames[frame]} ${title}${detail ? ` (${detail.trim()})` : ""} ${Math.floor((performance.now() - began) / 1000)} s`,
-          )
-        }
-        const stop = () => {
-          clear()
-          clearInterval(timer)
-          if (timer !== undefined) write(`${title}\n`)
-          timer = undefined
-        }
-        return {
-          start: (line: string) => {
-            stop()
-            title = line
-            detail = ""
-            began = performance.now()
-            if (moving) timer = setInterval(draw, 120)
-            else write(`${line}\n`)
-          },
-          detail: (line: string) => {
-            detail = line
-            if (!moving) write(`${line}\n`)
-          },
-          print: (line: string) => {
-            clear()
-            write(`${line}\n`)
-          },
-          stop,
-        }
-      }),
-      (spinner) => Effect.sync(spinner.stop),
-    ),
-    (spinner) => spinner,
-  )

@@ -2,6 +2,7 @@ import { Environment } from "@waiaas/services/platform/Environment"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { inSameDataDir } from "./commands/Text.ts"
 import { Output } from "./Output.ts"
 
 /** The box of a pending update on stderr, after a command; at most once a day, and never in a script's way. */
@@ -14,7 +15,10 @@ export const showUpdateNotice = Effect.gen(function* () {
   const pending = yield* notifier.pending
   if (Option.isNone(pending)) return
   const { installed, latest } = pending.value
-  const lines = [`Update available: ${installed} -> ${latest}`, "Run: waiaas upgrade"]
+  const lines = [
+    `Update available: ${installed} -> ${latest}`,
+    `Run: ${(yield* inSameDataDir)("waiaas upgrade")}`,
+  ]
   const width = Math.max(...lines.map((line) => line.length))
   const edge = `+${"-".repeat(width + 2)}+`
   const box = [edge, ...lines.map((line) => `| ${line.padEnd(width)} |`), edge].join("\n")

@@ -49,7 +49,8 @@ if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
 } else if (isOnly("--version", "-v")) {
   process.stdout.write(`${VERSION}\n`)
 } else if (help !== "" && isOnly("--help", "-h")) {
-  const plain = process.stdout.isTTY !== true || (process.env.NO_COLOR ?? "") !== ""
+  const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
+  const plain = process.stdout.isTTY !== true || noColor
   process.stdout.write(plain ? help.replace(escapes, "") : help)
 } else {
   const isStatus = plainStatus(hoistGlobals(args)) !== undefined

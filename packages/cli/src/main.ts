@@ -1,13 +1,14 @@
 /** The `waiaas` command: wiring only. */
-import { completionsToFlag, helpOfCommand, hoistGlobals } from "./Arguments.ts"
+import { dataDirOf, helpOfCommand, hoistGlobals } from "./Arguments.ts"
 import { runCommand } from "./Commands.ts"
 import { runToExit } from "./RunToExit.ts"
 
-const args = completionsToFlag(helpOfCommand(hoistGlobals(process.argv.slice(2))))
-const noColor = (process.env.NO_COLOR ?? "") !== ""
+const hoisted = hoistGlobals(process.argv.slice(2))
+const args = helpOfCommand(hoisted)
+const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
 const plain = {
   stdout: noColor || process.stdout.isTTY !== true,
   stderr: noColor || process.stderr.isTTY !== true,
 }
 
-runToExit(runCommand(args, plain), args.includes("--json"))
+runToExit(runCommand(args, plain), { json: args.includes("--json"), dataDir: dataDirOf(hoisted) })

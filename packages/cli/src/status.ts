@@ -12,14 +12,14 @@ import { showUpdateNotice } from "./UpdateNotice.ts"
 const given = plainStatus(hoistGlobals(process.argv.slice(2)))
 const quiet = given?.quiet ?? false
 const json = given?.json ?? false
-const dataDir = Option.fromNullable(given?.dataDir)
+const dataDir = given?.dataDir
 
 runToExit(
   Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
-    Effect.provide(lookingLayerFor({ dataDir, quiet, json })),
+    Effect.provide(lookingLayerFor({ dataDir: Option.fromNullable(dataDir), quiet, json })),
     // Nobody sees its spans and metrics, and each costs.
     Effect.withTracerEnabled(false),
     Effect.withRuntimeFlagsPatch(RuntimeFlagsPatch.disable(RuntimeFlags.RuntimeMetrics)),
   ),
-  json,
+  { json, dataDir },
 )

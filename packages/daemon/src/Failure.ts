@@ -1,5 +1,6 @@
 /** How the daemon's process ends when it fails: what is said on stderr, and its exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { inDataDir } from "@waiaas/domain/Shell"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -23,14 +24,15 @@ export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
 
 /** The exit code stands beside it for a starter that has only the log: nobody waits for a daemon in the background. */
 export const reportFailure =
-  (background: boolean) =>
+  (background: boolean, dataDir: string | undefined) =>
   (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
     Effect.sync(() => {
       if (Cause.isInterruptedOnly(cause)) return
       const error = Option.filter(Cause.failureOption(cause), isTold)
       const text = Option.match(error, {
         onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
-        onSome: ({ message, next }) => `error: ${message}${next === undefined ? "" : `\n  next: ${next}`}`,
+        onSome: ({ message, next }) =>
+          `error: ${message}${next === undefined ? "" : `\n  next: ${dataDir === undefined ? next : inDataDir(next, dataDir)}`}`,
       })
       process.stderr.write(`${text}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
     })

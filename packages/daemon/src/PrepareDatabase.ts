@@ -1,15 +1,22 @@
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
-import { type BackupDamaged, DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
+import {
+  type BackupDamaged,
+  DatabaseFailed,
+  DatabaseTooNew,
+  type FileFailed,
+} from "@waiaas/domain/DataErrors"
 import { releaseFor } from "@waiaas/domain/SchemaRange"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { migrate } from "@waiaas/services/Migrator"
+import { newerReleaseFor } from "@waiaas/services/NewerRelease"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 
 /** Creates the database of a new data directory. What has a schema already is left alone. */
 export const createDatabase = (path: string) =>
@@ -46,7 +53,15 @@ export const prepareDatabase = (path: string) =>
     const { packageDir } = yield* Environment
     yield* expectDatabase(path)
     const { schema } = yield* tool.examine(packageDir, path, "none", {})
-    const verdict = yield* compatibility.admit(schema)
+    const verdict = yield* compatibility
+      .admit(schema)
+      .pipe(
+        Effect.catchTag("DatabaseTooNew", (error) =>
+          Effect.flatMap(newerReleaseFor(path, schema), (release) =>
+            Effect.fail(new DatabaseTooNew({ ...error, release: Option.getOrUndefined(release) })),
+          ),
+        ),
+      )
     if (verdict._tag === "Current") return
     if (verdict._tag === "NeedsMigration") {
       const name = yield* backUp(path, schema)

@@ -164,7 +164,9 @@ const finishIfAbandoned = Effect.gen(function* () {
     .onSight({ startDaemon: false })
     .pipe(
       Effect.catchAll((error) =>
-        Effect.logWarning(`The upgrade is committed, but not tidied up: ${error.message} ${error.next}`),
+        Effect.logWarning(
+          `The upgrade is committed, but not tidied up: ${error.message} next: ${error.next}`,
+        ),
       ),
     )
 })

@@ -101,9 +101,15 @@ const program = Effect.gen(function* () {
 // Standard output is for answers; `serve` replaces this by its own log.
 const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
 
-NodeRuntime.runMain(program.pipe(Effect.tapErrorCause(reportFailure(background)), Effect.provide(Stderr)), {
-  disableErrorReporting: true,
-  // It would log to stdout beside the logger that was chosen.
-  disablePrettyLogger: true,
-  teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
-})
+NodeRuntime.runMain(
+  program.pipe(
+    Effect.tapErrorCause(reportFailure(background, Option.getOrUndefined(flag))),
+    Effect.provide(Stderr),
+  ),
+  {
+    disableErrorReporting: true,
+    // It would log to stdout beside the logger that was chosen.
+    disablePrettyLogger: true,
+    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
+  },
+)

@@ -99,6 +99,7 @@ it.scopedLive("nobody listens: the address, and what to type", () =>
     const { call } = yield* clientOf("http://127.0.0.1:9", token)
     const unreachable = yield* Effect.flip(call((api) => api.health()))
     assert.equal(unreachable._tag, "DaemonUnreachable")
-    assert.match(unreachable.message, /127\.0\.0\.1:9.*waiaas start --background/)
+    assert.match(unreachable.message, /127\.0\.0\.1:9.*no connection/)
+    assert.equal(unreachable.next, "waiaas start --background")
   }),
 )

@@ -33,7 +33,7 @@ export const explainFailure = (address: string, error: unknown): DaemonUnreachab
     : { message: String(error) }
   const { _tag: tag = "", message = "" } = failure
   if (tag === "RequestError")
-    return new DaemonUnreachable({ address, problem: "no connection (waiaas start --background)" })
+    return new DaemonUnreachable({ address, problem: "no connection", instead: "waiaas start --background" })
   if (tag === "TimeoutException") return new DaemonUnreachable({ address, problem: "no answer within 30 s" })
   const [issue] = issuesOf(failure)
   const problem = issue ? `${issue.path.map(String).join(".")}: ${issue.message.split("\n")[0]}` : message

@@ -52,6 +52,25 @@ export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigIn
   }
 }
 
+const fileRemedy = (code: string, path: string): string => {
+  switch (code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return `Free some space on the file system of ${path}`
+    case "EACCES":
+    case "EPERM":
+      return `Give yourself access to ${path}`
+    case "EROFS":
+      return `Make the file system of ${path} writable`
+    case "ENOENT":
+    case "EISDIR":
+    case "ENOTDIR":
+      return `Check the path ${path}`
+    default:
+      return `Make sure that ${path} and its disk are sound`
+  }
+}
+
 /** A file operation that failed; `code` is the system's (ENOSPC, EACCES, ...). */
 export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
   operation: Schema.String,
@@ -67,15 +86,13 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
         EROFS: "read-only file system",
         EIO: "input/output error",
         ENOENT: "it does not exist",
+        EISDIR: "it is a directory",
+        ENOTDIR: "a part of its path is no directory",
       }[this.code] ?? this.code
     } (${this.code}).`
   }
   get next() {
-    return this.code === "ENOSPC"
-      ? `Free some space on the file system of ${this.path}, then run the command again.`
-      : this.code === "EACCES" || this.code === "EPERM"
-        ? `Give yourself access to ${this.path}, then run the command again.`
-        : `Repair ${this.path}, then run the command again.`
+    return `${fileRemedy(this.code, this.path)}, then run the command again.`
   }
   get exitCode() {
     return ExitCode.failed
@@ -119,11 +136,12 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
 export class DatabaseTooNew extends Schema.TaggedError<DatabaseTooNew>()("DatabaseTooNew", {
   schema: Schema.Int,
   supported: Schema.Int,
+  /** One that understands it, where it is known. */
   release: Schema.optional(Version),
 }) {
   override get message() {
     return `The database has schema ${this.schema}, this version knows up to ${this.supported}: upgrade your WAIaaS${
-      this.release ? ` to ${this.release} or newer` : ""
+      this.release ? ` to ${this.release} or newer` : " to the newest version"
     }.`
   }
   get next() {
@@ -148,7 +166,7 @@ export class DatabaseTooOld extends Schema.TaggedError<DatabaseTooOld>()("Databa
   get next() {
     return this.goThrough
       ? `npm install --global @waiaas/cli@${this.goThrough} && waiaas start`
-      : "See docs/operator-guide.md, Upgrading across several minors."
+      : 'Read "Upgrading across several minors" in docs/operator-guide.md.'
   }
   get exitCode() {
     return ExitCode.refused
@@ -184,7 +202,7 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
     return `Migrating ${this.path} from schema ${this.from} to ${this.to} failed: ${this.reason}. Nothing of it was kept.`
   }
   get next() {
-    return "Report this with the reason above; your version goes on working."
+    return "Report this with the reason above; your data is as it was before."
   }
   get exitCode() {
     return ExitCode.failed

@@ -25,6 +25,10 @@ export class NotNpmGlobal extends Schema.TaggedError<NotNpmGlobal>()("NotNpmGlob
   }
 }
 
+/** `sudo` has a home of its own, so the data directory is named: here the default one. */
+const withoutPermission =
+  "Run `sudo waiaas upgrade --data-dir ~/.waiaas`, or install Node with nvm or fnm, or give npm a prefix of your own with `npm config set prefix ~/.npm-global`."
+
 export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermission", {
   path: Schema.String,
   owner: Schema.String,
@@ -33,7 +37,7 @@ export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermissi
     return `You may not write to ${this.path} (owner: ${this.owner}).`
   }
   get next() {
-    return "Run as the owner of the npm prefix (sudo waiaas upgrade --data-dir <your data directory>), or install Node with nvm or fnm, or give npm a prefix of your own: npm config set prefix ~/.npm-global"
+    return withoutPermission
   }
   get exitCode() {
     return ExitCode.refused
@@ -58,33 +62,30 @@ export type NpmFailureKind = typeof NpmFailureKind.Type
 const npmFailureText: Record<NpmFailureKind, readonly [what: string, next: string]> = {
   "no-npm": [
     "no npm stands beside the Node that runs waiaas",
-    "Install npm for that Node, then run waiaas upgrade again.",
+    "Install npm for that Node, then run `waiaas upgrade` again.",
   ],
-  "no-permission": [
-    "npm may not write there",
-    "Run as the owner of the npm prefix, or install Node with nvm or fnm, or give npm a prefix of your own: npm config set prefix ~/.npm-global",
-  ],
+  "no-permission": ["npm may not write there", withoutPermission],
   "no-network": [
     "the registry cannot be reached",
-    "Check the connection and `npm ping`, or upgrade offline: waiaas upgrade --from <tarball>",
+    "Check the connection with `npm ping`, or upgrade offline with `waiaas upgrade --from <tarball>`.",
   ],
   "no-such-version": ["the registry has no such version", "npm view @waiaas/cli versions"],
   "too-young": [
     "the release is younger than your npm setting min-release-age allows",
-    "Wait, or lower min-release-age in your npmrc, then run waiaas upgrade again.",
+    "Wait, or lower min-release-age in your npmrc, then run `waiaas upgrade` again.",
   ],
   integrity: [
     "what was downloaded is not what the registry signed for; nothing of it was installed",
-    "npm cache verify, then waiaas upgrade again. If it stays, do not install: report it.",
+    "Run `npm cache verify`, then `waiaas upgrade` again; if it fails again, install nothing and report it.",
   ],
-  "no-space": ["there is no space left", "Free some space, then run waiaas upgrade again."],
-  "script-blocked": ["npm blocked an install script", "This release should need none: report it."],
+  "no-space": ["there is no space left", "Free some space, then run `waiaas upgrade` again."],
+  "script-blocked": ["npm blocked an install script", "Report this: a release needs no install script."],
   timeout: [
     "npm did not end in time and was ended",
-    "Run waiaas upgrade again; `npm ping` tells whether the registry answers.",
+    "Run `waiaas upgrade` again; `npm ping` tells whether the registry answers.",
   ],
   "unexpected-output": ["npm answered something that is no release document", "npm view @waiaas/cli"],
-  other: ["npm failed", "Read npm's last lines above, then run waiaas upgrade again."],
+  other: ["npm failed", "Read npm's last lines above, then run `waiaas upgrade` again."],
 }
 
 export class NpmFailed extends Schema.TaggedError<NpmFailed>()("NpmFailed", {
@@ -132,7 +133,10 @@ export class BadTarget extends Schema.TaggedError<BadTarget>()("BadTarget", {
     return `${this.target}: ${this.problem}.`
   }
   get next() {
-    return this.instead ?? "waiaas upgrade --to <exact version, such as 2.1.0, or a dist-tag, such as latest>"
+    return (
+      this.instead ??
+      "Name an exact version, as in `waiaas upgrade --to 2.1.0`, or a dist-tag, as in `waiaas upgrade --to latest`."
+    )
   }
   get exitCode() {
     return ExitCode.usage
@@ -148,7 +152,7 @@ export class CandidateBroken extends Schema.TaggedError<CandidateBroken>()("Cand
     return `The staged WAIaaS ${this.version} does not work here: ${this.problem}.`
   }
   get next() {
-    return "Your version goes on working. Report this, or choose another: waiaas upgrade --to <version>"
+    return "Report this, or choose another version out of `npm view @waiaas/cli versions`; yours goes on working."
   }
   get exitCode() {
     return ExitCode.failed

@@ -4,6 +4,7 @@
  */
 import { ExitCode } from "./ExitCode.ts"
 import type { Run } from "./JournalRecord.ts"
+import { DaemonStartFailed } from "./RunErrors.ts"
 import type { UpgradeError } from "./UpgradeError.ts"
 import { type PhaseName, type RecoveryAction, type RunKind, undoOf } from "./UpgradePhase.ts"
 
@@ -31,18 +32,28 @@ export interface Outcome {
   readonly next: string
 }
 
-/** What a run that failed with `error` and was then recovered tells its operator. */
-export const recoveryFor = (
-  error: UpgradeError,
-  run: Pick<Run, "begun" | "committed"> & {
+type Recovered = Pick<Run, "begun" | "committed"> &
+  Partial<Pick<Run, "starting">> & {
     readonly started: {
       readonly kind: RunKind
       readonly from: string
       readonly to: string
-      readonly daemon?: unknown
+      readonly daemon?: { readonly supervisor: unknown } | null
     }
-  },
-): RecoveryPlan & Outcome => {
+  }
+
+/** The cause's own advice, unless what the recovery did since has made it wrong. */
+const nextAfter = (error: UpgradeError, { started, starting }: Recovered): string => {
+  if (error._tag === "Interrupted" && started.kind === "rollback") return "waiaas upgrade --rollback"
+  if (error._tag !== "DaemonStartFailed" || starting !== started.from) return error.next
+  // The old daemon was started in its place, and with that a log that we write was moved aside.
+  const isOurs = started.daemon?.supervisor === null && error.instead === undefined
+  const { next } = isOurs ? new DaemonStartFailed({ ...error, logFile: `${error.logFile}.1` }) : error
+  return next.replace(/, then run `waiaas start[^`]*`\.$/, ".")
+}
+
+/** What a run that failed with `error` and was then recovered tells its operator. */
+export const recoveryFor = (error: UpgradeError, run: Recovered): RecoveryPlan & Outcome => {
   const plan = planFor(run)
   if (error._tag === "RecoveryPaused")
     return {
@@ -51,13 +62,14 @@ export const recoveryFor = (
       standing: "The recovery is paused; nothing is lost.",
       next: error.next,
     }
+  const next = nextAfter(error, run)
   if (run.committed) {
     const to = run.started.to
     return {
       ...plan,
       exitCode: ExitCode.needsOperator,
       standing: `WAIaaS ${to} is committed with its data; it is not undone by itself.`,
-      next: error.next,
+      next,
     }
   }
   const stopped = run.begun.includes("stop")
@@ -76,7 +88,7 @@ export const recoveryFor = (
       : run.started.daemon === null
         ? "Nothing was changed."
         : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
-    next: error.next,
+    next,
   }
 }
 

@@ -1,7 +1,7 @@
 /** Failures of the daemon and of a run: an upgrade, a rollback, a recovery. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
-import { shellWord } from "./Shell.ts"
+import { followedBy, inDataDir, shellWord } from "./Shell.ts"
 
 export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("DaemonStopTimeout", {
   pid: Schema.Int,
@@ -13,7 +13,7 @@ export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("
     return `The daemon (process ${this.pid}) did not stop within ${this.waited} s, and was not killed: ${this.why}.`
   }
   get next() {
-    return `waiaas status, then kill ${this.pid} if you know it to be the daemon, then run the command again`
+    return `Look at \`waiaas status\`; if process ${this.pid} is the daemon, end it with \`kill ${this.pid}\`, then run the command again.`
   }
   get exitCode() {
     return ExitCode.stopTimeout
@@ -23,12 +23,14 @@ export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("
 export class DaemonUnreachable extends Schema.TaggedError<DaemonUnreachable>()("DaemonUnreachable", {
   address: Schema.String,
   problem: Schema.String,
+  /** What to type, where more is known than that there is no answer. */
+  instead: Schema.optional(Schema.String),
 }) {
   override get message() {
     return `The daemon at ${this.address} does not answer: ${this.problem}.`
   }
   get next() {
-    return "waiaas status"
+    return this.instead ?? "waiaas status"
   }
   get exitCode() {
     return ExitCode.failed
@@ -47,7 +49,7 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
     return `WAIaaS ${this.version} did not start: ${this.problem.replace(/\.$/, "")}.`
   }
   get next() {
-    return this.instead ?? `Read the end of ${this.logFile}, then: waiaas start`
+    return this.instead ?? `Read the end of ${this.logFile}, then run \`waiaas start\`.`
   }
   get exitCode(): number {
     return this.code ?? ExitCode.failed
@@ -56,6 +58,7 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
 
 export class OtherOwner extends Schema.TaggedError<OtherOwner>()("OtherOwner", {
   path: Schema.String,
+  dataDir: Schema.String,
   /** User ids. */
   owner: Schema.Int,
   user: Schema.Int,
@@ -64,9 +67,7 @@ export class OtherOwner extends Schema.TaggedError<OtherOwner>()("OtherOwner", {
     return `${this.path} belongs to user ${this.owner}, you are user ${this.user}.`
   }
   get next() {
-    return this.user === 0
-      ? `sudo -u '#${this.owner}' waiaas ... --data-dir ${shellWord(this.path)}`
-      : `Run as its owner: sudo -u '#${this.owner}' waiaas ... --data-dir ${shellWord(this.path)}`
+    return `Run the command as its owner, with \`sudo -u '#${this.owner}'\` before it and --data-dir ${shellWord(this.dataDir)} at its end.`
   }
   get exitCode() {
     return ExitCode.refused
@@ -82,7 +83,7 @@ export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()
     return `Verification failed: ${this.what} should be ${this.expected} but is ${this.found}.`
   }
   get next() {
-    return "Report this with the line above; your data was not changed."
+    return "Report this with the lines above."
   }
   get exitCode() {
     return ExitCode.failed
@@ -132,7 +133,7 @@ export class JournalDamaged extends Schema.TaggedError<JournalDamaged>()("Journa
     return `The journal ${this.path} is damaged: ${this.problem}. Nothing was touched.`
   }
   get next() {
-    return `Keep a copy of ${this.path}, and see docs/operator-guide.md, A damaged journal.`
+    return `Keep a copy of ${this.path}, and read "A damaged journal" in docs/operator-guide.md.`
   }
   get exitCode() {
     return ExitCode.needsOperator
@@ -151,6 +152,9 @@ export class Interrupted extends Schema.TaggedError<Interrupted>()("Interrupted"
   }
 }
 
+/** A remedy that goes on with the recovery by itself. */
+const recovers = /waiaas (start|upgrade)(?! --status)/
+
 /** A recovery that met a cause it cannot remove: a pause, not an end. */
 export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("RecoveryPaused", {
   run: Schema.Int,
@@ -165,7 +169,7 @@ export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("Recove
   }
   get next() {
     const start = `waiaas start --data-dir ${shellWord(this.dataDir)}`
-    return /waiaas (start|upgrade)/.test(this.remedy) ? this.remedy : `${this.remedy} Then: ${start}`
+    return recovers.test(this.remedy) ? inDataDir(this.remedy, this.dataDir) : followedBy(this.remedy, start)
   }
   get exitCode() {
     return ExitCode.needsOperator
@@ -187,6 +191,13 @@ export class Unconfirmed extends Schema.TaggedError<Unconfirmed>()("Unconfirmed"
   }
 }
 
+/** What a refused request leaves to look at, by its HTTP status. */
+const nextAfter: Readonly<Record<number, string>> = {
+  400: "waiaas agent --help",
+  404: "waiaas agent list",
+  409: "waiaas agent list",
+}
+
 export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
   status: Schema.Int,
   problem: Schema.String,
@@ -195,7 +206,7 @@ export class RequestRefused extends Schema.TaggedError<RequestRefused>()("Reques
     return `The daemon refused the request (${this.status}): ${this.problem}`
   }
   get next() {
-    return "waiaas --help"
+    return nextAfter[this.status] ?? "waiaas status"
   }
   get exitCode() {
     return ExitCode.failed
@@ -214,6 +225,6 @@ export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandF
       .trim()
   }
   get next() {
-    return /next: (.*)$/m.exec(this.text)?.[1]?.trim() ?? "waiaas --help"
+    return /next: (.*)$/m.exec(this.text)?.[1]?.trim() ?? "waiaas status"
   }
 }

@@ -43,12 +43,12 @@ export type Verdict =
   | { readonly _tag: "Fresh" }
   | { readonly _tag: "Current"; readonly schema: number }
   | { readonly _tag: "NeedsMigration"; readonly schema: number; readonly pending: number }
-  | { readonly _tag: "DatabaseTooNew"; readonly schema: number; readonly release: Version | undefined }
+  | { readonly _tag: "DatabaseTooNew"; readonly schema: number }
   | { readonly _tag: "DatabaseTooOld"; readonly schema: number; readonly goThrough: Version | undefined }
 
 export const judge = (range: SchemaRange, schema: number | null): Verdict => {
   if (schema === null || schema === 0) return { _tag: "Fresh" }
-  if (schema > range.latest) return { _tag: "DatabaseTooNew", schema, release: releaseFor(schema) }
+  if (schema > range.latest) return { _tag: "DatabaseTooNew", schema }
   if (schema < range.minimum) return { _tag: "DatabaseTooOld", schema, goThrough: stopFor(schema) }
   if (schema === range.latest) return { _tag: "Current", schema }
   return { _tag: "NeedsMigration", schema, pending: range.latest - schema }

@@ -1,4 +1,36 @@
-/** Words for commands that an operator is told to type. */
+/**
+ * Words for commands that an operator is told to type. What an error's `next` says is one command, or one
+ * sentence that begins with a capital, ends with a full stop and has its commands in backticks.
+ */
+
 /** An argument as a shell takes it back: quoted only where it has to be. */
 export const shellWord = (word: string): string =>
   /^[A-Za-z0-9_./:@=+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
+
+const isSentence = (next: string): boolean => /^[A-Z]/.test(next)
+
+/** Commands of `waiaas` that take `--data-dir`, and do not have it yet. */
+const lacksDataDir = /^(sudo (-u \S+ )?)?waiaas [a-z](?!.*--(data-dir|help))/
+
+/**
+ * The same instruction for a data directory that the operator named: every `waiaas` command in it gets
+ * `--data-dir`, and a default one that stands there already becomes the named one.
+ */
+export const inDataDir = (next: string, dataDir: string): string => {
+  const option = `--data-dir ${shellWord(dataDir)}`
+  const named = next.replaceAll("--data-dir ~/.waiaas", option)
+  const command = (text: string) =>
+    text
+      .split(/( && | \| )/)
+      .map((part) => (lacksDataDir.test(part) ? `${part} ${option}` : part))
+      .join("")
+  return isSentence(named)
+    ? named.replace(/`([^`]+)`/g, (_, text: string) => `\`${command(text)}\``)
+    : command(named)
+}
+
+/** One instruction out of two: what comes first, and the command that goes on after it. */
+export const followedBy = (first: string, command: string): string =>
+  isSentence(first)
+    ? `${first.replace(/(, then run the command again)?\.$/, "")}, then run \`${command}\`.`
+    : `Run \`${first}\`, then \`${command}\`.`

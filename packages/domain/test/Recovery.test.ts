@@ -3,7 +3,7 @@ import { BackupDamaged, FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { ExitCode } from "@waiaas/domain/ExitCode"
 import { foldRun, gateFor, type JournalRecord, type Run, type Started } from "@waiaas/domain/JournalRecord"
 import { planFor, recoveryFor, recoveryTable } from "@waiaas/domain/Recovery"
-import { DaemonStopTimeout, Interrupted, RecoveryPaused } from "@waiaas/domain/RunErrors"
+import { DaemonStartFailed, DaemonStopTimeout, Interrupted, RecoveryPaused } from "@waiaas/domain/RunErrors"
 import {
   actionTitle,
   type PhaseName,
@@ -114,7 +114,8 @@ describe("recoveryFor", () => {
       for (const error of errors) {
         const { exitCode, standing, next } = recoveryFor(error, run)
         const stopped = run.begun.includes("stop")
-        assert.strictEqual(next, error.next)
+        const again = error._tag === "Interrupted" && run.started.kind === "rollback"
+        assert.strictEqual(next, again ? "waiaas upgrade --rollback" : error.next)
         const expected =
           error._tag === "RecoveryPaused" || isCommitted
             ? ExitCode.needsOperator
@@ -139,9 +140,32 @@ describe("recoveryFor", () => {
       }
   })
 
+  it("names the file that holds what a daemon said that did not start, where an undo moved it aside", () => {
+    const logFile = "/d/logs/daemon.out.log"
+    const failed = new DaemonStartFailed({ version: to, problem: "it ended", logFile })
+    const nextOf = (starting: typeof from, supervisor: "systemd" | null = null, error = failed) => {
+      const run = runOf(
+        started(),
+        ...begunTo("upgrade", 7),
+        { _tag: "Recovering", format: 1, at: 4, direction: "back", pid: 1 },
+        { _tag: "Starting", format: 1, at: 5, version: starting },
+      )
+      return recoveryFor(error, { ...run, started: { ...run.started, daemon: { supervisor } } }).next
+    }
+    assert.strictEqual(nextOf(from), `Read the end of ${logFile}.1.`)
+    // Nothing was started since, or not by us.
+    assert.strictEqual(nextOf(to), `Read the end of ${logFile}, then run \`waiaas start\`.`)
+    assert.strictEqual(nextOf(from, "systemd"), `Read the end of ${logFile}.`)
+    const instead = "Read the end of /l, then run `waiaas start --data-dir /d`."
+    assert.strictEqual(
+      nextOf(from, null, new DaemonStartFailed({ ...failed, instead })),
+      "Read the end of /l.",
+    )
+  })
+
   it("says that the daemon served, where one did", () => {
     const { begun, committed: isCommitted, started: of } = runOf(started())
-    const served = { begun, committed: isCommitted, started: { ...of, daemon: {} } }
+    const served = { begun, committed: isCommitted, started: { ...of, daemon: { supervisor: null } } }
     assert.match(recoveryFor(new Interrupted({}), served).standing, /2\.0\.0 served all along/)
   })
 })

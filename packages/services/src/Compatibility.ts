@@ -32,8 +32,7 @@ export class Compatibility extends Context.Tag("@waiaas/services/Compatibility")
       range,
       admit: (schema) => {
         const verdict = judge(range, schema)
-        if (verdict._tag === "DatabaseTooNew")
-          return new DatabaseTooNew({ schema, supported: range.latest, release: verdict.release })
+        if (verdict._tag === "DatabaseTooNew") return new DatabaseTooNew({ schema, supported: range.latest })
         if (verdict._tag === "DatabaseTooOld")
           return new DatabaseTooOld({ schema, minimum: range.minimum, goThrough: verdict.goThrough })
         return Effect.succeed(verdict)
@@ -47,7 +46,7 @@ export class Compatibility extends Context.Tag("@waiaas/services/Compatibility")
           if (waiaas === undefined)
             return yield* refuse(
               "its package has no compatibility block",
-              "waiaas upgrade --to <another version>",
+              "Choose another version out of `npm view @waiaas/cli versions`.",
             )
           const stop = [...waiaas.stops]
             .sort(compare)
@@ -61,7 +60,7 @@ export class Compatibility extends Context.Tag("@waiaas/services/Compatibility")
           if (engines?.node !== undefined && !satisfies(nodeVersion, engines.node))
             return yield* refuse(
               `it needs Node ${engines.node}, this is Node ${nodeVersion}`,
-              "Install that Node first, then run waiaas upgrade again.",
+              `Install Node ${engines.node}, then run \`waiaas upgrade\` again.`,
             )
           const verdict = judge(waiaas.schema, schema)
           if (verdict._tag === "DatabaseTooNew")

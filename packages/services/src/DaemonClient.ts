@@ -36,10 +36,9 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
             if (state._tag !== "Running")
               return yield* new DaemonUnreachable({
                 address: paths.root,
-                problem:
-                  state._tag === "Stopped"
-                    ? "it does not run (waiaas start --background)"
-                    : `it does not run; the data is in use by ${state.holder}`,
+                ...(state._tag === "Stopped"
+                  ? { problem: "it does not run", instead: "waiaas start --background" }
+                  : { problem: `it does not run; the data is in use by ${state.holder}` }),
               })
             // The token is for nobody else, and nobody else's answer is believed: asked again, it says why.
             if (Option.isNone(state.health)) yield* control.health(state.facts)

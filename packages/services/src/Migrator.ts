@@ -46,7 +46,7 @@ export const checkCompatible = (
     const schema = yield* readSchema(path)
     const verdict = judge(range, schema)
     if (verdict._tag === "DatabaseTooNew")
-      return yield* new DatabaseTooNew({ schema, supported: range.latest, release: verdict.release })
+      return yield* new DatabaseTooNew({ schema, supported: range.latest })
     if (verdict._tag === "DatabaseTooOld")
       return yield* new DatabaseTooOld({ schema, minimum: range.minimum, goThrough: verdict.goThrough })
     if (verdict._tag === "Fresh") return 0

@@ -11,6 +11,13 @@ import { Privilege } from "./platform/Privilege.ts"
 
 const PARTIAL = ".partial"
 
+/** Where a swap renames something. */
+const directoriesOf = (install: Install) => [
+  install.root,
+  dirname(install.packageDir),
+  dirname(install.binLink),
+]
+
 /**
  * Changes the installed package so that `waiaas` works at every instant: the command points at a
  * retained copy of the old code while the package is swapped by two renames. Every act looks at what
@@ -21,6 +28,8 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
   {
     /** Fails unless everything that a swap writes to can be written to. */
     readonly probe: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
+    /** The same asked of the system, without writing anything. */
+    readonly mayChange: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
     /** Keeps a durable copy of the installed package under its version. */
     readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
     readonly isRetained: (install: Install, version: string) => Effect.Effect<boolean, FileFailed>
@@ -63,6 +72,21 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           yield* files.link(target, install.binLink)
         })
 
+      const denied = (path: string) =>
+        Effect.gen(function* () {
+          const owner = yield* Effect.option(files.stat(path))
+          return yield* new NoPermission({
+            path,
+            owner: Option.match(
+              Option.flatMap(owner, (info) => info.uid),
+              {
+                onNone: () => "unknown",
+                onSome: (uid) => (uid === 0 ? "root" : `user ${uid}`),
+              },
+            ),
+          })
+        })
+
       const probeDirectory = (path: string) =>
         Effect.gen(function* () {
           const probe = join(path, `.waiaas-probe`)
@@ -71,20 +95,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         }).pipe(
           Effect.catchIf(
             (error) => ["EACCES", "EPERM", "EROFS"].includes(error.code),
-            () =>
-              Effect.gen(function* () {
-                const owner = yield* Effect.option(files.stat(path))
-                return yield* new NoPermission({
-                  path,
-                  owner: Option.match(
-                    Option.flatMap(owner, (info) => info.uid),
-                    {
-                      onNone: () => "unknown",
-                      onSome: (uid) => (uid === 0 ? "root" : `user ${uid}`),
-                    },
-                  ),
-                })
-              }),
+            () => denied(path),
           ),
         )
 
@@ -105,10 +116,15 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       const acts = PackageSwap.of({
         probe: (install) =>
           Effect.gen(function* () {
-            for (const path of [install.root, dirname(install.packageDir), dirname(install.binLink)])
-              yield* probeDirectory(path)
+            for (const path of directoriesOf(install)) yield* probeDirectory(path)
             yield* files.makeDirectory(install.hidden, 0o755)
             yield* probeDirectory(install.hidden)
+          }),
+        mayChange: (install) =>
+          Effect.gen(function* () {
+            const isMade = yield* files.exists(install.hidden)
+            for (const path of [...directoriesOf(install), ...(isMade ? [install.hidden] : [])])
+              if (!(yield* files.mayWrite(path))) return yield* denied(path)
           }),
         isRetained,
         retain: Effect.fn("PackageSwap.retain")(function* (install: Install, version: string) {
@@ -187,6 +203,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       // All of it is on the package: with the rights over that, whoever owns the data.
       return PackageSwap.of({
         probe: (...args) => asInstaller(acts.probe(...args)),
+        mayChange: (...args) => asInstaller(acts.mayChange(...args)),
         retain: (...args) => asInstaller(acts.retain(...args)),
         isRetained: (...args) => asInstaller(acts.isRetained(...args)),
         detour: (...args) => asInstaller(acts.detour(...args)),

@@ -1,5 +1,5 @@
 import { FileFailed } from "@waiaas/domain/DataErrors"
-import { CandidateBroken } from "@waiaas/domain/PackageErrors"
+import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { PACKAGE_NAME, ReleaseDocument } from "@waiaas/domain/Release"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -7,14 +7,16 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
+const howToMakeOne = `Make the tarball with \`npm pack ${PACKAGE_NAME}\`, and give its name to --from.`
+
 /** Reads the metadata of a package tarball without unpacking it. */
 export class ReleaseFile extends Context.Tag("@waiaas/services/ReleaseFile")<
   ReleaseFile,
-  { readonly read: (file: string) => Effect.Effect<ReleaseDocument, CandidateBroken | FileFailed> }
+  { readonly read: (file: string) => Effect.Effect<ReleaseDocument, BadTarget | FileFailed> }
 >() {
   static readonly layer = Layer.succeed(this, {
     read: Effect.fn("ReleaseFile.read")(function* (file: string) {
-      const broken = (problem: string) => new CandidateBroken({ version: file, problem })
+      const broken = (problem: string) => new BadTarget({ target: file, problem, instead: howToMakeOne })
       const text = yield* Effect.tryPromise({
         try: () => packageJson(file),
         catch: (cause) => {

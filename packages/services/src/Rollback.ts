@@ -157,7 +157,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           return yield* new CandidateRefused({
             version: backup.manifest.from,
             reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
-            command: `waiaas stop, move the database (with its -wal and -shm) to ${path} and set database.path in config.toml to that; then waiaas upgrade --rollback`,
+            command: `Run \`waiaas stop\`, move the database (with its -wal and -shm) to ${path}, set database.path in config.toml to that, then run \`waiaas upgrade --rollback\`.`,
           })
         })
 
@@ -372,6 +372,7 @@ const expectFit = (plan: RollbackPlan, range: SchemaRange): Effect.Effect<void, 
     : new CandidateRefused({
         version: manifest.from,
         reason: `backup ${name} has schema ${manifest.schema}, that version works with ${range.minimum} to ${range.latest}`,
-        command: "waiaas backup list, then waiaas upgrade --rollback --backup <another one>",
+        command:
+          "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`.",
       })
 }

@@ -14,6 +14,7 @@ import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { readStoredValues } from "./StoredValues.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
 
 /** Seconds between two notices of the same version. */
@@ -67,20 +68,6 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
       const environment = yield* Environment
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
 
-      const readValues = (path: string) =>
-        Effect.try(() => {
-          // Read-only: such a connection never deletes or writes a write-ahead log.
-          const database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: 100 })
-          try {
-            const rows = database.prepare("SELECT key, value FROM key_value_store").raw().all() as Array<
-              [string, string]
-            >
-            return new Map(rows)
-          } finally {
-            database.close()
-          }
-        })
-
       const noRun = Effect.map(journal.latest, (run) => Option.isNone(run) || run.value.ended !== null)
 
       const throughDaemon = (notice: Notice) =>
@@ -123,7 +110,7 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
           const { databasePath } = yield* config.load
           // During a run the database belongs to the run.
           if (!(yield* files.exists(databasePath)) || !(yield* noRun)) return Option.none()
-          return noticeFor(yield* readValues(databasePath), environment.version, yield* now)
+          return noticeFor(yield* readStoredValues(databasePath), environment.version, yield* now)
         }).pipe(Effect.orElseSucceed(() => Option.none())),
         shown: (notice) =>
           Effect.gen(function* () {

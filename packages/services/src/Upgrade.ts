@@ -20,7 +20,7 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
-import { PhaseReporter } from "./PhaseReporter.ts"
+import { type BegunPhase, PhaseReporter } from "./PhaseReporter.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
@@ -123,6 +123,35 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           return [target, { _tag: "Tarball", file: options.from.value }] as const
         })
 
+      /** Up to the run's beginning: target, permission, locks, daemon. Nothing is changed if it fails. */
+      const begin = (options: UpgradeOptions, databasePath: string, what: string) =>
+        Effect.gen(function* () {
+          const [target, source] = yield* cancellable(findTarget(options, databasePath))
+          for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
+          if (target.refusal !== null) return yield* target.refusal
+          const { install, installed, release } = target
+          if (!target.isNewer) return { _tag: "UpToDate", installed, newest: release.version } as const
+          yield* swap.probe(install)
+          const lease = yield* locks.acquire(install, what, { hasRun: true })
+          yield* installer.expectInstalled(install, installed)
+          const state = yield* daemon.state
+          // Nobody who could be asked to stop: better said now than with the upgrade half-way.
+          if (state._tag === "Busy")
+            return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
+          const run = yield* journal.begin({
+            kind: "upgrade",
+            from: installed,
+            to: release.version,
+            dataDir: paths.root,
+            databasePath,
+            install,
+            daemon: state._tag === "Running" ? state.facts : null,
+            restart: options.restart,
+            pid: environment.pid,
+          })
+          return { _tag: "Begun", run, source, lease } as const
+        })
+
       /** After the commit nothing goes back: what is left is done whatever is interrupted. */
       const finish = (run: Run, append: PhaseContext["append"], stoppedAt: number | null) =>
         Effect.gen(function* () {
@@ -163,7 +192,14 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           } as const
         })
 
-      const runPhases = (begun: Run, source: Source, lease: PhaseContext["lease"], dryRun: boolean) =>
+      /** `checking`: step 1, which has begun already. */
+      const runPhases = (
+        begun: Run,
+        source: Source,
+        lease: PhaseContext["lease"],
+        dryRun: boolean,
+        checking: BegunPhase,
+      ) =>
         Effect.uninterruptible(
           Effect.gen(function* () {
             let run = begun
@@ -177,28 +213,28 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               )
 
             const pipeline = Effect.gen(function* () {
-              yield* swap.point(run.started.install, {
-                format: 1,
-                dataDir: paths.root,
-                run: run.started.run,
-                since: run.started.at,
-                pid: environment.pid,
-              })
+              yield* swap
+                .point(run.started.install, {
+                  format: 1,
+                  dataDir: paths.root,
+                  run: run.started.run,
+                  since: run.started.at,
+                  pid: environment.pid,
+                })
+                .pipe(Effect.tapError(checking.failed))
               for (const each of upgradePhases) {
                 if (dryRun && each.name !== "check") break
                 phase = each.name
                 if (phase === "stop") stoppedAt = (yield* environment.now) / 1000
                 const act = phases[each.name as keyof UpgradePhases["Type"]]
                 yield* append({ _tag: "PhaseBegun", phase })
-                yield* reporter.report(
-                  "upgrade",
-                  phase,
-                  Effect.gen(function* () {
-                    const { text, facts } = yield* cancellable(act({ run, lease, source, append }))
-                    yield* append({ _tag: "PhaseDone", phase: each.name, ...(facts ? { facts } : {}) })
-                    return text
-                  }),
-                )
+                const { done, failed } =
+                  phase === "check" ? checking : yield* reporter.begin("upgrade", phase)
+                yield* Effect.gen(function* () {
+                  const { text, facts } = yield* cancellable(act({ run, lease, source, append }))
+                  yield* append({ _tag: "PhaseDone", phase: each.name, ...(facts ? { facts } : {}) })
+                  return text
+                }).pipe(Effect.tapError(failed), Effect.flatMap(done))
               }
             })
 
@@ -277,35 +313,14 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             Effect.gen(function* () {
               // Before npm is asked: of many at once one asks, and the others are told who it is.
               yield* locks.acquireRun(what)
-              const [target, source] = yield* cancellable(findTarget(options, databasePath))
-              for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
-              if (target.refusal !== null) return yield* target.refusal
-              if (!target.isNewer)
-                return {
-                  _tag: "UpToDate",
-                  installed: target.installed,
-                  newest: target.release.version,
-                } as const
-              const { install } = target
-              yield* swap.probe(install)
-              const lease = yield* locks.acquire(install, what, { hasRun: true })
-              yield* installer.expectInstalled(install, target.installed)
-              const state = yield* daemon.state
-              // Nobody who could be asked to stop: better said now than with the upgrade half-way.
-              if (state._tag === "Busy")
-                return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
-              const run = yield* journal.begin({
-                kind: "upgrade",
-                from: target.installed,
-                to: target.release.version,
-                dataDir: paths.root,
-                databasePath,
-                install,
-                daemon: state._tag === "Running" ? state.facts : null,
-                restart: options.restart,
-                pid: environment.pid,
-              })
-              return yield* runPhases(run, source, lease, options.dryRun)
+              // Asking can take long: the operator sees that it goes on.
+              const checking = yield* reporter.begin("upgrade", "check")
+              const begun = yield* begin(options, databasePath, what).pipe(Effect.tapError(checking.failed))
+              if (begun._tag === "UpToDate") {
+                yield* checking.done(`nothing is newer than ${begun.installed}`)
+                return begun
+              }
+              return yield* runPhases(begun.run, begun.source, begun.lease, options.dryRun, checking)
             }),
           )
         }),

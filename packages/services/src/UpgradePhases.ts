@@ -118,7 +118,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               missing:
                 "the configuration here is not the one that the daemon runs with (config.toml was changed since it started, or a WAIAAS_ variable is set in only one of the two)",
               command:
-                "waiaas stop && waiaas start --background, with the configuration that you want; then waiaas upgrade",
+                "Run `waiaas stop && waiaas start --background` with the configuration that you want, then `waiaas upgrade`.",
             })
           return described
         })

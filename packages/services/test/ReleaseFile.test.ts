@@ -48,8 +48,7 @@ describe("a tarball of a release", () => {
         cut,
         text,
       ]
-      for (const file of files)
-        assert.strictEqual((yield* Effect.flip(read(file)))._tag, "CandidateBroken", file)
+      for (const file of files) assert.strictEqual((yield* Effect.flip(read(file)))._tag, "BadTarget", file)
       const missing = yield* Effect.flip(read("/no/such/file.tgz"))
       assert.strictEqual(missing._tag, "FileFailed")
     }).pipe(Effect.provide(layer)),

@@ -1,32 +1,21 @@
 /** What a rollback refuses while the daemon serves, and what it does with data that cannot be read. */
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
-import {
-  asVersion,
-  contentOf,
-  Heard,
-  layerSimulated,
-  type SimulatedSetup,
-} from "@waiaas/services/testing/SimulatedUpgrade"
-import { Upgrade } from "@waiaas/services/Upgrade"
+import { asVersion, contentOf, Heard } from "@waiaas/services/testing/SimulatedUpgrade"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-
-const layer = (setup: SimulatedSetup = {}) =>
-  layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
+import { layerInstalled, upgrade } from "./simulated.ts"
 
 /** Upgraded to 2.1.0; no daemon runs. */
 const upgradedAndStopped = Effect.gen(function* () {
   const install = yield* SimulatedInstall
-  yield* (yield* Upgrade).run({ to: Option.none(), from: Option.none(), restart: true, dryRun: false })
+  yield* upgrade()
   const { databasePath } = yield* (yield* ConfigFile).load
   return { install, databasePath, fs: yield* FileSystem.FileSystem }
 })
@@ -63,7 +52,7 @@ describe("a rollback", () => {
       assert.strictEqual((yield* refused)._tag, "NoSpace")
       disk.free = 1e12
       assert.strictEqual((yield* rollback).to, "2.0.0")
-    }).pipe(Effect.provide(layer({ available: () => disk.free }))),
+    }).pipe(Effect.provide(layerInstalled({ available: () => disk.free }))),
   )
 
   it.scopedLive("tells of a newer backup that it passes over since it is damaged", () =>
@@ -83,7 +72,7 @@ describe("a rollback", () => {
         warnings.join(),
         `backup ${entry?.name} is damaged (waiaas.db is not what was backed up)`,
       )
-    }).pipe(Effect.provide(layer())),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   it.scopedLive("whose config.toml names another database is refused while the daemon serves", () =>
@@ -97,7 +86,7 @@ describe("a rollback", () => {
       assert.strictEqual(cause._tag, "CandidateRefused")
       assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
       assert.include(cause.next, `to ${databasePath}`)
-    }).pipe(Effect.provide(layer())),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   /** Overwrites bytes of a file. */
@@ -137,6 +126,6 @@ describe("a rollback", () => {
         const entry = (yield* (yield* Backup).list).find((each) => each.name === report.aside)
         assert.include(entry?.problem, "not whole")
         assert.deepStrictEqual(Buffer.from(yield* fs.readFile(`${entry?.path}/waiaas.db`)), bytes)
-      }).pipe(Effect.provide(layer())),
+      }).pipe(Effect.provide(layerInstalled())),
     )
 })

@@ -2,30 +2,54 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
   layerSimulated,
-  type SimulatedSetup,
+  layerUpgradeServices,
 } from "@waiaas/services/testing/SimulatedUpgrade"
-import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
-
-const layer = (setup: SimulatedSetup = {}) =>
-  layerSimulated(setup).pipe(Layer.provideMerge(NodeFileSystem.layer))
-const upgrade = (dryRun: boolean) =>
-  Effect.flatMap(Upgrade, ({ run }) => run({ to: Option.none(), from: Option.none(), restart: true, dryRun }))
+import { layerInstalled, upgrade } from "./simulated.ts"
 
 describe("step 1", () => {
+  it.scopedLive("is announced before npm is asked, and tells what npm fails with", () =>
+    Effect.gen(function* () {
+      const heard = yield* Heard
+      const runner = yield* ProcessRunner
+      const asked: Array<string> = []
+      const offline = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.args.includes("view")
+            ? Effect.zipRight(
+                Effect.map(Ref.get(heard), (events) => asked.push(...events.map(({ _tag }) => _tag))),
+                Effect.succeed({ exitCode: 1, signal: null, stdout: "", stderr: "npm error code ENOTFOUND" }),
+              )
+            : runner.run(options),
+      })
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), offline))),
+      )
+      assert.strictEqual(failed._tag, "NpmFailed")
+      assert.deepStrictEqual(asked, ["PhaseStarted"])
+      assert.deepStrictEqual(
+        (yield* Ref.get(heard)).map(({ _tag }) => _tag),
+        ["PhaseStarted", "PhaseFailed"],
+      )
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
   it.scopedLive("says what the rehearsal measured: to the operator, in the report and in the journal", () =>
     Effect.gen(function* () {
-      const report = yield* upgrade(true)
+      const report = yield* upgrade({ dryRun: true })
       const estimate = report._tag === "Rehearsed" ? report.estimate : null
       assert.isAbove(estimate?.bytes ?? 0, 4096)
       assert.isAbove(estimate?.downtime ?? 0, 0)
@@ -37,7 +61,7 @@ describe("step 1", () => {
         done?._tag === "PhaseDone" ? done.result : "",
         /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+\.\d MB of data$/,
       )
-    }).pipe(Effect.provide(layer())),
+    }).pipe(Effect.provide(layerInstalled())),
   )
 })
 
@@ -63,7 +87,7 @@ const layerOther = (isOther: () => boolean) =>
 describe("the version in place", () => {
   it.scopedLive("is verified by an upgrade, which goes back", () =>
     Effect.gen(function* () {
-      const failed = yield* Effect.flip(upgrade(false))
+      const failed = yield* Effect.flip(upgrade())
       assert.include(
         failed._tag === "RunFailed" ? failed.cause.message : failed.message,
         "the version of the package in place should be 2.1.0 but is 9.9.9",
@@ -75,7 +99,7 @@ describe("the version in place", () => {
   let isRollback = false
   it.scopedLive("is verified by a rollback, which pauses", () =>
     Effect.gen(function* () {
-      yield* upgrade(false)
+      yield* upgrade()
       isRollback = true
       const failed = yield* asVersion(
         "2.1.0",
@@ -89,5 +113,21 @@ describe("the version in place", () => {
       )
       assert.strictEqual(failed.exitCode, 7)
     }).pipe(Effect.provide(layerOther(() => isRollback))),
+  )
+})
+
+describe("a new version that does not start", () => {
+  const releases = [
+    { version: "2.0.0", schema: 4 },
+    { version: "2.1.0", schema: 5, fault: "start" },
+  ] as const
+  it.scopedLive("is undone, and its output is named where the old daemon's start has moved it", () =>
+    Effect.gen(function* () {
+      yield* (yield* SimulatedInstall).startDaemon
+      const failed = yield* Effect.flip(upgrade())
+      const { paths } = yield* DataDir
+      assert.strictEqual(failed.exitCode, 6)
+      assert.strictEqual(failed.next, `Read the end of ${paths.logs}/daemon.out.log.1.`)
+    }).pipe(Effect.provide(layerInstalled({ releases }))),
   )
 })

@@ -8,7 +8,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
-import { table, when } from "./Text.ts"
+import { inSameDataDir, table, when } from "./Text.ts"
 
 const id = Args.text({ name: "id" }).pipe(Args.withDescription("The agent's id (waiaas agent list)"))
 const client = Effect.gen(function* () {
@@ -63,7 +63,7 @@ const list = Command.make("list", {}, () =>
     yield* (yield* Output).result(
       agents,
       rows.length === 0
-        ? ["No agents yet: waiaas agent create <name>"]
+        ? [`No agents yet: ${(yield* inSameDataDir)("waiaas agent create <name>")}`]
         : table(["ID", "NAME", "CHAIN", "NETWORK", "STATUS"], rows),
     )
   }),

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { keystoreNote, size, table, when } from "./Text.ts"
+import { inSameDataDir, keystoreNote, size, table, when } from "./Text.ts"
 
 const create = Command.make("create", {}, () =>
   Effect.scoped(
@@ -87,7 +87,7 @@ const list = Command.make("list", {}, () =>
       },
       [
         ...(rows.length === 0
-          ? ["No backups yet: waiaas backup create"]
+          ? [`No backups yet: ${(yield* inSameDataDir)("waiaas backup create")}`]
           : table(["NAME", "VERSION", "SCHEMA", "SIZE", "MADE", "STATE"], rows)),
         keystoreNote,
       ],

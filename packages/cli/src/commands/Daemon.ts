@@ -207,6 +207,7 @@ export const health = Command.make("health", {}, () =>
       return yield* new DaemonUnreachable({
         address: addressOf(hostname, port),
         problem: "it does not run",
+        ...(state._tag === "Stopped" ? { instead: "waiaas start --background" } : {}),
       })
     const answer = yield* control.health(state.facts)
     if (answer.status === "error")

@@ -11,12 +11,13 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
-import { when } from "./Text.ts"
+import { inSameDataDir, when } from "./Text.ts"
 
 export const tellStatus = Effect.gen(function* () {
   const output = yield* Output
   const { paths, check } = yield* DataDir
   const { version } = yield* Environment
+  const here = yield* inSameDataDir
   yield* check
   const state = yield* (yield* DaemonControl).state
   const live = yield* (yield* ExclusiveLock).isHeld(paths.runLock)
@@ -30,21 +31,21 @@ export const tellStatus = Effect.gen(function* () {
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
     state._tag === "Stopped"
-      ? "daemon: stopped (waiaas start --background)"
+      ? `daemon: stopped (${here("waiaas start --background")})`
       : state._tag === "Busy"
         ? `daemon: not running, but the data is in use by ${state.holder}`
         : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
     ...(health === null || health.status === "error" ? [] : [`schema: ${health.schemaVersion}`]),
     ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
-      ? [`update: ${latest} is available (waiaas upgrade)`]
+      ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
       : []),
     ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
     ...Option.match(open, {
       onNone: () => [],
       onSome: ({ started }) => [
         live
-          ? `${started.kind}: run ${started.run} to ${started.to} is going on (waiaas upgrade --status)`
-          : `${started.kind}: run ${started.run} to ${started.to} was cut off; waiaas start recovers it`,
+          ? `${started.kind}: run ${started.run} to ${started.to} is going on (${here("waiaas upgrade --status")})`
+          : `${started.kind}: run ${started.run} to ${started.to} was cut off; ${here("waiaas start")} recovers it`,
       ],
     }),
   ]

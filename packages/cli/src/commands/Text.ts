@@ -1,6 +1,6 @@
 /** Small words that several commands share. */
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
-import { shellWord } from "@waiaas/domain/Shell"
+import { inDataDir } from "@waiaas/domain/Shell"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import * as Effect from "effect/Effect"
 
@@ -35,7 +35,10 @@ export const keystoreNote = "The keystore is not in any backup: keep your own co
 
 export const exitCodes = `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`
 
-/** What a suggested command needs at its end to mean the same data directory. */
-export const sameDataDir = Effect.map(DataDir, ({ explicit, paths }) =>
-  explicit ? ` --data-dir ${shellWord(paths.root)}` : "",
+/** Makes a suggested command mean the same data directory. */
+export const inSameDataDir = Effect.map(
+  DataDir,
+  ({ explicit, paths }) =>
+    (command: string) =>
+      explicit ? inDataDir(command, paths.root) : command,
 )

@@ -10,6 +10,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
@@ -18,7 +19,7 @@ import { confirm } from "../Ask.ts"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { exitCodes, keystoreNote, sameDataDir, size, when } from "./Text.ts"
+import { exitCodes, inSameDataDir, keystoreNote, size, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -69,22 +70,24 @@ const options = {
 const check = (to: Option.Option<string>) =>
   Effect.gen(function* () {
     const output = yield* Output
+    const here = yield* inSameDataDir
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(to, databasePath)
-    const { installed, release, schemaFrom, schemaTo, refusal } = target
-    const run = Option.filter(yield* (yield* UpgradeJournal).latest, ({ ended }) => ended === null)
-    const live = yield* (yield* RunLocks).live
-    const unfinished = Option.match(run, {
-      onNone: () => [],
-      onSome: ({ started }) => [
-        live
-          ? `run ${started.run} to ${started.to} is going on (waiaas upgrade --status)`
-          : `run ${started.run} to ${started.to} was cut off; waiaas start recovers it`,
-      ],
-    })
-    const warnings = [...target.warnings, ...unfinished]
+    const { install, installed, release, schemaFrom, schemaTo } = target
+    const obstacles = yield* UpgradeObstacle
+    const wanted = target.isNewer && target.refusal === null
+    const obstacle = yield* (wanted ? obstacles.expectNone(install) : obstacles.expectNoRun).pipe(
+      Effect.match({ onFailure: (error) => error, onSuccess: () => null }),
+    )
+    const refusal = wanted ? obstacle : target.refusal
+    const warnings = [
+      ...target.warnings,
+      ...(obstacle === null || obstacle === refusal
+        ? []
+        : [`${obstacle.message} next: ${here(obstacle.next)}`]),
+    ]
     const possible = target.isNewer && refusal === null
-    const command = `waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}${yield* sameDataDir}`
+    const command = here(`waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`)
     yield* output.result(
       {
         event: "Result",
@@ -94,7 +97,7 @@ const check = (to: Option.Option<string>) =>
         possible,
         schema: { from: schemaFrom, to: schemaTo },
         reason: refusal?.message ?? null,
-        next: possible ? command : (refusal?.next ?? null),
+        next: possible ? command : refusal && here(refusal.next),
         warnings,
       },
       [
@@ -102,7 +105,7 @@ const check = (to: Option.Option<string>) =>
         `${Option.isSome(to) ? "Target version: " : "Latest version: "} ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
         ...warnings.map((text) => `warning: ${text}`),
         ...(refusal !== null
-          ? [refusal.message, `next: ${refusal.next}`]
+          ? ["An upgrade is not possible:", refusal.message, `next: ${here(refusal.next)}`]
           : target.isNewer
             ? [
                 "Upgrade available",
@@ -122,7 +125,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
     const { paths } = yield* DataDir
-    const here = yield* sameDataDir
+    const here = yield* inSameDataDir
     const report = yield* (yield* Upgrade).run(options)
     if (report._tag === "UpToDate")
       return yield* output.result({ event: "Result", ...report }, [
@@ -132,7 +135,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        `Nothing was changed. next: waiaas upgrade${here}`,
+        `Nothing was changed. next: ${here("waiaas upgrade")}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
     yield* output.result({ event: "Result", ...report, backup }, [
@@ -142,8 +145,8 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
         ? "Downtime: not measured, no daemon was started at the end"
         : `Downtime: ${report.downtime.toFixed(2)} s`,
       `Backup:   ${backup}`,
-      `Go back:  waiaas upgrade --rollback${here}`,
-      ...(report.running ? [] : [`The daemon was not started: waiaas start --background${here}`]),
+      `Go back:  ${here("waiaas upgrade --rollback")}`,
+      ...(report.running ? [] : [`The daemon was not started: ${here("waiaas start --background")}`]),
     ])
   })
 
@@ -155,7 +158,7 @@ const rollbackRun = (options: {
   Effect.gen(function* () {
     const output = yield* Output
     const rollback = yield* Rollback
-    const here = yield* sameDataDir
+    const here = yield* inSameDataDir
     const plan = yield* rollback.plan(options.backup)
     const { manifest, name } = plan.backup
     const words = [
@@ -176,7 +179,8 @@ const rollbackRun = (options: {
     ]
     for (const line of words) yield* output.note(line)
     if (!options.yes) {
-      const command = `waiaas upgrade --rollback${Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })} --yes${here}`
+      const backup = Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })
+      const command = here(`waiaas upgrade --rollback${backup} --yes`)
       const unconfirmed = new Unconfirmed({ what: "The rollback", command })
       if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
       if (!(yield* confirm("Go back?", { input: process.stdin, output: process.stderr })))
@@ -191,7 +195,7 @@ const rollbackRun = (options: {
       ),
       `Restored:   ${report.backup}`,
       `Kept aside: ${paths.backups}/${report.aside}`,
-      ...(report.running ? [] : [`The daemon was not started: waiaas start --background${here}`]),
+      ...(report.running ? [] : [`The daemon was not started: ${here("waiaas start --background")}`]),
     ])
   })
 
@@ -199,6 +203,7 @@ const tellStatus = Effect.gen(function* () {
   const output = yield* Output
   const runs = (yield* (yield* UpgradeJournal).history).slice(-10)
   const live = yield* (yield* RunLocks).live
+  const here = yield* inSameDataDir
   const lines = runs.flatMap((run, index) => {
     const { started, failure, ended } = run
     const state =
@@ -212,13 +217,13 @@ const tellStatus = Effect.gen(function* () {
           ? `going on: ${run.begun.at(-1) ?? "beginning"}, process ${started.pid}`
           : run.paused !== null
             ? `cut off, and its recovery waits at "${run.paused.action}"`
-            : "cut off; waiaas start recovers it"
+            : `cut off; ${here("waiaas start")} recovers it`
     return [
       `run ${started.run}: ${started.kind} ${started.from} -> ${started.to}, ${when(started.at)}: ${state}`,
       ...(failure === null ? [] : [`  failed in ${failure.phase}: ${failure.message.split("\n")[0]}`]),
       ...(run.paused === null
         ? []
-        : [`  because of: ${run.paused.cause.split("\n")[0]}`, `  next: ${run.paused.next}`]),
+        : [`  because of: ${run.paused.cause.split("\n")[0]}`, `  next: ${here(run.paused.next)}`]),
     ]
   })
   yield* output.result(
@@ -255,7 +260,7 @@ const help = [
 
 export const upgrade = Command.make("upgrade", options, (given) =>
   Effect.gen(function* () {
-    yield* (yield* DataDir).check
+    // How a line is written comes before what it meets.
     const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
     const usage = (target: string, problem: string) =>
       new BadTarget({ target, problem, instead: "waiaas upgrade --help" })
@@ -268,8 +273,11 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       )
     if (given.check && Option.isSome(given.from))
       return yield* usage("--check", "with a tarball, --dry-run says whether it can be installed")
+    if (Option.isSome(given.to) && Option.isSome(given.from))
+      return yield* usage("--to, --from", "only one of them can be given")
     if (!given.rollback && Option.isSome(given.backup))
       return yield* usage("--backup", "it goes with --rollback")
+    yield* (yield* DataDir).check
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.

@@ -80,7 +80,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           Effect.gen(function* () {
             const owner = Option.getOrElse(info.uid, () => 0)
             const user = privilege.taken()?.uid ?? environment.uid
-            if (user !== null && owner !== user) return yield* new OtherOwner({ path, owner, user })
+            if (user !== null && owner !== user)
+              return yield* new OtherOwner({ path, dataDir: real, owner, user })
             if ((info.mode & 0o077) !== 0)
               return yield* new UnsafeDataDir({
                 path,
@@ -96,7 +97,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
             return yield* new UnsafeDataDir({
               path: real,
               problem: "it is no directory",
-              command: "waiaas init --data-dir <another directory>",
+              command: "Name a directory after --data-dir, or leave it out for ~/.waiaas.",
             })
           const config = yield* files.statIfThere(paths.config)
           const { token, data, keystore, backups, upgrade } = paths
@@ -115,7 +116,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
               return yield* new UnsafeDataDir({
                 path: real,
                 problem: "under sudo it is not clear whose data is meant",
-                command: "sudo waiaas <command> --data-dir <the data directory of its owner>",
+                command:
+                  "Run the command again with the data directory of its owner, such as --data-dir ~/.waiaas, at its end.",
               })
             if (!(yield* checkAll)) return yield* new NotInitialised({ dataDir: real })
           }),

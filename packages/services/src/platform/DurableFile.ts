@@ -46,6 +46,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly stat: (path: string) => Effect.Effect<FileSystem.File.Info, FileFailed>
     /** None where nothing is there. */
     readonly statIfThere: (path: string) => Effect.Effect<Option.Option<FileSystem.File.Info>, FileFailed>
+    /** Whether this user may write there, as the system says; nothing is written. */
+    readonly mayWrite: (path: string) => Effect.Effect<boolean, FileFailed>
     readonly realPath: (path: string) => Effect.Effect<string, FileFailed>
     /** Target of a link; none where there is no link. */
     readonly readLink: (path: string) => Effect.Effect<Option.Option<string>>
@@ -315,6 +317,15 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         syncTree,
         hashTree,
         sizeOfTree,
+        mayWrite: (path) =>
+          fs.access(path, { writable: true }).pipe(
+            attempt("look at", path),
+            Effect.as(true),
+            Effect.catchIf(
+              ({ code }) => ["EACCES", "EPERM", "EROFS"].includes(code),
+              () => Effect.succeed(false),
+            ),
+          ),
         realPath: (path) => fs.realPath(path).pipe(attempt("resolve", path)),
         readText: (path) => fs.readFileString(path).pipe(attempt("read", path)),
         readTextIfThere: (path) =>

@@ -37,6 +37,7 @@ import { RollbackSteps } from "../RollbackSteps.ts"
 import { RunLocks } from "../RunLocks.ts"
 import { Upgrade } from "../Upgrade.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
+import { UpgradeObstacle } from "../UpgradeObstacle.ts"
 import { UpgradePhases } from "../UpgradePhases.ts"
 import { type ProgressEvent, UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
@@ -70,7 +71,9 @@ const release210: SimulatedRelease = { version: "2.1.0", schema: 5 }
 /** The services of an upgrade as the command builds them, over whatever processes, HTTP, files and locks are given. */
 export const layerUpgradeServices = (schema: number) =>
   Layer.mergeAll(Upgrade.layer, Rollback.layer).pipe(
-    Layer.provideMerge(Layer.mergeAll(UpgradePhases.layer, UpgradeTarget.layer, ReleaseFile.layer)),
+    Layer.provideMerge(
+      Layer.mergeAll(UpgradePhases.layer, UpgradeTarget.layer, UpgradeObstacle.layer, ReleaseFile.layer),
+    ),
     Layer.provideMerge(Recover.layer),
     Layer.provideMerge(RollbackSteps.layer),
     Layer.provideMerge(

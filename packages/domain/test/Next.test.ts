@@ -1,0 +1,125 @@
+/** What every failure tells its operator to do next. */
+import { assert, describe, it } from "@effect/vitest"
+import * as DataErrors from "@waiaas/domain/DataErrors"
+import * as PackageErrors from "@waiaas/domain/PackageErrors"
+import * as RunErrors from "@waiaas/domain/RunErrors"
+import { followedBy, inDataDir } from "@waiaas/domain/Shell"
+import { makeVersion } from "@waiaas/domain/Version"
+
+const { DaemonStartFailed, OtherOwner, RecoveryPaused } = RunErrors
+const version = makeVersion("2.1.0")
+const [path, dataDir] = ["/home/op/.waiaas/waiaas.db", "/home/op/.waiaas"]
+const told = { path, problem: "it is odd" }
+
+/** One of each, and one for each way that its `next` can go. */
+const samples = [
+  new DataErrors.NotInitialised({ dataDir }),
+  new DataErrors.ConfigInvalid({ source: "/c.toml", key: "daemon.port", value: "x", allowed: "1..65535" }),
+  ...["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOENT", "EISDIR", "SQLITE_CORRUPT"].map(
+    (code) => new DataErrors.FileFailed({ operation: "read", path, code }),
+  ),
+  ...(["install", "run", "data", "tool"] as const).map(
+    (lock) => new DataErrors.LockBusy({ lock, path, holder: "upgrade, process 7" }),
+  ),
+  new DataErrors.DatabaseFailed({ operation: "open it", path, reason: "no such file" }),
+  new DataErrors.DatabaseTooNew({ schema: 6, supported: 5 }),
+  new DataErrors.DatabaseTooNew({ schema: 6, supported: 5, release: version }),
+  new DataErrors.DatabaseTooOld({ schema: 1, minimum: 3 }),
+  new DataErrors.DatabaseTooOld({ schema: 1, minimum: 3, goThrough: version }),
+  new DataErrors.MigrationHistoryDiffers(told),
+  new DataErrors.MigrationFailed({ path, from: 4, to: 5, reason: "no such table" }),
+  new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
+  new DataErrors.NoBackup({ wanted: "backup named b" }),
+  new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
+  ...PackageErrors.NpmFailureKind.literals.map(
+    (kind) => new PackageErrors.NpmFailed({ kind, asked: "view @waiaas/cli", output: "" }),
+  ),
+  new PackageErrors.BadTarget({ target: "2", problem: "not an exact version" }),
+  new PackageErrors.CandidateBroken({ version, problem: "it does not run" }),
+  new PackageErrors.NoSpace({ path, needed: 2e9, available: 1e6 }),
+  new RunErrors.DaemonStopTimeout({ pid: 7, waited: 35, why: "it did not die" }),
+  new RunErrors.DaemonUnreachable({ address: "http://127.0.0.1:3100", problem: "no connection" }),
+  new DaemonStartFailed({ version, problem: "it ended", logFile: "/l" }),
+  new OtherOwner({ path, dataDir, owner: 1000, user: 1001 }),
+  new RunErrors.VerificationFailed({ what: "the schema", expected: "5", found: "4" }),
+  new RunErrors.UpgradeInProgress({ dataDir, run: 3, pid: 7, since: 1_770_000_000 }),
+  new RunErrors.UnfinishedRun({ dataDir, run: 3 }),
+  new RunErrors.JournalDamaged(told),
+  new RunErrors.Interrupted({}),
+  ...[400, 401, 404, 409, 500, 503].map(
+    (status) => new RunErrors.RequestRefused({ status, problem: "no such agent" }),
+  ),
+  new RunErrors.CommandFailed({ text: "error: no\n  next: waiaas status", exitCode: 1 }),
+  new RunErrors.CommandFailed({ text: "error: no", exitCode: 1 }),
+]
+
+/** Their `next` is what whoever makes them gives. */
+const given = ["UnsafeDataDir", "NotNpmGlobal", "CandidateRefused", "RestartWouldFail", "Unconfirmed"]
+
+const clumsy = (next: string): string | undefined => {
+  const outside = next.replace(/`[^`]*`/g, "")
+  if (!/^[A-Z]/.test(next))
+    return /[.,`<]/.test(next.replace(/\S*[./]\S+/g, "")) ? "no one command" : undefined
+  if (!next.endsWith(".")) return "a sentence without its end"
+  if (/(?<![./])waiaas [a-z]/.test(outside)) return "a command without its backticks"
+  return /\. [A-Z]/.test(next) ? "more than one sentence" : undefined
+}
+
+describe("next", () => {
+  for (const error of samples)
+    it(`of ${error._tag}: ${error.next}`, () => assert.isUndefined(clumsy(error.next)))
+
+  it("has a sample of every failure", () => {
+    const all = [DataErrors, PackageErrors, RunErrors].flatMap((errors) =>
+      Object.values(errors).flatMap((each) => ("_tag" in each ? [String(each._tag)] : [])),
+    )
+    const known = [...samples.map(({ _tag }) => _tag as string), ...given, "RecoveryPaused"]
+    assert.deepStrictEqual(
+      all.filter((tag) => !known.includes(tag)),
+      [],
+    )
+  })
+
+  it("of a paused recovery is one instruction, whatever stopped it", () => {
+    const start = `waiaas start --data-dir ${dataDir}`
+    for (const { next: remedy } of samples) {
+      const paused = new RecoveryPaused({ run: 3, action: "put back", cause: "Odd.", remedy, dataDir })
+      assert.isUndefined(clumsy(paused.next), paused.next)
+      assert.match(paused.next, /waiaas (start|upgrade)/)
+    }
+    const next = (remedy: string) =>
+      new RecoveryPaused({ run: 3, action: "a", cause: "c", remedy, dataDir }).next
+    assert.strictEqual(next("waiaas backup list"), `Run \`waiaas backup list\`, then \`${start}\`.`)
+    assert.strictEqual(
+      next("Free some space on /d, then run the command again."),
+      `Free some space on /d, then run \`${start}\`.`,
+    )
+    assert.strictEqual(next("sudo waiaas upgrade"), `sudo waiaas upgrade --data-dir ${dataDir}`)
+  })
+
+  it("names the data directory once in every command that takes it", () => {
+    const place = "--data-dir '/srv/my data'"
+    const named = (next: string) => inDataDir(next, "/srv/my data")
+    assert.strictEqual(named("waiaas backup list"), `waiaas backup list ${place}`)
+    assert.strictEqual(
+      named("npm install --global @waiaas/cli@1.8.0 && waiaas start"),
+      `npm install --global @waiaas/cli@1.8.0 && waiaas start ${place}`,
+    )
+    assert.strictEqual(
+      named("Run `waiaas stop && waiaas start`, then `npm ping`."),
+      `Run \`waiaas stop ${place} && waiaas start ${place}\`, then \`npm ping\`.`,
+    )
+    for (const same of ["waiaas --help", "waiaas agent --help", "waiaas start --data-dir /d", "npm view x"])
+      assert.strictEqual(named(same), same)
+    for (const { next } of samples) {
+      const commands = [...named(next).matchAll(/(?<![./])waiaas [a-z][^`&]*/g)].map(([command]) => command)
+      for (const command of commands.filter((each) => !each.includes("--help")))
+        assert.match(command, /^(?!.*--data-dir.*--data-dir).*--data-dir/, next)
+      assert.isUndefined(clumsy(named(next)))
+    }
+  })
+
+  it("joins two into one", () => {
+    assert.strictEqual(followedBy("Report this.", "waiaas start"), "Report this, then run `waiaas start`.")
+  })
+})

@@ -1,0 +1,76 @@
+import { type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import type { Install } from "@waiaas/domain/Install"
+import type { NoPermission } from "@waiaas/domain/PackageErrors"
+import { type JournalDamaged, UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { DaemonControl } from "./DaemonControl.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
+import { RunLocks } from "./RunLocks.ts"
+import { UpgradeJournal } from "./UpgradeJournal.ts"
+
+export type Obstacle =
+  | UnfinishedRun
+  | UpgradeInProgress
+  | LockBusy
+  | NoPermission
+  | FileFailed
+  | JournalDamaged
+
+/** What would keep an upgrade from beginning here, whatever its target. Only looks: no lock is taken, nothing is written. */
+export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstacle")<
+  UpgradeObstacle,
+  {
+    /** Fails while a run of this data directory goes on, or was cut off. */
+    readonly expectNoRun: Effect.Effect<void, Obstacle>
+    /** Fails with the first of all obstacles. */
+    readonly expectNone: (install: Install) => Effect.Effect<void, Obstacle>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const journal = yield* UpgradeJournal
+      const locks = yield* RunLocks
+      const lock = yield* ExclusiveLock
+      const swap = yield* PackageSwap
+      const daemon = yield* DaemonControl
+
+      /** Who works here now: of a run more is known than of another holder of its lock, such as a backup. */
+      const expectNoRun = Effect.gen(function* () {
+        // Live first: a run that ends in between has written its last word before it lets go.
+        const live = yield* locks.live
+        const open = Option.filter(yield* journal.latest, ({ ended }) => ended === null)
+        if (Option.isSome(open)) {
+          const { run: number, pid, at } = open.value.started
+          const where = { dataDir: paths.root, run: number }
+          return yield* live ? new UpgradeInProgress({ ...where, pid, since: at }) : new UnfinishedRun(where)
+        }
+        if (!live) return
+        const known = yield* lock.holder(paths.runLock)
+        const holder = Option.match(known, {
+          onNone: () => "an unknown process",
+          onSome: ({ what, pid }) => `${what}, process ${pid}`,
+        })
+        return yield* new LockBusy({ lock: "run", path: paths.runLock, holder })
+      })
+
+      return {
+        expectNoRun,
+        expectNone: Effect.fn("UpgradeObstacle.expectNone")(function* (install: Install) {
+          yield* expectNoRun
+          yield* locks.expectNoneElsewhere(install.packageDir)
+          yield* swap.mayChange(install)
+          const state = yield* daemon.state
+          if (state._tag === "Busy")
+            return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
+        }),
+      }
+    }),
+  )
+}

@@ -1,0 +1,168 @@
+/** What the commands say, as an operator hears them. */
+import { strict as assert } from "node:assert"
+import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { networkInterfaces } from "node:os"
+import { join } from "node:path"
+import { it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { escapes } from "../../packages/cli/src/Escapes.ts"
+import { run } from "../../scripts/lib/run.mts"
+import { countedRegistry, databaseOf, installedMachine } from "../support/scoped.mts"
+import { setKeys } from "../support/sqlite.mts"
+
+/** Each starts many processes, on a machine that may have other things to do. */
+const LIMIT = 30_000
+
+it.scopedLive(
+  "what to type next is for the data directory that was named, wherever a command fails",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      yield* Effect.promise(async () => {
+        const place = join(machine.home, "other")
+        const named = ["--data-dir", place]
+        const nextOf = async (args: ReadonlyArray<string>, env: Record<string, string> = {}) =>
+          /^ *next: (.*)$/m.exec((await machine.waiaas(args, { env })).stderr)?.[1]
+        // Without a data directory: the command and the small file of a plain status.
+        assert.equal(await nextOf(["backup", "list", ...named]), `waiaas init --data-dir ${place}`)
+        assert.equal(await nextOf(["status", ...named]), `waiaas init --data-dir ${place}`)
+        await machine.mustWaiaas(["init", ...named])
+        const listed = `waiaas backup list --data-dir ${place}`
+        assert.equal(await nextOf(["backup", "verify", "none", ...named]), listed)
+        assert.equal(await nextOf(["backup", "verify", "none", "--data-dir", "other"]), listed)
+        assert.equal(await nextOf(["backup", "verify", "none"], { WAIAAS_DATA_DIR: place }), listed)
+        assert.equal(await nextOf(["backup", "verify", "none"]), "waiaas backup list")
+        const json = await machine.waiaas(["backup", "verify", "none", "--json", `--data-dir=${place}`])
+        assert.equal(JSON.parse(json.stdout).next, listed)
+        const start = `waiaas start --background --data-dir ${place}`
+        assert.equal(await nextOf(["health", ...named]), start)
+        assert.equal(await nextOf(["agent", "list", ...named]), start)
+        // Said by the daemon itself.
+        rmSync(join(place, "data/waiaas.db"))
+        assert.equal(await nextOf(["start", ...named]), listed)
+        assert.equal(await nextOf(["start", "--background", ...named]), listed)
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "completions are a command of their own, whose scripts the shells take",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      yield* Effect.promise(async () => {
+        assert.match(
+          (await machine.mustWaiaas(["--help"])).stdout,
+          /^ *- completions <shell> bash \| zsh \| fish +Print a completion script/m,
+        )
+        assert.match((await machine.mustWaiaas(["completions", "--help"])).stdout, /bash, zsh, fish/)
+        for (const shell of ["bash", "zsh", "fish"]) {
+          const { stdout, stderr } = await machine.mustWaiaas(["completions", shell])
+          for (const word of ["waiaas", "upgrade", "rollback", "completions"])
+            assert.ok(stdout.includes(word), `${shell}: ${word}`)
+          assert.equal(stderr, "")
+        }
+        const script = join(machine.home, "completions.sh")
+        writeFileSync(script, (await machine.mustWaiaas(["completions", "bash"])).stdout)
+        const asked = await run("/bin/bash", ["-c", `source ${script} && complete -p waiaas`], {
+          env: machine.env(),
+        })
+        assert.match(asked.stdout, /^complete .* waiaas$/m)
+        for (const wrong of [[], ["powershell"], ["bash", "zsh"]])
+          assert.equal((await machine.waiaas(["completions", ...wrong])).code, 2, wrong.join())
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive("wrong usage is told before what the data directory lacks", () =>
+  Effect.gen(function* () {
+    const machine = yield* installedMachine({ start: false })
+    yield* Effect.promise(async () => {
+      const none = ["--data-dir", join(machine.home, "none")]
+      for (const wrong of [
+        ["--rollback", "--to", "2.1.0"],
+        ["--to", "2.1.0", "--from", "x.tgz"],
+        ["--check", "--status"],
+        ["--backup", "b"],
+      ])
+        assert.equal((await machine.waiaas(["upgrade", ...wrong, ...none])).code, 2, wrong.join(" "))
+      const { code, stderr } = await machine.waiaas(["upgrade", ...none])
+      assert.equal(code, 3)
+      assert.match(stderr, /^error: No WAIaaS data in /m)
+    })
+  }),
+)
+
+it.scopedLive.runIf(existsSync("/usr/bin/script"))(
+  "a terminal gets no colour that it did not want",
+  () =>
+    Effect.gen(function* () {
+      const registry = yield* countedRegistry(["2.0.0", 4])
+      const machine = yield* installedMachine({ registryUrl: registry.url, start: false })
+      yield* Effect.promise(async () => {
+        const onTerminal = async (command: string, env: Record<string, string>) => {
+          const args = ["-qec", `${machine.bin} ${command}`, "/dev/null"]
+          return (await run("/usr/bin/script", args, { cwd: machine.home, env: machine.env(env) })).stdout
+        }
+        const escape = "\u001b["
+        const colour = new RegExp(escapes.source)
+        for (const command of ["upgrade", "--help", "upgrade --help"]) {
+          assert.match(await onTerminal(command, { TERM: "xterm" }), colour, command)
+          const bare = await onTerminal(command, { TERM: "xterm", NO_COLOR: "1" })
+          assert.doesNotMatch(bare, colour, command)
+          // The moving line needs no colour.
+          if (command === "upgrade") assert.ok(bare.includes(`\r${escape}2K`), bare)
+          assert.ok(!(await onTerminal(command, { TERM: "dumb" })).includes(escape), command)
+        }
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "health tells how the daemon is, in words and as JSON, and fails where none answers",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      yield* Effect.promise(async () => {
+        const { stdout } = await machine.mustWaiaas(["health"])
+        assert.match(stdout, /^ok: WAIaaS 2\.0\.0, schema 4, up \d+ s\n$/)
+        const { uptime, timestamp, ...told } = JSON.parse(
+          (await machine.mustWaiaas(["health", "--json"])).stdout,
+        )
+        assert.deepEqual(told, {
+          status: "ok",
+          version: "2.0.0",
+          latestVersion: null,
+          updateAvailable: false,
+          schemaVersion: 4,
+        })
+        assert.ok(Number.isInteger(uptime) && Number.isInteger(timestamp))
+        await machine.mustWaiaas(["stop"])
+        const down = await machine.waiaas(["health"])
+        assert.deepEqual([down.code, down.stdout], [1, ""])
+        assert.match(down.stderr, /does not answer: it does not run\.\nnext: waiaas start --background\n/)
+      })
+    }),
+  LIMIT,
+)
+
+const hasIpv6 = Object.values(networkInterfaces()).some((each) =>
+  each?.some(({ address }) => address === "::1"),
+)
+it.scopedLive.runIf(hasIpv6)("the notice of a daemon on ::1 comes once a day, too", () =>
+  Effect.gen(function* () {
+    const machine = yield* installedMachine({
+      start: false,
+      daemon: { hostname: "::1", update_check: false },
+    })
+    yield* Effect.promise(async () => {
+      setKeys(databaseOf(machine), { latest_version: "2.1.0" })
+      await machine.mustWaiaas(["start", "--background", "--quiet"])
+      assert.match((await machine.mustWaiaas(["status"])).stderr, /Update available: 2\.0\.0 -> 2\.1\.0/)
+      assert.equal((await machine.mustWaiaas(["status"])).stderr, "")
+    })
+  }),
+)
