@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { makeTrees } from "./FileTrees.ts"
 
 const CHUNK = 4 * 1024 * 1024
 
@@ -234,69 +235,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           }),
         )
 
-      type Entry = { readonly name: string; readonly kind: "link" | "directory" | "file" }
-      const entries = (directory: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
-        Effect.flatMap(list(directory), (names) =>
-          Effect.forEach(names, (name) =>
-            Effect.gen(function* () {
-              const path = join(directory, name)
-              if (Option.isSome(yield* readLink(path))) return { name, kind: "link" as const }
-              return { name, kind: (yield* isDirectory(path)) ? ("directory" as const) : ("file" as const) }
-            }),
-          ),
-        )
-
-      const copyTree = (from: string, to: string): Effect.Effect<void, FileFailed> =>
-        Effect.gen(function* () {
-          const info = yield* stat(from)
-          yield* fs.makeDirectory(to, { mode: info.mode & 0o777 }).pipe(attempt("create the directory", to))
-          yield* chmod(to, info.mode & 0o777)
-          for (const entry of yield* entries(from)) {
-            const source = join(from, entry.name)
-            const target = join(to, entry.name)
-            if (entry.kind === "directory") yield* copyTree(source, target)
-            else if (entry.kind === "link") {
-              const link = yield* fs.readLink(source).pipe(attempt("read the link", source))
-              yield* fs.symlink(link, target).pipe(attempt("link", target))
-            } else yield* copy(source, target, { mode: (yield* stat(source)).mode & 0o777 })
-          }
-          yield* syncDirectory(to)
-        })
-
-      const syncTree = (path: string): Effect.Effect<void, FileFailed> =>
-        Effect.gen(function* () {
-          for (const entry of yield* entries(path)) {
-            if (entry.kind === "directory") yield* syncTree(join(path, entry.name))
-            else if (entry.kind === "file") yield* sync(join(path, entry.name))
-          }
-          yield* syncDirectory(path)
-        })
-
-      const hashTree = (path: string): Effect.Effect<string, FileFailed> =>
-        Effect.gen(function* () {
-          const digest = createHash("sha256")
-          for (const entry of yield* entries(path)) {
-            const child = join(path, entry.name)
-            const content =
-              entry.kind === "directory"
-                ? yield* hashTree(child)
-                : entry.kind === "link"
-                  ? Option.getOrElse(yield* readLink(child), () => "")
-                  : (yield* hash(child)).sha256
-            digest.update(`${entry.kind} ${entry.name}\n${content}\n`)
-          }
-          return digest.digest("hex")
-        })
-
-      const sizeOfTree = (path: string): Effect.Effect<number, FileFailed> =>
-        Effect.gen(function* () {
-          let size = 0
-          for (const entry of yield* entries(path)) {
-            if (entry.kind === "directory") size += yield* sizeOfTree(join(path, entry.name))
-            else if (entry.kind === "file") size += Number((yield* stat(join(path, entry.name))).size)
-          }
-          return size
-        })
+      const trees = makeTrees(fs, { attempt, list, readLink, isDirectory, stat, chmod, copy, sync, hash })
 
       return DurableFile.of({
         exists,
@@ -313,10 +252,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         makeDirectory,
         hash,
         copy,
-        copyTree,
-        syncTree,
-        hashTree,
-        sizeOfTree,
+        ...trees,
         mayWrite: (path) =>
           fs.access(path, { writable: true }).pipe(
             attempt("look at", path),
