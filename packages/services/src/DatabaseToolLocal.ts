@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
-import type { Description, Tables, ToolError } from "@waiaas/domain/ToolProtocol"
+import { type Description, type Tables, type ToolError, valueTables } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -33,6 +33,12 @@ export const layerDatabaseToolLocal = (
         describe: (_packageDir, dataDir) => describe(dataDir),
         examine: (_packageDir, database, check, tables) =>
           within(database)(examineHere(database, check, tables)),
+        verify: (_packageDir, database, dataDir) =>
+          Effect.zipWith(
+            within(database)(examineHere(database, "quick", valueTables)),
+            describe(dataDir),
+            (found, { keys }) => ({ ...found, keys }),
+          ),
         checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
         copyLive: (_packageDir, from, to) =>
           within(from)(

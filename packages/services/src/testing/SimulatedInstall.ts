@@ -3,7 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
-import { MigrationFailed } from "@waiaas/domain/DataErrors"
+import { KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
@@ -55,6 +55,9 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
     readonly installed: Effect.Effect<string>
   }
 >() {}
+
+/** What every file of a simulated keystore holds as long as it opens. */
+export const SEALED = "sealed"
 
 const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
@@ -159,13 +162,23 @@ export const makeProcesses = (
       layerDatabaseToolLocal((dataDir) =>
         Effect.gen(function* () {
           const { digest, databasePath: path } = yield* (yield* ConfigFile).load
+          const sealed = yield* fs.readDirectory(paths.keystore)
+          for (const name of sealed) {
+            const key = join(paths.keystore, name)
+            if ((yield* fs.readFileString(key)) !== SEALED)
+              return yield* new KeystoreDamaged({ path: key, problem: "was changed" })
+          }
           return {
             version: makeVersion("0.0.0"),
             schema: rangeFor(1),
             configDigest: digest,
             databasePath: path || dataDir,
+            keys: sealed.length,
           }
-        }).pipe(Effect.provide(context)),
+        }).pipe(
+          Effect.provide(context),
+          Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }),
+        ),
       ),
     ).pipe(Effect.map(Context.get(DatabaseTool)))
 
@@ -181,7 +194,9 @@ export const makeProcesses = (
               return { ...here, version: release.version, schema: rangeFor(release.schema) }
             }
             case "Examine":
-              return yield* local.examine(packageDir, request.database, request.check, request.tables)
+              return yield* request.dataDir === undefined
+                ? local.examine(packageDir, request.database, request.check, request.tables)
+                : local.verify(packageDir, request.database, request.dataDir)
             case "Checkpoint":
               return yield* local.checkpoint(packageDir, request.database)
             case "CopyLive":
