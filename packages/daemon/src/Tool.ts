@@ -27,9 +27,10 @@ import { underGuard } from "./ToolGuard.ts"
 const cannot = (error: { readonly message: string; readonly next: string }) =>
   new RestartWouldFail({ missing: error.message.replace(/\.$/, ""), command: error.next })
 
-/** Whether a daemon of this code could start here: configuration, keystore, environment. Exports nothing of them. */
+/** Whether a daemon of this code could start here: configuration (of `configFile`, else its own), keystore, environment. Exports nothing of them. */
 export const describeHere = (
   dataDir: string,
+  configFile?: string,
 ): Effect.Effect<typeof Description.Type, ToolError, DurableFile | Environment> =>
   Effect.gen(function* () {
     const { paths, check } = yield* DataDir
@@ -44,7 +45,7 @@ export const describeHere = (
       databasePath: databasePath || paths.data,
       keys,
     }
-  }).pipe(Effect.provide(ConfigFile.layer), Effect.provide(DataDir.layer(Option.some(dataDir))))
+  }).pipe(Effect.provide(ConfigFile.layerOf(configFile)), Effect.provide(DataDir.layer(Option.some(dataDir))))
 
 const reply = (message: ToolReply): Effect.Effect<void> =>
   Effect.sync(() => void process.stdout.write(`${JSON.stringify(Schema.encodeSync(ToolReply)(message))}\n`))
@@ -57,7 +58,7 @@ const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, Databas
       case "Describe":
         return Schema.encodeSync(Description)(
           yield* tool
-            .describe(packageDir, request.dataDir)
+            .describe(packageDir, request.dataDir, request.config)
             .pipe(
               Effect.mapError((error) =>
                 error._tag === "KeystoreDamaged" && !request.keys ? cannot(error) : error,

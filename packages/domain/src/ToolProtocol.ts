@@ -32,10 +32,12 @@ export const valueTables: typeof Tables.Type = {
 
 const protocol = { protocol: Schema.Literal(1) }
 
-/** Can this code run here: decode the live configuration, open every sealed key. */
+/** Can this code run here: decode the configuration, open every sealed key. */
 export const Describe = Schema.TaggedStruct("Describe", {
   ...protocol,
   dataDir: Schema.String,
+  /** Decoded in the place of the data directory's `config.toml`. */
+  config: Schema.optional(Schema.String),
   /** Whoever asks knows `KeystoreDamaged`; others hear of it as `RestartWouldFail`. */
   keys: Schema.optional(Schema.Literal(true)),
 })

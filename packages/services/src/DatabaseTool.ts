@@ -48,10 +48,11 @@ const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
   DatabaseTool,
   {
-    /** Whether that code can run here, with this configuration, environment and keystore. */
+    /** Whether that code can run here, with this configuration (a file, else the live one), environment and keystore. */
     readonly describe: (
       packageDir: string,
       dataDir: string,
+      config?: string,
     ) => Effect.Effect<typeof Description.Type, ToolError>
     readonly examine: (
       packageDir: string,
@@ -141,10 +142,10 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         )
 
       return DatabaseTool.of({
-        describe: (packageDir, dataDir) =>
+        describe: (packageDir, dataDir, config) =>
           ask(
             packageDir,
-            { _tag: "Describe", protocol: 1, dataDir, keys: true },
+            { _tag: "Describe", protocol: 1, dataDir, config, keys: true },
             Description,
             `${dataDir}/config.toml`,
           ),

@@ -13,7 +13,7 @@ import type { Environment } from "./platform/Environment.ts"
 
 /** `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use. */
 export const layerDatabaseToolLocal = (
-  describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>,
+  describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>,
 ) =>
   Layer.effect(
     DatabaseTool,
@@ -30,7 +30,7 @@ export const layerDatabaseToolLocal = (
             Effect.provide(context),
           )
       return DatabaseTool.of({
-        describe: (_packageDir, dataDir) => describe(dataDir),
+        describe: (_packageDir, dataDir, config) => describe(dataDir, config),
         examine: (_packageDir, database, check, tables) =>
           within(database)(examineHere(database, check, tables)),
         verify: (_packageDir, database, dataDir) =>

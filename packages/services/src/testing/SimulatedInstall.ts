@@ -3,7 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
-import { KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
+import { ConfigInvalid, KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
@@ -34,6 +34,8 @@ export interface SimulatedRelease {
   readonly version: string
   readonly schema: number
   /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
+  /** A word that its code does not allow in a config.toml. */
+  readonly refuses?: string | undefined
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
 
@@ -159,9 +161,11 @@ export const makeProcesses = (
       })
 
     const local = yield* Layer.build(
-      layerDatabaseToolLocal((dataDir) =>
+      layerDatabaseToolLocal((dataDir, config) =>
         Effect.gen(function* () {
-          const { digest, databasePath: path } = yield* (yield* ConfigFile).load
+          const { digest, databasePath: path } = yield* Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+            Effect.provide(ConfigFile.layerOf(config)),
+          )
           const sealed = yield* fs.readDirectory(paths.keystore)
           for (const name of sealed) {
             const key = join(paths.keystore, name)
@@ -190,7 +194,11 @@ export const makeProcesses = (
         const act = Effect.gen(function* () {
           switch (request._tag) {
             case "Describe": {
-              const here = yield* local.describe(packageDir, request.dataDir)
+              const source = request.config ?? paths.config
+              const text = yield* Effect.orDie(fs.readFileString(source))
+              if (release.refuses !== undefined && text.includes(release.refuses))
+                return yield* new ConfigInvalid({ source, key: release.refuses, value: "x", allowed: "none" })
+              const here = yield* local.describe(packageDir, request.dataDir, request.config)
               return { ...here, version: release.version, schema: rangeFor(release.schema) }
             }
             case "Examine":
