@@ -1,10 +1,11 @@
 import { availableParallelism } from "node:os"
 import { defineConfig } from "vitest/config"
 
-const project = (name: string, include: Array<string>, timeout: number) => ({
+const project = (name: string, include: Array<string>, timeout: number, exclude: Array<string> = []) => ({
   extends: true as const,
-  test: { name, include, testTimeout: timeout, hookTimeout: timeout },
+  test: { name, include, exclude, testTimeout: timeout, hookTimeout: timeout },
 })
+const slow = "test/**/*.slow.test.ts"
 
 export default defineConfig({
   test: {
@@ -16,10 +17,11 @@ export default defineConfig({
         "layers",
         ["packages/*/test/**/*.test.ts", "test/lessons/**/*.test.ts", "test/hostile/**/*.test.ts"],
         15_000,
+        [slow],
       ),
       project("scenarios", ["test/scenarios/**/*.test.ts", "test/tooling/**/*.test.ts"], 60_000),
       // Run by .ci/run, not by npm test.
-      project("slow", ["test/slow/**/*.test.ts"], 600_000),
+      project("slow", ["test/slow/**/*.test.ts", slow], 600_000),
     ],
   },
 })

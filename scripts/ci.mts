@@ -1,16 +1,15 @@
-/** What `.ci/run` runs: `npm test`'s suites, then the slow ones. */
-import { existsSync, globSync } from "node:fs"
+/** What `.ci/run` runs: `npm test`'s suites, the slow ones, and the deep simulation beside them. */
 import { join } from "node:path"
 import { node, root } from "./lib/repo.mts"
 import { run } from "./lib/run.mts"
-import { failed, passed, runSuites, type Suite, skipped, vitest } from "./lib/suites.mts"
+import { check, failed, passed, runSuites, type Suite, vitest } from "./lib/suites.mts"
+import { simulate } from "./simulate.mts"
 import { fastSuites } from "./test.mts"
 
 /** A script as a suite: its output is shown only when it fails. */
 const script = (name: string, path: string, args: ReadonlyArray<string>, timeoutMs: number): Suite => ({
   name,
   run: async () => {
-    if (!existsSync(join(root, path))) return [skipped(name, `${path} does not exist yet`)]
     const result = await run(node, [join(root, path), ...args], { cwd: root, timeoutMs })
     if (result.code === 0) return [passed(name)]
     process.stderr.write(`${result.stdout}${result.stderr}\n`)
@@ -18,14 +17,11 @@ const script = (name: string, path: string, args: ReadonlyArray<string>, timeout
   },
 })
 
-const slow: Suite =
-  globSync("test/slow/**/*.test.ts", { cwd: root }).length > 0
-    ? vitest("slow", 1_800_000)
-    : { name: "test/slow", run: async () => [skipped("test/slow", "no slow suite exists yet")] }
-
 process.exitCode = await runSuites([
-  ...fastSuites,
-  slow,
+  ...fastSuites.filter(({ name }) => name !== "simulation"),
+  vitest("slow", 1_800_000),
   script("demo", "scripts/demo.mts", [], 300_000),
   script("chaos", "scripts/chaos.mts", ["--short"], 900_000),
+  // Holds all of the simulation of `npm test`, and more.
+  { ...check("simulation, deep", () => simulate({ deep: true })), isBackground: true },
 ])

@@ -6,6 +6,7 @@
  * `-- --path P` replays one path, as a violation prints it, operation by operation. `-- --deep` tries every name of
  * an error and looks at what a killed recovery leaves unsynced. `-- --write` puts the table into docs/reliability.md.
  */
+import { constants, setPriority } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import type { RunKind } from "@waiaas/domain/UpgradePhase"
@@ -90,6 +91,8 @@ if (import.meta.main) {
   })
   // The fibers of killed processes wait for ever, and a process with a fiber that waits does not end by itself.
   const end = () => process.exit(0)
+  // Whatever else the machine does goes first: there it is about time, here only about the result.
+  if (values.only !== undefined) setPriority(constants.priority.PRIORITY_LOW)
   if (values.path !== undefined) {
     replay(values.path)
     process.stdout.write("", end)

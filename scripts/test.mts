@@ -9,9 +9,10 @@ export const fastSuites: ReadonlyArray<Suite> = [
   check("typecheck", typecheck),
   check("lint", lint),
   check("package", checkPackage),
-  check("simulation", simulate),
   vitest("layers", 900_000),
   vitest("scenarios", 900_000),
+  // All computing, where the others mostly wait for processes.
+  { ...check("simulation", simulate), isBackground: true },
 ]
 
 if (import.meta.main) process.exitCode = await runSuites(fastSuites)

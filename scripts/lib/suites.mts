@@ -21,6 +21,8 @@ export interface Suite {
   readonly name: string
   /** May answer with several reports, when one run serves several suites. */
   readonly run: () => Promise<ReadonlyArray<Report>>
+  /** Begins with the first suite and takes what the others leave of the processors. */
+  readonly isBackground?: boolean
 }
 
 export const passed = (name: string, note?: string): Report => ({
@@ -121,18 +123,22 @@ export const vitest = (project: string, timeoutMs: number): Suite => ({
 const words = (counts: Counts) =>
   `${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`
 
-/** Runs the suites one after the other; the exit code is 0 when nothing failed. */
+const runSuite = (suite: Suite): Promise<ReadonlyArray<Report>> =>
+  suite.run().catch((error: unknown) => {
+    console.error(error)
+    return [failed(suite.name, error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error))]
+  })
+
+/** Runs the suites one after the other, those in the background beside them; the exit code is 0 when nothing failed. */
 export const runSuites = async (suites: ReadonlyArray<Suite>): Promise<number> => {
   let total = none
+  const background = new Map(
+    suites.filter(({ isBackground }) => isBackground).map((suite) => [suite, runSuite(suite)] as const),
+  )
   for (const suite of suites) {
     const started = performance.now()
-    const reports = await suite.run().catch((error: unknown) => {
-      console.error(error)
-      return [
-        failed(suite.name, error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)),
-      ]
-    })
-    const seconds = `${((performance.now() - started) / 1000).toFixed(1)} s`
+    const reports = await (background.get(suite) ?? runSuite(suite))
+    const seconds = `${((performance.now() - started) / 1000).toFixed(1)} s${suite.isBackground ? " after the rest" : ""}`
     for (const [index, report] of reports.entries()) {
       total = add(total, report)
       const mark = report.failed > 0 ? "FAIL" : report.passed > 0 ? "ok" : "skip"
