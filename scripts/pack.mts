@@ -5,6 +5,7 @@ import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rm, writeFile } from "nod
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { NODE_RANGE } from "@waiaas/domain/NodeRange"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
 import { type BuildOptions, build, distFiles, parseReleaseArgs } from "./build.mts"
@@ -51,7 +52,7 @@ export const publishedManifest = (version: string, schema: number) => {
     bugs: { url: "https://github.com/waiaas/waiaas/issues" },
     type: "module",
     bin: { waiaas: "dist/bin.js" },
-    engines: { node: ">=22.15.0" },
+    engines: { node: NODE_RANGE },
     files: distFiles.map((name) => `dist/${name}`),
     dependencies: { [bundled]: rootManifest.dependencies?.[bundled] },
     bundleDependencies: [bundled],

@@ -3,12 +3,10 @@
  * tells an old Node so in one line. Written for Nodes far older than the ones that are supported.
  */
 import { VERSION } from "@waiaas/domain/Build"
+import { isSupportedNode, NODE_RANGE } from "@waiaas/domain/NodeRange"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { escapes } from "./Escapes.ts"
 
-const wantedMajor = 22
-const wantedMinor = 15
-const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
 const args = process.argv.slice(2)
 const isOnly = (...names: ReadonlyArray<string>) => args.length === 1 && names.includes(args[0] ?? "")
 
@@ -41,9 +39,9 @@ const useCompileCache = () => {
   }
 }
 
-if (major < wantedMajor || (major === wantedMajor && minor < wantedMinor)) {
+if (!isSupportedNode(process.versions.node)) {
   process.stderr.write(
-    `WAIaaS needs Node >= ${wantedMajor}.${wantedMinor}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
+    `WAIaaS needs Node ${NODE_RANGE}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
   )
   process.exitCode = 4
 } else if (isOnly("--version", "-v")) {
