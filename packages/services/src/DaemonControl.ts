@@ -29,6 +29,13 @@ export type DaemonState =
   /** Somebody holds the data lock, but it is no daemon that can be proven. */
   | { readonly _tag: "Busy"; readonly holder: string }
 
+/** A process that `spawn` started; its pid may be another's once it has ended. */
+export interface SpawnedDaemon {
+  readonly pid: number
+  /** None where it had ended at once. */
+  readonly processStart: Option.Option<string>
+}
+
 /** How long beyond its own limit a daemon is waited for before anything harsher is thought of. */
 const STOP_MARGIN = Duration.seconds(5)
 const PROBE_LIMIT = Duration.seconds(1)
@@ -47,10 +54,10 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
      * its own limit and a margin, and only if pid, start time and lock all agree.
      */
     readonly stop: (facts: DaemonFacts) => Effect.Effect<void, DaemonStopTimeout | FileFailed>
-    /** Starts a package's daemon so that it outlives this process. Gives its pid. */
-    readonly spawn: (packageDir: string, version: string) => Effect.Effect<number, DaemonStartFailed>
+    /** Starts a package's daemon so that it outlives this process. */
+    readonly spawn: (packageDir: string, version: string) => Effect.Effect<SpawnedDaemon, DaemonStartFailed>
     /** Ends a daemon that `spawn` gave and that is wanted no more: it has accepted nothing yet. */
-    readonly abandon: (pid: number) => Effect.Effect<void>
+    readonly abandon: (daemon: SpawnedDaemon) => Effect.Effect<void>
     /**
      * Waits until the daemon of this data directory answers with the version (and schema), ends
      * early when the process `pid` dies. `pid` is null where a supervisor starts it.
@@ -175,7 +182,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         }),
         spawn: Effect.fn("DaemonControl.spawn")(function* (packageDir: string, version: string) {
           const log = `${paths.logs}/daemon.out.log`
-          return yield* runner
+          const pid = yield* runner
             .detach({
               command: environment.node,
               args: [packagePaths(packageDir).daemon, "serve", "--data-dir", paths.root, "--background"],
@@ -188,12 +195,12 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
                 (error) => new DaemonStartFailed({ version, problem: error.output, logFile: log }),
               ),
             )
+          return { pid, processStart: yield* runner.identity(pid) }
         }),
-        abandon: Effect.fn("DaemonControl.abandon")(function* (pid: number) {
-          const identity = yield* runner.identity(pid)
+        abandon: Effect.fn("DaemonControl.abandon")(function* ({ pid, processStart }: SpawnedDaemon) {
           const isSame = Effect.map(
             runner.identity(pid),
-            (now) => Option.isSome(now) && Option.getOrNull(now) === Option.getOrNull(identity),
+            (now) => Option.isSome(now) && now.value === Option.getOrNull(processStart),
           )
           for (const signal of ["SIGTERM", "SIGKILL"] as const) {
             if (!(yield* isSame)) return

@@ -42,12 +42,12 @@ export class DaemonHandover extends Context.Tag("@waiaas/services/DaemonHandover
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),
           )
-          // Our own child: nobody else can have its pid before it is gone.
-          const pid = supervisor === null ? yield* daemon.spawn(packageDir, version) : null
+          const spawned = supervisor === null ? yield* daemon.spawn(packageDir, version) : null
+          const pid = spawned?.pid ?? null
           const limit = Duration.sum(START_LIMIT, timeLimitFor(bytes))
           const started = daemon.waitHealthy({ version, schema, status, pid, limit })
           // One that came up wrong, or not at all, must not come to itself later.
-          return yield* pid === null ? started : Effect.onError(started, () => daemon.abandon(pid))
+          return yield* spawned === null ? started : Effect.onError(started, () => daemon.abandon(spawned))
         }),
       }
     }),
