@@ -2,6 +2,7 @@ import { basename, dirname, join, relative } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, packagePaths, RunPointer } from "@waiaas/domain/Install"
 import { NoPermission } from "@waiaas/domain/PackageErrors"
+import { compare, isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,6 +11,8 @@ import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Privilege } from "./platform/Privilege.ts"
 
 const PARTIAL = ".partial"
+/** As many versions as a data directory keeps backups of upgrades. */
+const RETAINED = 5
 
 /** Where a swap renames something. */
 const directoriesOf = (install: Install) => [
@@ -52,7 +55,10 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     readonly relink: (install: Install) => Effect.Effect<void, FileFailed>
     /** Ends the detour; removes what a run left in the hidden directory, its pointer last. */
     readonly cleanUp: (install: Install, run: number) => Effect.Effect<void, FileFailed>
-    /** Removes retained code of versions that nothing needs. */
+    /**
+     * Removes retained code but that of the versions to `keep` and of the newest few: the backups of another data
+     * directory on this install may want it.
+     */
     readonly pruneRetained: (install: Install, keep: ReadonlyArray<string>) => Effect.Effect<void, FileFailed>
     readonly pointer: (hidden: string) => Effect.Effect<Option.Option<RunPointer>, FileFailed>
     readonly point: (install: Install, pointer: RunPointer) => Effect.Effect<void, FileFailed>
@@ -190,8 +196,10 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         pruneRetained: (install, keep) =>
           Effect.gen(function* () {
             const { retainedAll } = hiddenPaths(install.hidden)
-            for (const version of yield* files.list(retainedAll))
-              if (!keep.includes(version)) yield* files.remove(join(retainedAll, version))
+            const names = yield* files.list(retainedAll)
+            const newest = names.filter(isVersion).sort(compare).slice(-RETAINED)
+            for (const name of names)
+              if (![...keep, ...newest].includes(name)) yield* files.remove(join(retainedAll, name))
           }),
         pointer: (hidden) =>
           readJsonIfValid(RunPointer, hiddenPaths(hidden).pointer).pipe(

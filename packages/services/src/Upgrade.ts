@@ -231,7 +231,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 const { done, failed } =
                   phase === "check" ? checking : yield* reporter.begin("upgrade", phase)
                 yield* Effect.gen(function* () {
-                  const { text, facts } = yield* cancellable(act({ run, lease, source, append }))
+                  const { text, facts } = yield* cancellable(act({ run, lease, source, dryRun, append }))
                   yield* append({ _tag: "PhaseDone", phase: each.name, ...(facts ? { facts } : {}) })
                   return text
                 }).pipe(Effect.tapError(failed), Effect.flatMap(done))

@@ -40,6 +40,8 @@ export interface PhaseContext {
   readonly run: Run
   readonly lease: DataLease
   readonly source: Source
+  /** Step 1 alone: it leaves nothing behind. */
+  readonly dryRun: boolean
   /** Makes a record durable; later phases see it. */
   readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
 }
@@ -146,7 +148,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
         })
 
       return {
-        check: ({ run, source }) =>
+        check: ({ run, source, dryRun }) =>
           Effect.gen(function* () {
             const { started } = run
             const { install } = started
@@ -164,8 +166,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             yield* detail("running the staged version with this configuration and keystore")
             const described = yield* proveRestart(run, candidate)
-            yield* detail(`retaining ${started.from}`)
-            yield* swap.retain(install, started.from)
+            // A dry run has no need of it, and to remove it afterwards would take it from a command that just began on it.
+            if (!dryRun) {
+              yield* detail(`retaining ${started.from}`)
+              yield* swap.retain(install, started.from)
+            }
             yield* detail("rehearsing the migration on a copy")
             const migrated = yield* rehearse(run, candidate)
             if (migrated.to !== described.schema.latest)
@@ -173,7 +178,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 version: started.to,
                 problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
               })
-            yield* swap.detour(install, started.from)
+            if (!dryRun) yield* swap.detour(install, started.from)
             return {
               text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
               facts: {

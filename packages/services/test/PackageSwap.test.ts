@@ -99,8 +99,6 @@ describe("PackageSwap", () => {
         yield* fs.readFileString(`${hidden.retained("1.0.0")}/dist/bin.js`),
         "old, built again",
       )
-      yield* swap.pruneRetained(install, ["0.9.0"])
-      assert.isFalse(yield* swap.isRetained(install, "1.0.0"))
     }).pipe(Effect.provide(layer)),
   )
 
@@ -113,5 +111,24 @@ describe("PackageSwap", () => {
       assert.include(["NoPermission", "FileFailed"], error._tag)
       assert.include(error.message, "/proc")
     }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "keeps the newest retained versions, whoever's backups want them, and what it is told to",
+    () =>
+      Effect.gen(function* () {
+        const { fs, swap, install, hidden, write } = yield* fixture
+        for (const version of ["0.9.0", "0.10.0", "1.0.0-rc.1", "1.0.0", "1.9.0", "1.10.0", "2.0.0"])
+          yield* write(hidden.retained(version), version)
+        yield* swap.pruneRetained(install, ["0.9.0"])
+        assert.deepStrictEqual((yield* fs.readDirectory(hidden.retainedAll)).sort(), [
+          "0.9.0",
+          "1.0.0",
+          "1.0.0-rc.1",
+          "1.10.0",
+          "1.9.0",
+          "2.0.0",
+        ])
+      }).pipe(Effect.provide(layer)),
   )
 })

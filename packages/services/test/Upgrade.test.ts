@@ -1,8 +1,11 @@
 /** What an upgrade tells, and what its steps verify, with simulated processes over real files and SQLite. */
+import { dirname, join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { hiddenPaths } from "@waiaas/domain/Install"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
@@ -61,6 +64,26 @@ describe("step 1", () => {
         done?._tag === "PhaseDone" ? done.result : "",
         /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+\.\d MB of data$/,
       )
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
+describe("a dry run", () => {
+  it.scopedLive("leaves nothing of itself beside the package, and what was there before as it was", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { packageDir } = yield* Environment
+      const hidden = hiddenPaths(join(dirname(dirname(packageDir)), ".waiaas"))
+      yield* upgrade({ dryRun: true })
+      assert.isFalse(yield* fs.exists(hidden.retainedAll))
+      yield* fs.makeDirectory(hidden.retained("2.0.0"), { recursive: true })
+      yield* upgrade({ dryRun: true })
+      assert.deepStrictEqual(yield* fs.readDirectory(hidden.retainedAll), ["2.0.0"])
+      assert.deepStrictEqual(yield* fs.readDirectory(hidden.retained("2.0.0")), [])
+      const left = (yield* fs.readDirectory(dirname(hidden.retainedAll))).filter(
+        (name) => !name.startsWith("install."),
+      )
+      assert.deepStrictEqual(left, ["retained"])
     }).pipe(Effect.provide(layerInstalled())),
   )
 })
