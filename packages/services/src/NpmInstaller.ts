@@ -36,6 +36,10 @@ const QUERY_PATIENCE = [
   "--fetch-retry-maxtimeout=1000",
   "--fetch-timeout=20000",
 ]
+/**
+ * Of the whole install, not of idleness: npm prints nothing meanwhile, and for long what it fetches may go to its
+ * cache alone, so nothing tells a slow npm from a stuck one. The daemon serves all along.
+ */
 const INSTALL_LIMIT = Duration.minutes(15)
 
 /** Talks to npm: finds how `waiaas` was installed, resolves releases, stages candidates. Changes nothing that runs. */

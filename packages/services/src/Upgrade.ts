@@ -7,6 +7,7 @@ import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import { type PhaseName, upgradePhases } from "@waiaas/domain/UpgradePhase"
 import type { Version } from "@waiaas/domain/Version"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -153,7 +154,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
         })
 
       /** After the commit nothing goes back: what is left is done whatever is interrupted. */
-      const finish = (run: Run, append: PhaseContext["append"], stoppedAt: number | null) =>
+      const finish = (run: Run, append: PhaseContext["append"], stoppedAt: bigint | null) =>
         Effect.gen(function* () {
           const { started } = run
           // No undo needs it any more, and what is left to do may need space.
@@ -166,7 +167,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               status: "ok",
               pid: null,
             })
-          const downtime = running && stoppedAt !== null ? (yield* environment.now) / 1000 - stoppedAt : null
+          const downtime =
+            running && stoppedAt !== null ? Number((yield* Clock.currentTimeNanos) - stoppedAt) / 1e9 : null
           yield* swap.relink(started.install)
           // Room for the next ones; an upgrade that is committed does not fail for it.
           yield* Effect.gen(function* () {
@@ -204,7 +206,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           Effect.gen(function* () {
             let run = begun
             let phase: PhaseName = "check"
-            let stoppedAt: number | null = null
+            // Not the time of day: that can be set meanwhile.
+            let stoppedAt: bigint | null = null
             const append = (record: RecordBody) =>
               Effect.tap(journal.append(run, record), (next) =>
                 Effect.sync(() => {
@@ -225,7 +228,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               for (const each of upgradePhases) {
                 if (dryRun && each.name !== "check") break
                 phase = each.name
-                if (phase === "stop") stoppedAt = (yield* environment.now) / 1000
+                if (phase === "stop") stoppedAt = yield* Clock.currentTimeNanos
                 const act = phases[each.name as keyof UpgradePhases["Type"]]
                 yield* append({ _tag: "PhaseBegun", phase })
                 const { done, failed } =

@@ -88,6 +88,24 @@ describe("a dry run", () => {
   )
 })
 
+describe("the downtime", () => {
+  it.scopedLive("is measured, whatever the time of day is set to meanwhile", () =>
+    Effect.gen(function* () {
+      yield* (yield* SimulatedInstall).startDaemon
+      const environment = yield* Environment
+      let looks = 0
+      const backwards = Layer.succeed(Environment, {
+        ...environment,
+        now: Effect.sync(() => 1_800_000_000_000 - 3_600_000 * looks++),
+      })
+      const report = yield* upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), backwards)))
+      const downtime = report._tag === "Upgraded" ? report.downtime : null
+      assert.isAbove(downtime ?? -1, 0)
+      assert.isBelow(downtime ?? -1, 60)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
 describe("the sealed keys", () => {
   const damage = Effect.gen(function* () {
     const { paths } = yield* DataDir
