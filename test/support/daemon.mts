@@ -62,7 +62,7 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
   )
   const tool = Layer.unwrapEffect(
     Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-      layerDatabaseToolLocal((dataDir) => Effect.provide(describeHere(dataDir), context)),
+      layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
     ),
   ).pipe(Layer.provideMerge(platform))
   const data = Layer.mergeAll(DataRestore.layer, Compatibility.layerOf(rangeFor(LATEST_SCHEMA))).pipe(

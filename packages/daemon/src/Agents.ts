@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { Agent, AgentId, type CreateAgent } from "@waiaas/domain/DaemonApi"
-import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
+import { DatabaseFailed, type FileFailed, type KeystoreDamaged } from "@waiaas/domain/DataErrors"
 import { databaseFailed } from "@waiaas/services/Database"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
@@ -11,7 +11,6 @@ import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Keystore } from "./Keystore.ts"
-import type { KeystoreDamaged } from "./KeystoreErrors.ts"
 
 export class AgentNotFound extends Schema.TaggedError<AgentNotFound>()("AgentNotFound", {
   id: Schema.String,

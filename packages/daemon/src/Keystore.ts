@@ -8,7 +8,7 @@ import {
 } from "node:crypto"
 import { join, resolve } from "node:path"
 import { AgentId } from "@waiaas/domain/DaemonApi"
-import { type FileFailed, NotInitialised } from "@waiaas/domain/DataErrors"
+import { type FileFailed, KeystoreDamaged, NotInitialised } from "@waiaas/domain/DataErrors"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { KeystoreDamaged, KeystoreLocked } from "./KeystoreErrors.ts"
+import { KeystoreLocked } from "./KeystoreErrors.ts"
 import { deriveKey, freshKdf, Kdf, Sealed, seal, unseal } from "./Sealed.ts"
 
 export const KeySource = Schema.Literal("password", "key-file")
@@ -94,24 +94,11 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         message: Uint8Array,
       ) {
         const path = pathOf(yield* checkedId(agent))
-        const damaged = (problem: string) => new KeystoreDamaged({ path, problem })
         const text = yield* files.readTextIfThere(path)
-        if (Option.isNone(text)) return yield* damaged("does not exist")
-        const file = Schema.decodeUnknownOption(Schema.parseJson(KeyFile))(text.value)
-        if (Option.isNone(file)) return yield* damaged("is not a sealed key")
-        if (file.value.publicKey !== publicKey) return yield* damaged("is the key of another agent")
-        const plain = unseal(key, file.value, keyContext(agent, publicKey))
-        if (Option.isNone(plain)) return yield* damaged("was changed, or is not of this keystore")
-        const signature = yield* Effect.try({
-          try: () => {
-            const privateKey = createPrivateKey({ key: plain.value, format: "der", type: "pkcs8" })
-            return rawPublicKey(createPublicKey(privateKey)) === publicKey
-              ? sign(null, message, privateKey)
-              : null
-          },
-          catch: () => damaged("does not hold a private key"),
-        }).pipe(Effect.ensuring(Effect.sync(() => plain.value.fill(0))))
-        return signature ?? (yield* damaged("does not hold the private key of its public key"))
+        if (Option.isNone(text)) return yield* new KeystoreDamaged({ path, problem: "does not exist" })
+        return yield* openSealed({ dataKey: key, path, agent, text: text.value, publicKey }, (privateKey) =>
+          sign(null, message, privateKey),
+        )
       })
 
       return { source, createKey, sign: signWith }
@@ -126,10 +113,29 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
     },
   ).pipe(Effect.withSpan("Keystore.exists"))
 
-  /** Whether the keystore opens from this environment; derives, compares, and forgets. */
-  static readonly verifyCheck: Effect.Effect<void, OpenError, OpenNeeds> = Effect.suspend(() =>
-    Effect.map(openDataKey, ({ key }) => void key.fill(0)),
-  ).pipe(Effect.withSpan("Keystore.verifyCheck"))
+  /**
+   * Whether the keystore opens from this environment, and every sealed key in it: derives once, opens each,
+   * and forgets. Gives how many there are.
+   */
+  static readonly proveKeys: Effect.Effect<number, OpenError, OpenNeeds> = Effect.gen(function* () {
+    const { key } = yield* openDataKey
+    return yield* Effect.gen(function* () {
+      const files = yield* DurableFile
+      const { paths } = yield* DataDir
+      const agents = yield* sealedAgents
+      yield* Effect.forEach(
+        agents,
+        (agent) =>
+          Effect.gen(function* () {
+            const path = keystorePaths(paths).agent(agent)
+            const text = yield* files.readText(path)
+            yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
+          }),
+        { discard: true },
+      )
+      return agents.length
+    }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
+  }).pipe(Effect.withSpan("Keystore.proveKeys"))
 
   /**
    * Creates an empty keystore, under the master password where one is set, else under a random key
@@ -198,12 +204,57 @@ const readPassword = Effect.gen(function* () {
   return Option.some(password)
 })
 
+/** Ids of the agents that have a sealed key. */
+const sealedAgents = Effect.gen(function* () {
+  const { paths } = yield* DataDir
+  const names = yield* (yield* DurableFile).list(paths.keystore)
+  return names
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => name.slice(0, -".json".length))
+    .filter(Schema.is(AgentId))
+})
+
+interface SealedFile {
+  readonly dataKey: Buffer
+  readonly path: string
+  readonly agent: string
+  /** What the file holds. */
+  readonly text: string
+  /** The one that it must be of; null where its own word is taken. */
+  readonly publicKey: string | null
+}
+
+/** Opens one sealed key for as long as `use` takes; what was opened is wiped. */
+const openSealed = <A>(
+  { dataKey, path, agent, text, publicKey }: SealedFile,
+  use: (privateKey: KeyObject) => A,
+): Effect.Effect<A, KeystoreDamaged> =>
+  Effect.gen(function* () {
+    const damaged = (problem: string) => new KeystoreDamaged({ path, problem })
+    const file = Schema.decodeUnknownOption(Schema.parseJson(KeyFile))(text)
+    if (Option.isNone(file)) return yield* damaged("is not a sealed key")
+    const wanted = publicKey ?? file.value.publicKey
+    if (file.value.publicKey !== wanted) return yield* damaged("is the key of another agent")
+    const plain = unseal(dataKey, file.value, keyContext(agent, wanted))
+    if (Option.isNone(plain)) return yield* damaged("was changed, or is not of this keystore")
+    const used = yield* Effect.try({
+      try: () => {
+        const privateKey = createPrivateKey({ key: plain.value, format: "der", type: "pkcs8" })
+        return rawPublicKey(createPublicKey(privateKey)) === wanted
+          ? Option.some(use(privateKey))
+          : Option.none()
+      },
+      catch: () => damaged("does not hold a private key"),
+    }).pipe(Effect.ensuring(Effect.sync(() => plain.value.fill(0))))
+    return Option.isSome(used)
+      ? used.value
+      : yield* damaged("does not hold the private key of its public key")
+  })
+
 /** Sealed keys without their `master.json` must not get a new one: it would never open them. */
 const refuseOrphans = Effect.gen(function* () {
-  const files = yield* DurableFile
   const { paths } = yield* DataDir
-  const names = yield* files.list(paths.keystore)
-  const keys = names.filter((name) => Schema.is(AgentId)(name.replace(/\.json$/, "")))
+  const keys = yield* sealedAgents
   if (keys.length > 0)
     return yield* new KeystoreDamaged({
       path: keystorePaths(paths).master,

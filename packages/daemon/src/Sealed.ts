@@ -63,12 +63,14 @@ export const unseal = (key: Buffer, sealed: Sealed, context: string): Option.Opt
   })
   decipher.setAAD(Buffer.from(context))
   decipher.setAuthTag(Buffer.from(sealed.tag, "hex"))
+  const parts = [decipher.update(Buffer.from(sealed.ciphertext, "hex"))]
   try {
-    return Option.some(
-      Buffer.concat([decipher.update(Buffer.from(sealed.ciphertext, "hex")), decipher.final()]),
-    )
+    parts.push(decipher.final())
+    return Option.some(Buffer.concat(parts))
   } catch {
     // The only thing that it throws here: the tag does not match.
     return Option.none()
+  } finally {
+    for (const part of parts) part.fill(0)
   }
 }

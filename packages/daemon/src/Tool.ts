@@ -24,25 +24,28 @@ import * as Schema from "effect/Schema"
 import { Keystore } from "./Keystore.ts"
 import { underGuard } from "./ToolGuard.ts"
 
-/** Whether a daemon of this code could start here: configuration, keystore, environment. Exports nothing of them. */
+const cannot = (error: { readonly message: string; readonly next: string }) =>
+  new RestartWouldFail({ missing: error.message.replace(/\.$/, ""), command: error.next })
+
+/** Whether a daemon of this code could start here: configuration (of `configFile`, else its own), keystore, environment. Exports nothing of them. */
 export const describeHere = (
   dataDir: string,
+  configFile?: string,
 ): Effect.Effect<typeof Description.Type, ToolError, DurableFile | Environment> =>
   Effect.gen(function* () {
     const { paths, check } = yield* DataDir
     const config = yield* ConfigFile
-    const cannot = (error: { readonly message: string; readonly next: string }) =>
-      new RestartWouldFail({ missing: error.message.replace(/\.$/, ""), command: error.next })
     yield* check.pipe(Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot }))
     const { digest, databasePath } = yield* config.load
-    yield* Keystore.verifyCheck.pipe(Effect.catchTags({ KeystoreLocked: cannot, KeystoreDamaged: cannot }))
+    const keys = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
     return {
       version: makeVersion(VERSION),
       schema: rangeFor(LATEST_SCHEMA),
       configDigest: digest,
       databasePath: databasePath || paths.data,
+      keys,
     }
-  }).pipe(Effect.provide(ConfigFile.layer), Effect.provide(DataDir.layer(Option.some(dataDir))))
+  }).pipe(Effect.provide(ConfigFile.layerOf(configFile)), Effect.provide(DataDir.layer(Option.some(dataDir))))
 
 const reply = (message: ToolReply): Effect.Effect<void> =>
   Effect.sync(() => void process.stdout.write(`${JSON.stringify(Schema.encodeSync(ToolReply)(message))}\n`))
@@ -53,10 +56,20 @@ const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, Databas
     const { packageDir } = yield* Environment
     switch (request._tag) {
       case "Describe":
-        return Schema.encodeSync(Description)(yield* tool.describe(packageDir, request.dataDir))
+        return Schema.encodeSync(Description)(
+          yield* tool
+            .describe(packageDir, request.dataDir, request.config)
+            .pipe(
+              Effect.mapError((error) =>
+                error._tag === "KeystoreDamaged" && !request.keys ? cannot(error) : error,
+              ),
+            ),
+        )
       case "Examine":
         return Schema.encodeSync(Examination)(
-          yield* tool.examine(packageDir, request.database, request.check, request.tables),
+          yield* request.dataDir === undefined
+            ? tool.examine(packageDir, request.database, request.check, request.tables)
+            : tool.verify(packageDir, request.database, request.dataDir),
         )
       case "Checkpoint":
         return yield* tool.checkpoint(packageDir, request.database)

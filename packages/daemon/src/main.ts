@@ -58,7 +58,7 @@ const Place = Probation.layer.pipe(
 /** The daemon's own code works on the database in this process: it holds the data lock. */
 const Tool = Layer.unwrapEffect(
   Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    layerDatabaseToolLocal((dataDir) => Effect.provide(describeHere(dataDir), context)),
+    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
   ),
 ).pipe(Layer.provideMerge(Platform))
 const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(

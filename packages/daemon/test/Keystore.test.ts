@@ -23,7 +23,7 @@ const withKeystore = <A, E>(
     Effect.provide(layerPlatform(root, variables)),
   )
 const check = (root: string, variables: Variables) =>
-  Effect.flip(Keystore.verifyCheck).pipe(Effect.provide(layerPlatform(root, variables)))
+  Effect.flip(Keystore.proveKeys).pipe(Effect.provide(layerPlatform(root, variables)))
 
 const verifies = (publicKey: string, signature: Uint8Array) => {
   const spki = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), Buffer.from(publicKey, "hex")])
@@ -44,7 +44,7 @@ for (const [title, variables] of [
       )
       assert.equal(signature.length, 64)
       assert.ok(verifies(publicKey, signature))
-      yield* Keystore.verifyCheck.pipe(Effect.provide(layerPlatform(root, variables)))
+      yield* Keystore.proveKeys.pipe(Effect.provide(layerPlatform(root, variables)))
       for (const name of readdirSync(join(root, "keystore")))
         assert.equal(statSync(join(root, "keystore", name)).mode & 0o777, 0o600, name)
       assert.equal(readdirSync(join(root, "keystore")).includes("key"), variables !== password)
@@ -94,9 +94,7 @@ it.scopedLive("the password file counts without its last newline", () =>
     yield* initialise(root, password)
     const file = join(root, "password")
     writeFileSync(file, "correct horse\n")
-    yield* Keystore.verifyCheck.pipe(
-      Effect.provide(layerPlatform(root, { WAIAAS_MASTER_PASSWORD_FILE: file })),
-    )
+    yield* Keystore.proveKeys.pipe(Effect.provide(layerPlatform(root, { WAIAAS_MASTER_PASSWORD_FILE: file })))
     writeFileSync(file, "\n")
     assert.match((yield* check(root, { WAIAAS_MASTER_PASSWORD_FILE: file })).message, /is empty/)
   }),
@@ -144,6 +142,35 @@ it.scopedLive("a sealed key does not open under another agent's name, nor with a
     assert.match((yield* fails(b)).message, /key of another agent/)
     assert.match((yield* fails(a)).message, /was changed, or/)
   }),
+)
+
+const proved = (root: string) => Keystore.proveKeys.pipe(Effect.provide(layerPlatform(root)))
+
+it.scopedLive(
+  "every sealed key is proved to open: one flipped byte, or a key in another's place, is named",
+  () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      yield* initialise(root)
+      assert.equal(yield* proved(root), 0)
+      yield* withKeystore(root, {}, (keystore) =>
+        Effect.all([keystore.createKey(alice), keystore.createKey(bob)]),
+      )
+      const [a, b] = [alice, bob].map((id) => join(root, "keystore", `${id}.json`)) as [string, string]
+      writeFileSync(`${b}.tmp`, "no key of anybody")
+      assert.equal(yield* proved(root), 2)
+      const whole = readFileSync(b, "utf8")
+      const at = whole.indexOf('"ciphertext":"') + 20
+      for (const text of [
+        `${whole.slice(0, at)}${whole[at] === "0" ? "1" : "0"}${whole.slice(at + 1)}`,
+        readFileSync(a, "utf8"),
+      ]) {
+        writeFileSync(b, text)
+        const error = yield* Effect.flip(proved(root))
+        assert.equal(error._tag, "KeystoreDamaged")
+        assert.ok(error.message.includes(`${b} was changed, or is not of this keystore`), error.message)
+      }
+    }),
 )
 
 it.scopedLive("an id that is no UUID reaches no file", () =>

@@ -235,3 +235,19 @@ export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { wante
     return ExitCode.refused
   }
 }
+
+/** A file of the keystore is missing, was changed, or belongs to something else. */
+export class KeystoreDamaged extends Schema.TaggedError<KeystoreDamaged>()("KeystoreDamaged", {
+  path: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `The keystore is damaged: ${this.path} ${this.problem}.`
+  }
+  get next() {
+    return `Put ${this.path} back from your own copy of the keystore: the backups of WAIaaS do not hold it.`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}

@@ -1,7 +1,8 @@
 /**
  * The protocol between an upgrader and the code of any version: one request as JSON on standard
  * input of `dist/daemon.js tool`, lines of JSON on standard output, the last one a reply.
- * It is what an old upgrader relies on in a new package, so protocol 1 never changes.
+ * It is what an old upgrader relies on in a new package, so protocol 1 never changes:
+ * a field that is added is optional, and an error that is added is only sent to who asks for it.
  */
 import * as Schema from "effect/Schema"
 import {
@@ -10,6 +11,7 @@ import {
   DatabaseTooNew,
   DatabaseTooOld,
   FileFailed,
+  KeystoreDamaged,
   MigrationFailed,
   MigrationHistoryDiffers,
   NotInitialised,
@@ -30,14 +32,25 @@ export const valueTables: typeof Tables.Type = {
 
 const protocol = { protocol: Schema.Literal(1) }
 
-/** Can this code run here: decode the live configuration, open the keystore's check value. */
-export const Describe = Schema.TaggedStruct("Describe", { ...protocol, dataDir: Schema.String })
-/** Look at a database that nobody migrates meanwhile; `quick` and `full` are SQLite's own checks. */
+/** Can this code run here: decode the configuration, open every sealed key. */
+export const Describe = Schema.TaggedStruct("Describe", {
+  ...protocol,
+  dataDir: Schema.String,
+  /** Decoded in the place of the data directory's `config.toml`. */
+  config: Schema.optional(Schema.String),
+  /** Whoever asks knows `KeystoreDamaged`; others hear of it as `RestartWouldFail`. */
+  keys: Schema.optional(Schema.Literal(true)),
+})
+/**
+ * Look at a database that nobody migrates meanwhile; `quick` and `full` are SQLite's own checks. With
+ * `dataDir` every sealed key is opened too, and `KeystoreDamaged` is an answer.
+ */
 export const Examine = Schema.TaggedStruct("Examine", {
   ...protocol,
   database: Schema.String,
   check: Schema.Literal("none", "quick", "full"),
   tables: Tables,
+  dataDir: Schema.optional(Schema.String),
 })
 /** Bring everything from the write-ahead log into the main file and close it. */
 export const Checkpoint = Schema.TaggedStruct("Checkpoint", { ...protocol, database: Schema.String })
@@ -53,17 +66,21 @@ export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: S
 export const ToolRequest = Schema.Union(Describe, Examine, Checkpoint, CopyLive, Migrate)
 export type ToolRequest = typeof ToolRequest.Type
 
+/** How many sealed keys were opened; none is said by code that opens the check value alone. */
+const keys = Schema.optional(Schema.Int)
+
 export const Description = Schema.Struct({
   version: Version,
   schema: SchemaRange,
   configDigest: Schema.String,
   databasePath: Schema.String,
+  keys,
 })
 export const TableDigests = Schema.Record({
   key: Schema.String,
   value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
 })
-export const Examination = Schema.Struct({ schema: Schema.Int, tables: TableDigests })
+export const Examination = Schema.Struct({ schema: Schema.Int, tables: TableDigests, keys })
 export type Examination = typeof Examination.Type
 export const Migration = Schema.Struct({ from: Schema.Int, to: Schema.Int })
 
@@ -73,6 +90,7 @@ export const ToolError = Schema.Union(
   DatabaseTooNew,
   DatabaseTooOld,
   FileFailed,
+  KeystoreDamaged,
   MigrationFailed,
   MigrationHistoryDiffers,
   NotInitialised,

@@ -9,6 +9,7 @@ import type {
   DatabaseTooNew,
   DatabaseTooOld,
   FileFailed,
+  KeystoreDamaged,
   LockBusy,
   MigrationFailed,
   MigrationHistoryDiffers,
@@ -46,6 +47,7 @@ export type UpgradeError =
   | UnsafeDataDir
   | ConfigInvalid
   | FileFailed
+  | KeystoreDamaged
   | LockBusy
   | DatabaseFailed
   | DatabaseTooNew

@@ -28,6 +28,7 @@ const samples = [
   new DataErrors.DatabaseTooOld({ schema: 1, minimum: 3, goThrough: version }),
   new DataErrors.MigrationHistoryDiffers(told),
   new DataErrors.MigrationFailed({ path, from: 4, to: 5, reason: "no such table" }),
+  new DataErrors.KeystoreDamaged({ path, problem: "was changed" }),
   new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
   new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),

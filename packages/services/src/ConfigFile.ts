@@ -29,30 +29,35 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
   ConfigFile,
   { readonly load: Effect.Effect<EffectiveConfig, ConfigInvalid | FileFailed> }
 >() {
-  static readonly layer = Layer.effect(
-    this,
-    Effect.gen(function* () {
-      const files = yield* DurableFile
-      const { paths } = yield* DataDir
-      const { variables } = yield* Environment
-      return {
-        load: Effect.gen(function* () {
-          const text = Option.getOrElse(yield* files.readTextIfThere(paths.config), () => "")
-          const config = yield* decodeConfig(paths.config, text, variables)
-          const absolute = (path: string) => (isAbsolute(path) ? path : join(paths.root, path))
-          return {
-            config,
-            databasePath: absolute(config.database.path),
-            logFile: absolute(config.daemon.log_file),
-            // On use: few ask for it, and the first hash of a process loads all of node:crypto.
-            get digest() {
-              return createHash("sha256").update(JSON.stringify(config)).digest("hex")
-            },
-          }
-        }),
-      }
-    }),
-  )
+  /** `file` in the place of the data directory's own. */
+  static readonly layerOf = (file?: string) =>
+    Layer.effect(
+      ConfigFile,
+      Effect.gen(function* () {
+        const files = yield* DurableFile
+        const { paths } = yield* DataDir
+        const { variables } = yield* Environment
+        const source = file ?? paths.config
+        return {
+          load: Effect.gen(function* () {
+            const text = Option.getOrElse(yield* files.readTextIfThere(source), () => "")
+            const config = yield* decodeConfig(source, text, variables)
+            const absolute = (path: string) => (isAbsolute(path) ? path : join(paths.root, path))
+            return {
+              config,
+              databasePath: absolute(config.database.path),
+              logFile: absolute(config.daemon.log_file),
+              // On use: few ask for it, and the first hash of a process loads all of node:crypto.
+              get digest() {
+                return createHash("sha256").update(JSON.stringify(config)).digest("hex")
+              },
+            }
+          }),
+        }
+      }),
+    )
+
+  static readonly layer = this.layerOf()
 }
 
 type Table = Record<string, unknown>

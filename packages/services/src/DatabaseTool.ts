@@ -15,6 +15,7 @@ import {
   type ToolError,
   ToolReply,
   ToolRequest,
+  valueTables,
 } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -47,10 +48,11 @@ const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
   DatabaseTool,
   {
-    /** Whether that code can run here, with this configuration, environment and keystore. */
+    /** Whether that code can run here, with this configuration (a file, else the live one), environment and keystore. */
     readonly describe: (
       packageDir: string,
       dataDir: string,
+      config?: string,
     ) => Effect.Effect<typeof Description.Type, ToolError>
     readonly examine: (
       packageDir: string,
@@ -58,6 +60,12 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       check: "none" | "quick" | "full",
       tables: typeof Tables.Type,
     ) => Effect.Effect<Examination, ReadError>
+    /** The quick check, the tables that hold value, and a start on these data: every sealed key is opened. */
+    readonly verify: (
+      packageDir: string,
+      database: string,
+      dataDir: string,
+    ) => Effect.Effect<Examination, ToolError>
     readonly checkpoint: (packageDir: string, database: string) => Effect.Effect<void, ReadError>
     readonly copyLive: (packageDir: string, from: string, to: string) => Effect.Effect<void, ReadError>
     readonly migrate: (
@@ -134,13 +142,25 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         )
 
       return DatabaseTool.of({
-        describe: (packageDir, dataDir) =>
-          ask(packageDir, { _tag: "Describe", protocol: 1, dataDir }, Description, `${dataDir}/config.toml`),
+        describe: (packageDir, dataDir, config) =>
+          ask(
+            packageDir,
+            { _tag: "Describe", protocol: 1, dataDir, config, keys: true },
+            Description,
+            `${dataDir}/config.toml`,
+          ),
         examine: (packageDir, database, check, tables) =>
           readOnly(
             database,
             "examine it",
             ask(packageDir, { _tag: "Examine", protocol: 1, database, check, tables }, Examination, database),
+          ),
+        verify: (packageDir, database, dataDir) =>
+          ask(
+            packageDir,
+            { _tag: "Examine", protocol: 1, database, check: "quick", tables: valueTables, dataDir },
+            Examination,
+            database,
           ),
         checkpoint: (packageDir, database) =>
           readOnly(
@@ -159,6 +179,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             Effect.mapError((error) =>
               error._tag === "ConfigInvalid" ||
               error._tag === "FileFailed" ||
+              error._tag === "KeystoreDamaged" ||
               error._tag === "NotInitialised" ||
               error._tag === "RestartWouldFail"
                 ? new DatabaseFailed({ operation: "migrate it", path: database, reason: error.message })

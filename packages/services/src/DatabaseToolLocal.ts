@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
-import type { Description, Tables, ToolError } from "@waiaas/domain/ToolProtocol"
+import { type Description, type Tables, type ToolError, valueTables } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -13,7 +13,7 @@ import type { Environment } from "./platform/Environment.ts"
 
 /** `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use. */
 export const layerDatabaseToolLocal = (
-  describe: (dataDir: string) => Effect.Effect<typeof Description.Type, ToolError>,
+  describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>,
 ) =>
   Layer.effect(
     DatabaseTool,
@@ -30,9 +30,15 @@ export const layerDatabaseToolLocal = (
             Effect.provide(context),
           )
       return DatabaseTool.of({
-        describe: (_packageDir, dataDir) => describe(dataDir),
+        describe: (_packageDir, dataDir, config) => describe(dataDir, config),
         examine: (_packageDir, database, check, tables) =>
           within(database)(examineHere(database, check, tables)),
+        verify: (_packageDir, database, dataDir) =>
+          Effect.zipWith(
+            within(database)(examineHere(database, "quick", valueTables)),
+            describe(dataDir),
+            (found, { keys }) => ({ ...found, keys }),
+          ),
         checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
         copyLive: (_packageDir, from, to) =>
           within(from)(

@@ -39,6 +39,9 @@ import { RunFailed } from "./Upgrade.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
+const ANOTHER_BACKUP =
+  "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`."
+
 /** What a rollback would do, for the operator to agree to. */
 export interface RollbackPlan {
   readonly install: Install
@@ -145,15 +148,34 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             )
         })
 
-      /** The backup's config.toml comes back with its data: it must not name another database. */
-      const expectSameDatabase = ({ backup }: RollbackPlan, database: string) =>
+      /**
+       * What the code that comes back makes of the config.toml that comes back with it. Our own code is asked
+       * nothing more: it runs here already.
+       */
+      const describeBefore = ({ backup, code }: RollbackPlan, staged: string, database: string) =>
         Effect.gen(function* () {
           const file = join(backup.path, CONFIG_FILE)
           const text = yield* files.readTextIfThere(file)
-          if (Option.isNone(text)) return
-          const before = yield* decodeConfig(file, text.value, environment.variables)
-          const path = resolve(paths.root, before.database.path)
-          if (path === database) return
+          const before = yield* Effect.gen(function* () {
+            if (code !== "same")
+              return yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
+            if (Option.isNone(text)) return { schema: range, databasePath: database }
+            const decoded = yield* decodeConfig(file, text.value, environment.variables)
+            return { schema: range, databasePath: resolve(paths.root, decoded.database.path) }
+          }).pipe(
+            Effect.mapError((error) =>
+              error._tag === "ConfigInvalid" && error.source === file
+                ? new CandidateRefused({
+                    version: backup.manifest.from,
+                    reason: `it cannot work with the config.toml of backup ${backup.name}: ${error.key} = ${error.value} is not allowed (allowed: ${error.allowed})`,
+                    command: ANOTHER_BACKUP,
+                  })
+                : error,
+            ),
+          )
+          const path = before.databasePath
+          // It comes back with its data: it must not name another database.
+          if (path === database) return before.schema
           return yield* new CandidateRefused({
             version: backup.manifest.from,
             reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
@@ -213,20 +235,17 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "check",
                 Effect.gen(function* () {
-                  yield* expectSameDatabase(plan, started.databasePath)
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
-                  if (plan.code === "same") yield* expectFit(plan, range)
-                  else {
+                  const staged = hiddenPaths(install.hidden).stagedPackage(started.run)
+                  if (plan.code !== "same") {
                     yield* swap.retain(install, started.from)
                     if (plan.code === "retained") yield* swap.stageRetained(install, started.run, started.to)
                     else
                       yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
-                    const staged = hiddenPaths(install.hidden).stagedPackage(started.run)
-                    const { schema: range } = yield* tool.describe(staged, paths.root)
-                    yield* expectFit(plan, range)
-                    yield* swap.detour(install, started.from)
                   }
+                  yield* expectFit(plan, yield* describeBefore(plan, staged, started.databasePath))
+                  if (plan.code !== "same") yield* swap.detour(install, started.from)
                   return `backup ${backup.name} is whole`
                 }),
               )
@@ -372,7 +391,6 @@ const expectFit = (plan: RollbackPlan, range: SchemaRange): Effect.Effect<void, 
     : new CandidateRefused({
         version: manifest.from,
         reason: `backup ${name} has schema ${manifest.schema}, that version works with ${range.minimum} to ${range.latest}`,
-        command:
-          "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`.",
+        command: ANOTHER_BACKUP,
       })
 }

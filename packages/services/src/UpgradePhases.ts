@@ -151,6 +151,9 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             const { started } = run
             const { install } = started
             yield* reserveSpace(run)
+            yield* detail("opening every sealed key")
+            // By the code that runs now: a key that is damaged already is no fault of the candidate.
+            yield* tool.describe(environment.packageDir, paths.root)
             yield* detail(`staging ${started.to} with npm`)
             const release = yield* installer.stage(install, started.run, source)
             const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
@@ -233,7 +236,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             const { started, facts } = run
             const { packageDir } = started.install
             yield* expectVersion(files, packageDir, started.to)
-            const found = yield* tool.examine(packageDir, started.databasePath, "quick", valueTables)
+            const found = yield* tool.verify(packageDir, started.databasePath, paths.root)
             if (found.schema !== facts.schemaTo)
               return yield* new VerificationFailed({
                 what: "the schema of the database",
@@ -248,11 +251,10 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 expected: "the files of before the upgrade",
                 found: "changed",
               })
-            return {
-              text: Object.entries(found.tables)
-                .map(([table, { rows }]) => `${rows} ${table}`)
-                .join(", "),
-            }
+            const rows = Object.entries(found.tables).map(([table, { rows }]) => `${rows} ${table}`)
+            const { keys } = found
+            const open = keys === undefined ? [] : [`${keys} key${keys === 1 ? "" : "s"} open`]
+            return { text: [...rows, ...open].join(", ") }
           }),
 
         restart: ({ run, lease, append }) =>

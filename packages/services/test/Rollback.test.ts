@@ -1,9 +1,11 @@
 /** What a rollback refuses while the daemon serves, and what it does with data that cannot be read. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, contentOf, Heard } from "@waiaas/services/testing/SimulatedUpgrade"
@@ -86,6 +88,65 @@ describe("a rollback", () => {
       assert.strictEqual(cause._tag, "CandidateRefused")
       assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
       assert.include(cause.next, `to ${databasePath}`)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  const refusing = (refuses?: string) => [
+    { version: "2.0.0", schema: 4, refuses },
+    { version: "2.1.0", schema: 5 },
+  ]
+
+  it.scopedLive("asks the old code about the config.toml that comes back, not about today's", () =>
+    Effect.gen(function* () {
+      const { fs } = yield* upgraded
+      const { paths } = yield* DataDir
+      yield* fs.writeFileString(paths.config, "[daemon]\nport = 3100\nupdate_check = true\n")
+      assert.strictEqual((yield* rollback).to, "2.0.0")
+      assert.notInclude(yield* fs.readFileString(paths.config), "update_check")
+    }).pipe(Effect.provide(layerInstalled({ releases: refusing("update_check") }))),
+  )
+
+  it.scopedLive(
+    "is refused while the daemon serves where the old code cannot work with the backup's config.toml",
+    () =>
+      Effect.gen(function* () {
+        const { install } = yield* upgraded
+        install.releases = refusing("port")
+        const cause = yield* refused
+        assert.strictEqual(cause._tag, "CandidateRefused")
+        assert.match(cause.message, /config.toml of backup pre-upgrade-\S+: port = x is not allowed/)
+        assert.include(cause.next, "waiaas upgrade --rollback --backup")
+      }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("to data of the same version is refused where its config.toml is not allowed", () =>
+    Effect.gen(function* () {
+      const { fs, databasePath } = yield* upgradedAndStopped
+      const { paths } = yield* DataDir
+      const { packageDir, version } = yield* Environment
+      const today = yield* fs.readFileString(paths.config)
+      yield* fs.writeFileString(paths.config, "[daemon]\nport = 0\n")
+      const backups = yield* Backup
+      const made = yield* backups.create({
+        kind: "manual",
+        source: "closed",
+        database: databasePath,
+        from: makeVersion("2.1.0"),
+        to: version,
+        packageDir,
+      })
+      yield* fs.writeFileString(paths.config, today)
+      const failed = yield* asVersion(
+        "2.1.0",
+        Effect.flatMap(Rollback, (service) =>
+          Effect.flatMap(service.plan(Option.some(made.name)), (plan) =>
+            Effect.flip(service.run(plan, true)),
+          ),
+        ),
+      )
+      const cause = failed._tag === "RunFailed" ? failed.cause : failed
+      assert.strictEqual(cause._tag, "CandidateRefused")
+      assert.include(cause.message, `config.toml of backup ${made.name}: daemon.port = 0`)
     }).pipe(Effect.provide(layerInstalled())),
   )
 

@@ -65,6 +65,60 @@ describe("step 1", () => {
   )
 })
 
+describe("the sealed keys", () => {
+  const damage = Effect.gen(function* () {
+    const { paths } = yield* DataDir
+    const path = `${paths.keystore}/alice`
+    yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.writeFileString(path, "seaied"))
+    return path
+  })
+
+  it.scopedLive("are opened by the running, by the staged and by the installed code, and counted", () =>
+    Effect.gen(function* () {
+      const { acts } = yield* SimulatedInstall
+      yield* upgrade()
+      const looks = acts.filter((act) => act.startsWith("tool Describe") || act.startsWith("npm install"))
+      assert.deepStrictEqual(looks, ["tool Describe 2.0.0", "npm install 2.1.0", "tool Describe 2.1.0"])
+      const done = (yield* Ref.get(yield* Heard)).find(
+        (event) => event._tag === "PhaseDone" && event.phase === "verify",
+      )
+      assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", "1 agents, 1 key open")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that are damaged already are told before anything is staged", () =>
+    Effect.gen(function* () {
+      const { acts } = yield* SimulatedInstall
+      const path = yield* damage
+      const failed = yield* Effect.flip(upgrade())
+      const cause = failed._tag === "RunFailed" ? failed.cause : failed
+      assert.strictEqual(cause._tag, "KeystoreDamaged")
+      assert.include(cause.message, path)
+      assert.isFalse(acts.includes("npm install 2.1.0"))
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that the new code cannot open make an upgrade go back", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
+      // Between the hash of step 3 and the look of step 6.
+      const damaging = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.input?.includes("dataDir") && options.input.includes("Examine")
+            ? Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), runner.run(options))
+            : runner.run(options),
+      })
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), damaging))),
+      )
+      assert.strictEqual(failed._tag === "RunFailed" ? failed.cause._tag : "", "KeystoreDamaged")
+      assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
 /** This machine's files, where a package that is moved into place turns out to be 9.9.9. */
 const layerOther = (isOther: () => boolean) =>
   layerSimulated().pipe(

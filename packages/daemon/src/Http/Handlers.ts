@@ -12,7 +12,7 @@ import {
   Unauthorized,
   Unavailable,
 } from "@waiaas/domain/DaemonApi"
-import type { DatabaseFailed, FileFailed } from "@waiaas/domain/DataErrors"
+import type { DatabaseFailed, FileFailed, KeystoreDamaged } from "@waiaas/domain/DataErrors"
 import { Backup } from "@waiaas/services/Backup"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -20,7 +20,6 @@ import { Agents } from "../Agents.ts"
 import { ApiToken } from "../ApiToken.ts"
 import { Facts } from "../Facts.ts"
 import { HealthReport } from "../HealthReport.ts"
-import type { KeystoreDamaged } from "../KeystoreErrors.ts"
 import { Shutdown } from "../Shutdown.ts"
 import { UpdateCheck } from "../UpdateCheck.ts"
 import { VersionInfo } from "../VersionInfo.ts"

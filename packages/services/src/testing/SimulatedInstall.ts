@@ -3,7 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
-import { MigrationFailed } from "@waiaas/domain/DataErrors"
+import { ConfigInvalid, KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
@@ -34,6 +34,8 @@ export interface SimulatedRelease {
   readonly version: string
   readonly schema: number
   /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
+  /** A word that its code does not allow in a config.toml. */
+  readonly refuses?: string | undefined
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
 
@@ -55,6 +57,9 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
     readonly installed: Effect.Effect<string>
   }
 >() {}
+
+/** What every file of a simulated keystore holds as long as it opens. */
+export const SEALED = "sealed"
 
 const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
@@ -156,16 +161,28 @@ export const makeProcesses = (
       })
 
     const local = yield* Layer.build(
-      layerDatabaseToolLocal((dataDir) =>
+      layerDatabaseToolLocal((dataDir, config) =>
         Effect.gen(function* () {
-          const { digest, databasePath: path } = yield* (yield* ConfigFile).load
+          const { digest, databasePath: path } = yield* Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+            Effect.provide(ConfigFile.layerOf(config)),
+          )
+          const sealed = yield* fs.readDirectory(paths.keystore)
+          for (const name of sealed) {
+            const key = join(paths.keystore, name)
+            if ((yield* fs.readFileString(key)) !== SEALED)
+              return yield* new KeystoreDamaged({ path: key, problem: "was changed" })
+          }
           return {
             version: makeVersion("0.0.0"),
             schema: rangeFor(1),
             configDigest: digest,
             databasePath: path || dataDir,
+            keys: sealed.length,
           }
-        }).pipe(Effect.provide(context)),
+        }).pipe(
+          Effect.provide(context),
+          Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }),
+        ),
       ),
     ).pipe(Effect.map(Context.get(DatabaseTool)))
 
@@ -177,11 +194,17 @@ export const makeProcesses = (
         const act = Effect.gen(function* () {
           switch (request._tag) {
             case "Describe": {
-              const here = yield* local.describe(packageDir, request.dataDir)
+              const source = request.config ?? paths.config
+              const text = yield* Effect.orDie(fs.readFileString(source))
+              if (release.refuses !== undefined && text.includes(release.refuses))
+                return yield* new ConfigInvalid({ source, key: release.refuses, value: "x", allowed: "none" })
+              const here = yield* local.describe(packageDir, request.dataDir, request.config)
               return { ...here, version: release.version, schema: rangeFor(release.schema) }
             }
             case "Examine":
-              return yield* local.examine(packageDir, request.database, request.check, request.tables)
+              return yield* request.dataDir === undefined
+                ? local.examine(packageDir, request.database, request.check, request.tables)
+                : local.verify(packageDir, request.database, request.dataDir)
             case "Checkpoint":
               return yield* local.checkpoint(packageDir, request.database)
             case "CopyLive":

@@ -52,6 +52,7 @@ const timedOut = (command: string) => new ProcessFailed({ command, reason: "time
 interface ToolRequest {
   readonly _tag: "Describe" | "Examine" | "Checkpoint" | "CopyLive" | "Migrate"
   readonly database: string
+  readonly dataDir?: string
   readonly from: string
   readonly to: string
 }
@@ -66,7 +67,13 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
   if (code === null) throw new Error(`Cannot find module ${packagePaths(packageDir).daemon}`)
   const latest = schemaOf[code.version] ?? 0
   if (request._tag === "Describe")
-    return { version: code.version, schema: { minimum: 3, latest }, configDigest: "", databasePath: database }
+    return {
+      version: code.version,
+      schema: { minimum: 3, latest },
+      configDigest: "",
+      databasePath: database,
+      keys: 1,
+    }
   const path = request._tag === "CopyLive" ? request.from : request.database
   const connection = connect(process, path)
   // Where the daemon has it open, another connection comes and goes without a trace.
@@ -76,7 +83,11 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
   const result = (() => {
     switch (request._tag) {
       case "Examine":
-        return { schema: document.schema, tables: { agents: digestOf(document) } }
+        return {
+          schema: document.schema,
+          tables: { agents: digestOf(document) },
+          ...(request.dataDir !== undefined && { keys: 1 }),
+        }
       case "Checkpoint":
         connection.checkpoint()
         return null

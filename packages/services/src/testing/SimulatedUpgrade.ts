@@ -41,7 +41,13 @@ import { UpgradeObstacle } from "../UpgradeObstacle.ts"
 import { UpgradePhases } from "../UpgradePhases.ts"
 import { type ProgressEvent, UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
-import { makeProcesses, SimulatedInstall, type SimulatedRelease, writePackage } from "./SimulatedInstall.ts"
+import {
+  makeProcesses,
+  SEALED,
+  SimulatedInstall,
+  type SimulatedRelease,
+  writePackage,
+} from "./SimulatedInstall.ts"
 import { insertAgent } from "./TestDatabase.ts"
 import { layerEnvironment } from "./TestEnvironment.ts"
 import { TestHttp } from "./TestHttp.ts"
@@ -137,7 +143,7 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
           yield* create
           yield* files.write(paths.config, setup.configToml ?? "[daemon]\nport = 3100\n")
           yield* files.write(paths.token, "token\n")
-          yield* files.write(join(paths.keystore, "alice"), "sealed")
+          yield* files.write(join(paths.keystore, "alice"), SEALED)
           const { databasePath } = yield* (yield* ConfigFile).load
           yield* Effect.gen(function* () {
             yield* migrate(databasePath, migrations.slice(0, installed.schema))
