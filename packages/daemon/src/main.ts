@@ -39,10 +39,12 @@ import { initialise } from "./Initialise.ts"
 import { serve } from "./Serve.ts"
 import { describeHere, runTool } from "./Tool.ts"
 
-// A daemon that waits most of the time should not grow its young generation: it saves a sixth of its memory.
-setFlagsFromString("--semi-space-growth-factor=1")
+/** What SQLite maps at most, in bytes; it reads the rest of a larger database as usual. */
+const MOST_MAPPED = 0x7fff0000
 
 const [verb, ...rest] = process.argv.slice(2)
+// A daemon that waits most of the time should not grow its young generation: it saves a sixth of its memory.
+if (verb === "serve") setFlagsFromString("--semi-space-growth-factor=1")
 const background = rest.includes("--background")
 const flag = rest[0] === "--data-dir" ? Option.fromNullable(rest[1]) : Option.none<string>()
 
@@ -58,7 +60,9 @@ const Place = Probation.layer.pipe(
 /** The daemon's own code works on the database in this process: it holds the data lock. */
 const Tool = Layer.unwrapEffect(
   Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
+    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context), {
+      mapped: verb === "tool" ? MOST_MAPPED : 0,
+    }),
   ),
 ).pipe(Layer.provideMerge(Platform))
 const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(

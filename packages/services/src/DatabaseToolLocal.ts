@@ -11,9 +11,14 @@ import { migrate, readSchema } from "./Migrator.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import type { Environment } from "./platform/Environment.ts"
 
-/** `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use. */
+/**
+ * `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use.
+ * `mapped`: how many bytes of a database an examination may read through a memory map, which halves its
+ * time. An error of the disk then ends the process, so only a child may.
+ */
 export const layerDatabaseToolLocal = (
   describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>,
+  { mapped = 0 } = {},
 ) =>
   Layer.effect(
     DatabaseTool,
@@ -32,10 +37,10 @@ export const layerDatabaseToolLocal = (
       return DatabaseTool.of({
         describe: (_packageDir, dataDir, config) => describe(dataDir, config),
         examine: (_packageDir, database, check, tables) =>
-          within(database)(examineHere(database, check, tables)),
+          within(database)(examineHere(database, check, tables, mapped)),
         verify: (_packageDir, database, dataDir) =>
           Effect.zipWith(
-            within(database)(examineHere(database, "quick", valueTables)),
+            within(database)(examineHere(database, "quick", valueTables, mapped)),
             describe(dataDir),
             (found, { keys }) => ({ ...found, keys }),
           ),
@@ -72,9 +77,15 @@ const checkpointHere = (path: string) =>
       })
   })
 
-const examineHere = (path: string, check: "none" | "quick" | "full", tables: typeof Tables.Type) =>
+const examineHere = (
+  path: string,
+  check: "none" | "quick" | "full",
+  tables: typeof Tables.Type,
+  mapped: number,
+) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
+    yield* sql.unsafe(`PRAGMA mmap_size = ${mapped}`).pipe(databaseFailed("open it", path))
     if (check !== "none") {
       const pragma = check === "quick" ? "quick_check" : "integrity_check"
       const rows = yield* sql
