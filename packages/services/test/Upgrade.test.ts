@@ -8,7 +8,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
-import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { KEY_FILE, SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
@@ -106,10 +106,12 @@ describe("the downtime", () => {
   )
 })
 
+type Asked = ReturnType<ProcessRunner["Type"]["run"]>
+
 describe("the sealed keys", () => {
   const damage = Effect.gen(function* () {
     const { paths } = yield* DataDir
-    const path = `${paths.keystore}/alice`
+    const path = join(paths.keystore, KEY_FILE)
     yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.writeFileString(path, "seaied"))
     return path
   })
@@ -139,18 +141,41 @@ describe("the sealed keys", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 
-  it.scopedLive("that the new code cannot open make an upgrade go back", () =>
-    Effect.gen(function* () {
-      const runner = yield* ProcessRunner
-      const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
-      // Between the hash of step 3 and the look of step 6.
-      const damaging = Layer.succeed(ProcessRunner, {
+  /** Another runner, as soon as the new code in place is asked. */
+  const whenVerified = (change: (asked: Asked) => Asked) =>
+    Effect.map(ProcessRunner, (runner) =>
+      Layer.succeed(ProcessRunner, {
         ...runner,
         run: (options) =>
           options.input?.includes("dataDir") && options.input.includes("Examine")
-            ? Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), runner.run(options))
+            ? change(runner.run(options))
             : runner.run(options),
-      })
+      }),
+    )
+
+  it.scopedLive("that the new code passes over make an upgrade go back", () =>
+    Effect.gen(function* () {
+      const fewer = yield* whenVerified(
+        Effect.map((result) => ({ ...result, stdout: result.stdout.replace('"keys":1', '"keys":0') })),
+      )
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), fewer))),
+      )
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "the number of sealed keys that open should be 1 but is 0",
+      )
+      assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that the new code cannot open make an upgrade go back", () =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
+      // Between the hash of step 3 and the look of step 6.
+      const damaging = yield* whenVerified((asked) =>
+        Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), asked),
+      )
       const failed = yield* Effect.flip(
         upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), damaging))),
       )

@@ -33,9 +33,9 @@ import { json, type Respond } from "./TestHttp.ts"
 export interface SimulatedRelease {
   readonly version: string
   readonly schema: number
-  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   /** A word that its code does not allow in a config.toml. */
   readonly refuses?: string | undefined
+  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
 
@@ -60,6 +60,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
 
 /** What every file of a simulated keystore holds as long as it opens. */
 export const SEALED = "sealed"
+/** The one sealed key of a simulated keystore. */
+export const KEY_FILE = "00000000-0000-4000-8000-000000000001.json"
 
 const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
