@@ -8,7 +8,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
-import { KEY_FILE, SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { KEY_FILE, SEALED, SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
@@ -16,6 +16,7 @@ import {
   layerUpgradeServices,
 } from "@waiaas/services/testing/SimulatedUpgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -138,6 +139,31 @@ describe("the sealed keys", () => {
       assert.strictEqual(cause._tag, "KeystoreDamaged")
       assert.include(cause.message, path)
       assert.isFalse(acts.includes("npm install 2.1.0"))
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("are given the more time the more there are", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { paths } = yield* DataDir
+      const runner = yield* ProcessRunner
+      for (let n = 100; n < 300; n++)
+        yield* fs.writeFileString(
+          join(paths.keystore, KEY_FILE.replace("000000000001", `000000000${n}`)),
+          SEALED,
+        )
+      const limits: Array<number> = []
+      const timed = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) => {
+          if (options.input?.includes("dataDir")) limits.push(Duration.toSeconds(options.timeout))
+          return runner.run(options)
+        },
+      })
+      yield* upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), timed)))
+      // By the old code, by the staged one and by the one in place: 60 s, and 30 ms for each of the 201.
+      assert.strictEqual(limits.length, 3)
+      for (const limit of limits) assert.isAtLeast(limit, 66)
     }).pipe(Effect.provide(layerInstalled())),
   )
 
