@@ -10,6 +10,7 @@ import {
   dataDir,
   hidden,
   install,
+  keyFile,
   NEW,
   OLD,
   schemaOf,
@@ -91,7 +92,7 @@ export const verify = (world: World, kind: "upgrade" | "rollback"): Outcome => {
   const aside = kind === "rollback" && code.version === OLD ? backupRows(disk, "pre-rollback").flat() : []
   for (const row of world.acknowledged)
     expect(document.rows.includes(row) || aside.includes(row), `the acknowledged row "${row}" is lost`)
-  expect(textOf(disk, `${dataDir}/keystore/master.key`) === "sealed", "the keystore was changed")
+  expect(textOf(disk, keyFile) === "sealed", "the keystore was changed")
   expect(textOf(disk, `${dataDir}/config.toml`) === "[daemon]\nport = 3100\n", "config.toml was changed")
   if (code.version === NEW)
     expect(

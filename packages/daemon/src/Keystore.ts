@@ -9,6 +9,7 @@ import {
 import { join, resolve } from "node:path"
 import { AgentId } from "@waiaas/domain/DaemonApi"
 import { type FileFailed, KeystoreDamaged, NotInitialised } from "@waiaas/domain/DataErrors"
+import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -208,10 +209,7 @@ const readPassword = Effect.gen(function* () {
 const sealedAgents = Effect.gen(function* () {
   const { paths } = yield* DataDir
   const names = yield* (yield* DurableFile).list(paths.keystore)
-  return names
-    .filter((name) => name.endsWith(".json"))
-    .map((name) => name.slice(0, -".json".length))
-    .filter(Schema.is(AgentId))
+  return agentsOfKeyFiles(names)
 })
 
 interface SealedFile {

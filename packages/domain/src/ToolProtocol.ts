@@ -36,7 +36,7 @@ const protocol = { protocol: Schema.Literal(1) }
 export const Describe = Schema.TaggedStruct("Describe", {
   ...protocol,
   dataDir: Schema.String,
-  /** Decoded in the place of the data directory's `config.toml`. */
+  /** Decoded in the place of the data directory's `config.toml`; ignored by code whose answer counts no `keys`. */
   config: Schema.optional(Schema.String),
   /** Whoever asks knows `KeystoreDamaged`; others hear of it as `RestartWouldFail`. */
   keys: Schema.optional(Schema.Literal(true)),

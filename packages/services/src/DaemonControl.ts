@@ -39,6 +39,7 @@ export interface SpawnedDaemon {
 /** How long beyond its own limit a daemon is waited for before anything harsher is thought of. */
 const STOP_MARGIN = Duration.seconds(5)
 const PROBE_LIMIT = Duration.seconds(1)
+/** Of what a start does whatever the size of its data; who starts one that looks at the database adds to it. */
 export const START_LIMIT = Duration.seconds(90)
 
 /** Starts, stops and looks at the daemon of a data directory; signals only a process proven to be it. */

@@ -42,6 +42,9 @@ const BYTES_PER_SECOND = 5e6
 export const timeLimitFor = (bytes: number): Duration.Duration =>
   Duration.seconds(60 + Math.ceil(bytes / BYTES_PER_SECOND))
 
+/** What opening a sealed key may take: fifty times what it took where we measured it. */
+const PER_KEY = Duration.millis(30)
+
 const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 
 /** Acts on a database with the code of a given package, so that the upgrader itself never opens it. */
@@ -96,6 +99,10 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),
           )
+          const keys =
+            "dataDir" in request && request.dataDir !== undefined
+              ? (yield* files.list(paths.keystore).pipe(Effect.orElseSucceed(() => []))).length
+              : 0
           const ended = yield* runner
             .run({
               command: environment.node,
@@ -110,7 +117,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
               cwd: dirname(database),
               env: environment.variables,
               input: JSON.stringify(Schema.encodeSync(ToolRequest)(request)),
-              timeout: timeLimitFor(bytes),
+              timeout: Duration.sum(timeLimitFor(bytes), Duration.times(PER_KEY, keys)),
             })
             .pipe(
               Effect.mapError((error) =>

@@ -19,7 +19,7 @@ import * as Schema from "effect/Schema"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Privilege } from "./platform/Privilege.ts"
-import { type ProcessResult, ProcessRunner } from "./platform/ProcessRunner.ts"
+import { ProcessFailed, type ProcessResult, ProcessRunner } from "./platform/ProcessRunner.ts"
 
 /** What to install: a registry version, or a tarball for an offline upgrade. */
 export type Source =
@@ -28,6 +28,7 @@ export type Source =
 
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
 
+/** One small answer, whatever the size of the release. */
 const QUERY_LIMIT = Duration.seconds(60)
 /** npm's own patience is minutes, and a closed port would come out as its time-out. In milliseconds. */
 const QUERY_PATIENCE = [
@@ -37,10 +38,12 @@ const QUERY_PATIENCE = [
   "--fetch-timeout=20000",
 ]
 /**
- * Of the whole install, not of idleness: npm prints nothing meanwhile, and for long what it fetches may go to its
- * cache alone, so nothing tells a slow npm from a stuck one. The daemon serves all along.
+ * How often an install is looked at, and how many looks in a row may find no change: what npm downloads arrives in
+ * the staging directory as it comes, so a slow network is waited for and a stuck npm is not. These 15 minutes are
+ * as long as npm itself tries to reach a registry that does not answer. The daemon serves all along.
  */
-const INSTALL_LIMIT = Duration.minutes(15)
+const LOOK_EVERY = Duration.seconds(30)
+const IDLE_LOOKS = 30
 
 /** Talks to npm: finds how `waiaas` was installed, resolves releases, stages candidates. Changes nothing that runs. */
 export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
@@ -98,13 +101,38 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
         ),
       )
 
-      const npm = (install: Install, args: ReadonlyArray<string>, timeout: Duration.Duration) =>
+      /** Fails once an npm at work has changed nothing in a directory for too long. */
+      const idleIn = (directory: string, command: string) =>
+        Effect.gen(function* () {
+          let before = 0
+          for (let idle = 0; idle < IDLE_LOOKS; idle++) {
+            yield* Effect.sleep(LOOK_EVERY)
+            const size = yield* files.sizeOfTree(directory).pipe(
+              // What was just listed and is gone was moved: that is a change.
+              Effect.catchIf(
+                ({ code }) => code === "ENOENT",
+                () => Effect.succeed(Number.NaN),
+              ),
+              Effect.mapError(
+                ({ message }) => new ProcessFailed({ command, reason: "other", output: message }),
+              ),
+            )
+            if (size !== before) idle = -1
+            before = size
+          }
+          return yield* new ProcessFailed({ command, reason: "timeout", output: "" })
+        })
+
+      /** `patience`: how long it may take, or the directory that it fills for as long as it takes. */
+      const npm = (install: Install, args: ReadonlyArray<string>, patience: Duration.Duration | string) =>
         Effect.gen(function* () {
           const cli = yield* npmCli
           const asked = args.filter((arg) => !arg.startsWith("--")).join(" ")
+          const command = environment.node
+          const isWatched = typeof patience === "string"
           const result = yield* runner
             .run({
-              command: environment.node,
+              command,
               args: [
                 cli,
                 ...args,
@@ -121,10 +149,18 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
                 ...environment.variables,
                 PATH: `${dirname(environment.node)}:${environment.variables.PATH ?? "/usr/bin:/bin"}`,
               },
-              timeout,
+              timeout: isWatched ? Duration.infinity : patience,
               asInstaller: true,
             })
             .pipe(
+              (asking) =>
+                isWatched
+                  ? // Both sides by name: what cannot be interrupted is waited for.
+                    Effect.raceFirst(
+                      Effect.interruptible(asking),
+                      Effect.interruptible(idleIn(patience, command)),
+                    )
+                  : asking,
               privilege.asInstaller,
               Effect.mapError(
                 (error) =>
@@ -237,7 +273,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             source._tag === "Registry"
               ? [`${PACKAGE_NAME}@${source.version}`]
               : [resolve(environment.cwd, source.file), "--offline"]
-          yield* npm(install, ["install", ...spec, `--prefix=${staging}`, "--ignore-scripts"], INSTALL_LIMIT)
+          yield* npm(install, ["install", ...spec, `--prefix=${staging}`, "--ignore-scripts"], staging)
           const staged = hidden.stagedPackage(run)
           const broken = (problem: string) =>
             new CandidateBroken({

@@ -160,6 +160,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           // No undo needs it any more, and what is left to do may need space.
           yield* restore.giveBack(started.run, started.databasePath)
           const running = started.daemon !== null && started.restart
+          // It has opened the database and is healthy: what it waits for is the commit, which has no size.
           if (running)
             yield* daemon.waitHealthy({
               version: started.to,

@@ -2,6 +2,7 @@ import { dirname, join } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import { valueTables } from "@waiaas/domain/ToolProtocol"
@@ -258,6 +259,14 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             const rows = Object.entries(found.tables).map(([table, { rows }]) => `${rows} ${table}`)
             const { keys } = found
+            // The files are those of before, as was just seen: one that the new code passes over is a key that is lost.
+            const keyFiles = agentsOfKeyFiles(yield* files.list(paths.keystore)).length
+            if (keys !== undefined && keys !== keyFiles)
+              return yield* new VerificationFailed({
+                what: "the number of sealed keys that open",
+                expected: String(keyFiles),
+                found: String(keys),
+              })
             const open = keys === undefined ? [] : [`${keys} key${keys === 1 ? "" : "s"} open`]
             return { text: [...rows, ...open].join(", ") }
           }),

@@ -1,8 +1,10 @@
 import * as FileSystem from "@effect/platform/FileSystem"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { redactText } from "@waiaas/domain/Redact"
 import { kindOf, NpmInstaller, otherManager } from "@waiaas/services/NpmInstaller"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
@@ -11,7 +13,7 @@ type Call = { readonly args: ReadonlyArray<string>; readonly cwd: string | undef
 
 /** A prefix as nvm lays it out, and npm as a process that answers what the test says. */
 const scenario = <A, E>(
-  answer: (call: Call) => Partial<ProcessResult> | "timeout",
+  answer: (call: Call) => Partial<ProcessResult> | "timeout" | Effect.Effect<Partial<ProcessResult>>,
   test: (context: {
     readonly prefix: string
     readonly calls: Array<Call>
@@ -40,7 +42,13 @@ const scenario = <A, E>(
           const said = answer(call)
           return said === "timeout"
             ? new ProcessFailed({ command, reason: "timeout", output: "npm http fetch" })
-            : Effect.succeed({ exitCode: 0, signal: null, stdout: "", stderr: "", ...said })
+            : Effect.map(Effect.isEffect(said) ? said : Effect.succeed(said), (result) => ({
+                exitCode: 0,
+                signal: null,
+                stdout: "",
+                stderr: "",
+                ...result,
+              }))
         },
         detach: () => Effect.die("npm is never detached"),
         identity: () => Effect.die("not asked"),
@@ -149,6 +157,54 @@ describe("NpmInstaller", () => {
           assert.strictEqual(error._tag, "CandidateBroken")
         }),
     ),
+  )
+
+  /** A clock on which a minute passes in 40 milliseconds. */
+  const hurried = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) => {
+      const sleep: typeof clock.sleep = (time) => clock.sleep(Duration.times(time, 1 / 1500))
+      return Effect.withClock(effect, Object.create(clock, { sleep: { value: sleep } }))
+    })
+  const minutes = (count: number) => Effect.sleep(Duration.minutes(count))
+  const prefixOf = ({ args }: Call) =>
+    args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
+
+  it.live("an install may take as long as it likes while something of it arrives", () =>
+    scenario(
+      (call) =>
+        Effect.gen(function* () {
+          const fs = yield* FileSystem.FileSystem
+          const staged = `${prefixOf(call)}/lib/node_modules/@waiaas/cli`
+          yield* fs.makeDirectory(`${staged}/dist`, { recursive: true })
+          for (const name of ["dist/bin.js", "dist/daemon.js", "package.json"]) {
+            yield* minutes(9)
+            yield* fs.writeFileString(`${staged}/${name}`, release)
+          }
+          yield* minutes(9)
+          return {}
+        }).pipe(Effect.provide(NodeFileSystem.layer), Effect.orDie),
+      () =>
+        Effect.gen(function* () {
+          const npm = yield* NpmInstaller
+          const staged = yield* npm.stage(yield* npm.install, 1, { _tag: "Registry", version: "2.1.0" })
+          assert.strictEqual(staged.version, "2.1.0")
+        }),
+    ).pipe(hurried),
+  )
+
+  it.live("an install of which nothing arrives any more is ended, and says so", () =>
+    scenario(
+      () => Effect.never,
+      () =>
+        Effect.gen(function* () {
+          const npm = yield* NpmInstaller
+          const install = yield* npm.install
+          const error = yield* Effect.flip(npm.stage(install, 1, { _tag: "Registry", version: "2.1.0" }))
+          assert.strictEqual(error._tag === "NpmFailed" ? error.kind : error._tag, "timeout")
+          assert.include(error.next, "waiaas upgrade")
+          // As inside a run.
+        }).pipe(Effect.uninterruptible),
+    ).pipe(hurried),
   )
 
   it.live("another version in the package's place is seen under the lock", () =>

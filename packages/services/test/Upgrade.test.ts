@@ -8,7 +8,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
-import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { KEY_FILE, SEALED, SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
@@ -16,6 +16,7 @@ import {
   layerUpgradeServices,
 } from "@waiaas/services/testing/SimulatedUpgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -106,10 +107,12 @@ describe("the downtime", () => {
   )
 })
 
+type Asked = ReturnType<ProcessRunner["Type"]["run"]>
+
 describe("the sealed keys", () => {
   const damage = Effect.gen(function* () {
     const { paths } = yield* DataDir
-    const path = `${paths.keystore}/alice`
+    const path = join(paths.keystore, KEY_FILE)
     yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.writeFileString(path, "seaied"))
     return path
   })
@@ -139,18 +142,66 @@ describe("the sealed keys", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 
-  it.scopedLive("that the new code cannot open make an upgrade go back", () =>
+  it.scopedLive("are given the more time the more there are", () =>
     Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { paths } = yield* DataDir
       const runner = yield* ProcessRunner
-      const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
-      // Between the hash of step 3 and the look of step 6.
-      const damaging = Layer.succeed(ProcessRunner, {
+      for (let n = 100; n < 300; n++)
+        yield* fs.writeFileString(
+          join(paths.keystore, KEY_FILE.replace("000000000001", `000000000${n}`)),
+          SEALED,
+        )
+      const limits: Array<number> = []
+      const timed = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) => {
+          if (options.input?.includes("dataDir")) limits.push(Duration.toSeconds(options.timeout))
+          return runner.run(options)
+        },
+      })
+      yield* upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), timed)))
+      // By the old code, by the staged one and by the one in place: 60 s, and 30 ms for each of the 201.
+      assert.strictEqual(limits.length, 3)
+      for (const limit of limits) assert.isAtLeast(limit, 66)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  /** Another runner, as soon as the new code in place is asked. */
+  const whenVerified = (change: (asked: Asked) => Asked) =>
+    Effect.map(ProcessRunner, (runner) =>
+      Layer.succeed(ProcessRunner, {
         ...runner,
         run: (options) =>
           options.input?.includes("dataDir") && options.input.includes("Examine")
-            ? Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), runner.run(options))
+            ? change(runner.run(options))
             : runner.run(options),
-      })
+      }),
+    )
+
+  it.scopedLive("that the new code passes over make an upgrade go back", () =>
+    Effect.gen(function* () {
+      const fewer = yield* whenVerified(
+        Effect.map((result) => ({ ...result, stdout: result.stdout.replace('"keys":1', '"keys":0') })),
+      )
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), fewer))),
+      )
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "the number of sealed keys that open should be 1 but is 0",
+      )
+      assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that the new code cannot open make an upgrade go back", () =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
+      // Between the hash of step 3 and the look of step 6.
+      const damaging = yield* whenVerified((asked) =>
+        Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), asked),
+      )
       const failed = yield* Effect.flip(
         upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), damaging))),
       )

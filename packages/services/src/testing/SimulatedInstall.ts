@@ -33,9 +33,11 @@ import { json, type Respond } from "./TestHttp.ts"
 export interface SimulatedRelease {
   readonly version: string
   readonly schema: number
-  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   /** A word that its code does not allow in a config.toml. */
   readonly refuses?: string | undefined
+  /** Its code knows of protocol 1 what that began with: it ignores a file to decode, and counts no keys. */
+  readonly isFirst?: boolean | undefined
+  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
 
@@ -60,6 +62,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
 
 /** What every file of a simulated keystore holds as long as it opens. */
 export const SEALED = "sealed"
+/** The one sealed key of a simulated keystore. */
+export const KEY_FILE = "00000000-0000-4000-8000-000000000001.json"
 
 const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
@@ -194,12 +198,14 @@ export const makeProcesses = (
         const act = Effect.gen(function* () {
           switch (request._tag) {
             case "Describe": {
-              const source = request.config ?? paths.config
+              const config = release.isFirst ? undefined : request.config
+              const source = config ?? paths.config
               const text = yield* Effect.orDie(fs.readFileString(source))
               if (release.refuses !== undefined && text.includes(release.refuses))
                 return yield* new ConfigInvalid({ source, key: release.refuses, value: "x", allowed: "none" })
-              const here = yield* local.describe(packageDir, request.dataDir, request.config)
-              return { ...here, version: release.version, schema: rangeFor(release.schema) }
+              const here = yield* local.describe(packageDir, request.dataDir, config)
+              const keys = release.isFirst ? undefined : here.keys
+              return { ...here, version: release.version, schema: rangeFor(release.schema), keys }
             }
             case "Examine":
               return yield* request.dataDir === undefined

@@ -67,6 +67,9 @@ export const writeFile = (disk: Disk, path: string, text: string, mode: number):
   disk.setContent(disk.open(path, { create: true, truncate: true, mode }), contentOf(text))
 }
 
+/** The one sealed key. */
+export const keyFile = `${dataDir}/keystore/00000000-0000-4000-8000-000000000001.json`
+
 /** A machine on which the old version was installed with npm and initialised. */
 export const installed = (rows: ReadonlyArray<string>): Disk => {
   const disk = new Disk()
@@ -77,7 +80,7 @@ export const installed = (rows: ReadonlyArray<string>): Disk => {
   disk.symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", install.binLink)
   writeFile(disk, `${dataDir}/config.toml`, "[daemon]\nport = 3100\n", 0o600)
   writeFile(disk, `${dataDir}/api.token`, "token", 0o600)
-  writeFile(disk, `${dataDir}/keystore/master.key`, "sealed", 0o600)
+  writeFile(disk, keyFile, "sealed", 0o600)
   for (const name of ["logs", "backups", "upgrade/journal"]) makeAll(disk, `${dataDir}/${name}`, 0o700)
   writeFile(disk, database, JSON.stringify({ schema: schemaOf[OLD], rows }), 0o600)
   disk.pending = []

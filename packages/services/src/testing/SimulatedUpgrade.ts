@@ -42,6 +42,7 @@ import { UpgradePhases } from "../UpgradePhases.ts"
 import { type ProgressEvent, UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
 import {
+  KEY_FILE,
   makeProcesses,
   SEALED,
   SimulatedInstall,
@@ -143,7 +144,7 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
           yield* create
           yield* files.write(paths.config, setup.configToml ?? "[daemon]\nport = 3100\n")
           yield* files.write(paths.token, "token\n")
-          yield* files.write(join(paths.keystore, "alice"), SEALED)
+          yield* files.write(join(paths.keystore, KEY_FILE), SEALED)
           const { databasePath } = yield* (yield* ConfigFile).load
           yield* Effect.gen(function* () {
             yield* migrate(databasePath, migrations.slice(0, installed.schema))
