@@ -95,7 +95,8 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
 
       const probeDirectory = (path: string) =>
         Effect.gen(function* () {
-          const probe = join(path, `.waiaas-probe`)
+          // One name for all: what a killed probe leaves is taken away by the next one.
+          const probe = join(path, ".waiaas-probe")
           yield* files.append(probe, "")
           yield* files.remove(probe)
         }).pipe(

@@ -113,6 +113,19 @@ describe("PackageSwap", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive("a probe takes away what one that was killed has left", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install } = yield* fixture
+      const left = [install.root, `${install.root}/@waiaas`, `${install.prefix}/bin`, install.hidden].map(
+        (directory) => `${directory}/.waiaas-probe`,
+      )
+      yield* fs.makeDirectory(install.hidden)
+      for (const path of left) yield* fs.writeFileString(path, "")
+      yield* swap.probe(install)
+      for (const path of left) assert.isFalse(yield* fs.exists(path), path)
+    }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive(
     "keeps the newest retained versions, whoever's backups want them, and what it is told to",
     () =>

@@ -152,11 +152,14 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
 /** `.NAME.tmp`: a file that was being written when its writer was killed; the next write of it takes it over. */
 const cutOff = (name: string): string => /^\.(.+)\.tmp$/.exec(name)?.[1] ?? ""
 
+/** Of a killed question for permission; the next one takes it away. */
+const probe = ".waiaas-probe"
+
 export const checkDebris = (machine: Machine): ReadonlyArray<string> =>
   allowed.flatMap(([of, names]) => {
     const directory = of(machine)
     if (!existsSync(directory)) return []
     return readdirSync(directory)
-      .filter((name) => !names.test(name) && !names.test(cutOff(name)))
+      .filter((name) => !names.test(name) && !names.test(cutOff(name)) && name !== probe)
       .map((name) => `debris: ${join(directory, name)}`)
   })
