@@ -118,15 +118,15 @@ const digestTable = (path: string, table: string, columns: ReadonlyArray<string>
     let after: unknown = null
     while (true) {
       // Batches by key keep memory flat whatever the table's size.
-      // Joined by SQLite: to hand over each row would take as long as to read it.
-      const [batch]: ReadonlyArray<ReadonlyArray<unknown>> = yield* sql.unsafe(
-        `SELECT count(*), max(key), group_concat(line, char(10) ORDER BY key) FROM (SELECT ${quoted(key)} AS key, ${row} AS line FROM ${quoted(table)} ${after === null ? "" : `WHERE ${quoted(key)} > ?`} ORDER BY ${quoted(key)} LIMIT 5000)`,
+      const batch: ReadonlyArray<ReadonlyArray<unknown>> = yield* sql.unsafe(
+        `SELECT ${quoted(key)}, ${row} FROM ${quoted(table)} ${after === null ? "" : `WHERE ${quoted(key)} > ?`} ORDER BY ${quoted(key)} LIMIT 5000`,
         after === null ? [] : [after],
       ).values
-      if (batch === undefined || batch[0] === 0) break
-      hash.update(`${batch[2]}\n`)
-      rows += Number(batch[0])
-      after = batch[1]
+      if (batch.length === 0) break
+      hash.update(batch.map((line) => String(line[1])).join("\n"))
+      hash.update("\n")
+      rows += batch.length
+      after = batch.at(-1)?.[0]
     }
     return Option.some({ rows, digest: hash.digest("hex") })
   }).pipe(databaseFailed(`read its table ${table}`, path))
