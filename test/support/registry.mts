@@ -4,7 +4,7 @@ import { cp, mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { cleanEnv, node, npmCli, root } from "../../scripts/lib/repo.mts"
-import { killGroup, mustRun } from "../../scripts/lib/run.mts"
+import { killGroup, run } from "../../scripts/lib/run.mts"
 import { freePort, request, until } from "./net.mts"
 
 const configuration = (directory: string) => ({
@@ -85,8 +85,10 @@ export class Registry {
     return join(this.directory, "storage")
   }
 
-  async #npm(args: ReadonlyArray<string>): Promise<void> {
-    await mustRun(node, [npmCli, ...args, "--registry", this.url], {
+  /** `done`: what npm says last. It was seen to say that and then not to end: that is not waited for. */
+  async #npm(args: ReadonlyArray<string>, done?: RegExp): Promise<void> {
+    const result = await run(node, [npmCli, ...args, "--registry", this.url], {
+      timeoutMs: 60_000,
       cwd: this.directory,
       env: cleanEnv({
         HOME: this.directory,
@@ -95,11 +97,13 @@ export class Registry {
         npm_config_update_notifier: "false",
       }),
     })
+    if (result.code === 0 || (result.timedOut && done?.test(result.stdout))) return
+    throw new Error(`npm ${args.join(" ")}: exit ${result.code}\n${result.stdout}${result.stderr}`)
   }
 
   /** `npm publish`. Provenance is off: only a CI that can attest it may publish with it. */
   publish(tarball: string, { tag = "latest" } = {}): Promise<void> {
-    return this.#npm(["publish", tarball, "--tag", tag, "--provenance=false"])
+    return this.#npm(["publish", tarball, "--tag", tag, "--provenance=false"], /^\+ @waiaas\/cli@/m)
   }
 
   unpublish(spec: string): Promise<void> {
