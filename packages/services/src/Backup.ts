@@ -207,21 +207,19 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.makeDirectory(partial)
         return yield* Effect.gen(function* () {
           const copy = join(partial, DATABASE_FILE)
-          const examine = (path: string) => tool.examine(packageDir, path, "quick", options.tables ?? {})
+          const examine = tool.examine(packageDir, copy, "quick", options.tables ?? {})
           const takeClosed = Effect.gen(function* () {
             // A daemon that stopped in order has left no log to bring in.
             if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
-            // Nobody writes to it, so the check of what is copied holds for the copy, whose hash is of the bytes
-            // that were read for it. Both wait for the disk or for a core, and the daemon is down: they share the time.
-            const [examined, hashed] = yield* Effect.all([examine(database), files.copy(database, copy)], {
-              concurrency: 2,
-            })
+            const hashed = yield* files.copy(database, copy, { sync: false })
+            // Both wait for the disk or for a core, and the daemon is down: they share the time.
+            const [examined] = yield* Effect.all([examine, files.sync(copy)], { concurrency: 2 })
             return { hashed, ...examined }
           })
           // A live copy is looked at before it is hashed: the first look turns its header to WAL mode.
           const takeLive = Effect.gen(function* () {
             yield* tool.copyLive(packageDir, database, copy)
-            const examined = yield* examine(copy)
+            const examined = yield* examine
             return { hashed: yield* files.hash(copy), ...examined }
           })
           const { hashed, schema, tables } = yield* options.source === "closed" ? takeClosed : takeLive
