@@ -5,13 +5,22 @@ const project = (name: string, include: Array<string>, timeout: number, exclude:
   extends: true as const,
   test: { name, include, exclude, testTimeout: timeout, hookTimeout: timeout },
 })
+// One more than there are processors: tests of real processes wait, too.
+const forks = availableParallelism() + 1
 const slow = "test/**/*.slow.test.ts"
 
 export default defineConfig({
   test: {
     pool: "forks",
-    // One more than there are processors: tests of real processes wait, too.
-    poolOptions: { forks: { minForks: 1, maxForks: availableParallelism() + 1 } },
+    poolOptions: {
+      forks: {
+        // Files share their process: loading Effect anew takes longer than most files' tests.
+        isolate: false,
+        // As many at least as at most: the pool may end one that idles just when it gets the next file.
+        minForks: forks,
+        maxForks: forks,
+      },
+    },
     projects: [
       project(
         "layers",
