@@ -41,6 +41,8 @@ export type Ending = { readonly _tag: "Stopped" } | { readonly _tag: "BecomeOthe
 export const serve = (background: boolean) =>
   Effect.scoped(
     Effect.gen(function* () {
+      // Before anything else that a stop takes down: so it is in force until all of that is.
+      const endInTime = yield* stopDeadline
       const { paths, check } = yield* DataDir
       yield* check
       const loaded = yield* (yield* ConfigFile).load
@@ -89,7 +91,7 @@ export const serve = (background: boolean) =>
           Layer.provideMerge(Layer.succeed(Facts, facts)),
           Layer.provideMerge(database),
         )
-        yield* run(loaded.databasePath, config.daemon, held).pipe(Effect.provide(daemon))
+        yield* run(loaded.databasePath, config.daemon, held, endInTime).pipe(Effect.provide(daemon))
         return { _tag: "Stopped" } as const
       }).pipe(Effect.provide(log))
     }),
@@ -104,7 +106,12 @@ type DaemonSettings = {
 }
 
 /** From ready to stop. */
-const run = (databasePath: string, config: DaemonSettings, held: Option.Option<Run>) =>
+const run = (
+  databasePath: string,
+  config: DaemonSettings,
+  held: Option.Option<Run>,
+  endInTime: (seconds: number) => Effect.Effect<void>,
+) =>
   Effect.gen(function* () {
     const shutdown = yield* Shutdown
     yield* checkCompatible(databasePath)
@@ -178,13 +185,19 @@ const startFailed = (problem: string) =>
   )
 
 /** A stop that does not come to its end is ended: a supervisor must not wait for ever. */
-const endInTime = (seconds: number) =>
-  Effect.sync(() => {
-    setTimeout(() => {
-      process.stderr.write(`The stop took longer than shutdown_timeout (${seconds} s): ending.\n`)
-      process.exit(1)
-    }, seconds * 1000).unref()
-  })
+const stopDeadline = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync((): { timer?: NodeJS.Timeout } => ({})),
+    (deadline) => Effect.sync(() => clearTimeout(deadline.timer)),
+  ),
+  (deadline) => (seconds: number) =>
+    Effect.sync(() => {
+      deadline.timer = setTimeout(() => {
+        process.stderr.write(`The stop took longer than shutdown_timeout (${seconds} s): ending.\n`)
+        process.exit(1)
+      }, seconds * 1000).unref()
+    }),
+)
 
 /** Everything from the write-ahead log into the database when the last request is through. */
 const layerClosing = Layer.scopedDiscard(

@@ -87,8 +87,9 @@ const program = Effect.gen(function* () {
     case "serve": {
       const ending = yield* serve(background).pipe(Effect.provide(Recovery))
       if (ending._tag === "BecomeOther")
-        yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
-      return
+        return yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
+      // Whatever is open still must not keep a daemon alive that has stopped.
+      return yield* Effect.sync(() => process.exit(0))
     }
     case "init": {
       const made = yield* initialise.pipe(Effect.provide(Data))

@@ -9,6 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import { vi } from "vitest"
+import { dataDirectory } from "../../../test/support/daemon.mts"
 import { ListenFailed } from "../src/Http/NodeServer.ts"
 import { ask, type DaemonOptions, initialise, startDaemon, temporaryDirectory } from "./support.ts"
 
@@ -174,5 +176,21 @@ it.scopedLive("a missing or damaged token refuses the start", () =>
     rmSync(`${root}/api.token`)
     const started = yield* startDaemon({ root })
     assert.match(started.token, /^[0-9a-f]{64}$/, "initialise makes a new one")
+  }),
+)
+
+it.scopedLive("what ends a stop that does not come to its end is in force until then, and no longer", () =>
+  Effect.gen(function* () {
+    const [set, clear] = [vi.spyOn(globalThis, "setTimeout"), vi.spyOn(globalThis, "clearTimeout")]
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const spy of [set, clear]) spy.mockRestore()
+      }),
+    )
+    const { start } = yield* dataDirectory({ daemon: { shutdown_timeout: 287 } })
+    yield* Effect.scoped(start)
+    const timers = set.mock.results.filter((_, call) => set.mock.calls[call]?.[1] === 287_000)
+    assert.equal(timers.length, 1)
+    assert.ok(clear.mock.calls.some(([timer]) => timer === timers[0]?.value))
   }),
 )
