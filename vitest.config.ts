@@ -28,7 +28,7 @@ export default defineConfig({
         15_000,
         [slow],
       ),
-      project("scenarios", ["test/scenarios/**/*.test.ts", "test/tooling/**/*.test.ts"], 60_000),
+      project("scenarios", ["test/scenarios/**/*.test.ts", "test/tooling/**/*.test.ts"], 60_000, [slow]),
       // Run by .ci/run, not by npm test.
       project("slow", ["test/slow/**/*.test.ts", slow], 600_000),
     ],

@@ -10,31 +10,52 @@ import { constants, setPriority } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import type { RunKind } from "@waiaas/domain/UpgradePhase"
-import { type Figures, prove, replay } from "../test/simulation/prove.ts"
+import { type Figures, type FullFigures, prove, proveFull, replay } from "../test/simulation/prove.ts"
 import { machineLine, writePart } from "./lib/document.mts"
 import { node, root } from "./lib/repo.mts"
 import { run } from "./lib/run.mts"
 
 const script = join(root, "scripts/simulate.mts")
 
-/** Each kind in a process of its own: it is all computing. */
-const proveApart = async (kind: RunKind, isDeep: boolean): Promise<Figures> => {
-  const result = await run(node, [script, "--only", kind, ...(isDeep ? ["--deep"] : [])], {
+type Full = Readonly<Record<RunKind, FullFigures>>
+interface Parts {
+  readonly upgrade: Figures
+  readonly rollback: Figures
+  readonly full: Full
+}
+
+/** What a process of its own works out: it is all computing, so there are as many as help on two processors. */
+const parts: { readonly [P in keyof Parts]: (isDeep: boolean) => Parts[P] } = {
+  upgrade: (isDeep) => prove("upgrade", isDeep),
+  rollback: (isDeep) => prove("rollback", isDeep),
+  full: () => ({ upgrade: proveFull("upgrade"), rollback: proveFull("rollback") }),
+}
+const isPart = (text: string | undefined): text is keyof Parts => text !== undefined && text in parts
+
+const proveApart = async <P extends keyof Parts>(part: P, isDeep: boolean): Promise<Parts[P]> => {
+  const result = await run(node, [script, "--only", part, ...(isDeep ? ["--deep"] : [])], {
     cwd: root,
     timeoutMs: isDeep ? 3_600_000 : 900_000,
   })
   if (result.code !== 0)
-    throw new Error(`the simulation of ${kind} ended with ${result.code}: ${result.stderr}`)
+    throw new Error(`the simulation of ${part} ended with ${result.code}: ${result.stderr}`)
   return JSON.parse(result.stdout)
 }
+
+const withFull = (figures: Figures, full: FullFigures) => ({
+  ...figures,
+  ...full,
+  violations: [...figures.violations, ...full.violations],
+})
 
 const count = (figures: Figures, how: string, outcome: string) =>
   (figures.outcomes[`${how}: ${outcome}`] ?? 0).toLocaleString("en")
 
-const rows: ReadonlyArray<readonly [string, (figures: Figures) => string | number]> = [
+const rows: ReadonlyArray<readonly [string, (figures: Figures & FullFigures) => string | number]> = [
   ["operations of the undisturbed run", ({ errors }) => errors.operations],
   ["runs with one error", ({ errors }) => errors.single],
   ["runs with a cause that stays", ({ errors }) => errors.lasting],
+  ["runs in which the disk gets full", ({ full }) => full],
   ["points at which a crash was looked at", ({ points }) => points],
   ["crashes (a point and what was lost)", ({ crashes }) => crashes],
   ["distinct states recovered", ({ states }) => states],
@@ -52,7 +73,7 @@ const rows: ReadonlyArray<readonly [string, (figures: Figures) => string | numbe
   ["seconds", ({ seconds }) => seconds.toFixed(1)],
 ]
 
-const table = (upgrade: Figures, rollback: Figures): string => {
+const table = (upgrade: Figures & FullFigures, rollback: Figures & FullFigures): string => {
   const cell = (value: string | number) => (typeof value === "number" ? value.toLocaleString("en") : value)
   return [
     ["", "upgrade", "rollback"],
@@ -65,10 +86,12 @@ const table = (upgrade: Figures, rollback: Figures): string => {
 
 /** Exit code: 0 where every path ends in one of the two outcomes. */
 export const simulate = async ({ deep = false, write = false } = {}): Promise<number> => {
-  const [upgrade, rollback] = await Promise.all([proveApart("upgrade", deep), proveApart("rollback", deep)])
-  const text = table(upgrade, rollback)
+  const rest = async () => [await proveApart("rollback", deep), await proveApart("full", deep)] as const
+  const [upgrade, [rollback, full]] = await Promise.all([proveApart("upgrade", deep), rest()])
+  const both = [withFull(upgrade, full.upgrade), withFull(rollback, full.rollback)] as const
+  const text = table(...both)
   console.log(text)
-  const violations = [...upgrade.violations, ...rollback.violations]
+  const violations = both.flatMap((figures) => figures.violations)
   for (const violation of violations) console.error(`the promise is broken: ${violation}`)
   if (violations.length > 0) console.error("replay one with: npm run simulate -- --path <its path>")
   if (write)
@@ -96,7 +119,6 @@ if (import.meta.main) {
   if (values.path !== undefined) {
     replay(values.path)
     process.stdout.write("", end)
-  } else if (values.only === "upgrade" || values.only === "rollback")
-    process.stdout.write(JSON.stringify(prove(values.only, values.deep)), end)
+  } else if (isPart(values.only)) process.stdout.write(JSON.stringify(parts[values.only](values.deep)), end)
   else process.exitCode = await simulate(values)
 }

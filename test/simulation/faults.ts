@@ -167,7 +167,6 @@ export const faultEverywhere = (
       counts.single += 1
       faultAt(explorer, from, actor, number, fault, false, counts)
     }
-    if (kind === "write" || kind === "rename") fullAt(explorer, state, actor, number)
     for (const [fault, kinds] of lasting) {
       if (!kinds.includes(kind)) continue
       counts.lasting += 1
@@ -175,4 +174,15 @@ export const faultEverywhere = (
     }
   }
   return counts
+}
+
+/** The disk gets full at every operation that may take space; gives how many those are. */
+export const fullEverywhere = (
+  explorer: Explorer,
+  state: WorldState,
+  actor: "upgrade" | "rollback",
+): number => {
+  const operations = operationsOf(state, actor).filter(({ kind }) => kind === "write" || kind === "rename")
+  for (const { number } of operations) fullAt(explorer, state, actor, number)
+  return operations.length
 }

@@ -4,7 +4,7 @@ import type { Loss } from "@waiaas/services/testing/SimulatedDiskState"
 import { crashed, losses } from "@waiaas/services/testing/SimulatedDiskState"
 import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import { type Counts, Explorer } from "./explore.ts"
-import { type FaultCounts, faultEverywhere, judgeOf } from "./faults.ts"
+import { type FaultCounts, faultEverywhere, fullEverywhere, judgeOf } from "./faults.ts"
 import { type Actor, beforeRollback, beforeUpgrade, describeExit, simulate, switchedOn } from "./simulate.ts"
 import { verify } from "./verify.ts"
 
@@ -36,6 +36,20 @@ export const prove = (kind: RunKind, isDeep: boolean): Figures => {
   explorer.exhaust()
   const seconds = (performance.now() - began) / 1000
   return { ...explorer.counts, errors, seconds, violations: explorer.violations }
+}
+
+export interface FullFigures {
+  /** Operations at which the disk got full. */
+  readonly full: number
+  readonly violations: ReadonlyArray<string>
+}
+
+/** A disk that gets full, which has to do with nothing that the rest finds: it can be proved beside that. */
+export const proveFull = (kind: RunKind): FullFigures => {
+  Error.stackTraceLimit = 0
+  const explorer = new Explorer(kind, false)
+  const full = fullEverywhere(explorer, before[kind](), kind)
+  return { full, violations: explorer.violations }
 }
 
 const isLoss = (text: string): text is Loss => (losses as ReadonlyArray<string>).includes(text)

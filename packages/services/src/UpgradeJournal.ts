@@ -27,10 +27,21 @@ const encodeLine = (record: JournalRecord): string => {
 }
 const checksum = (json: string): string => crc32(json).toString(16).padStart(8, "0")
 
-const decodeLine = (line: string): Option.Option<JournalRecord> =>
-  line.slice(0, 9) === `${checksum(line.slice(9))} `
-    ? Option.getRight(Schema.decodeUnknownEither(Line)(line.slice(9)))
-    : Option.none()
+/** A run's lines are read again before each that is added: what they say is worked out once. */
+const decoded = new Map<string, Option.Option<JournalRecord>>()
+const MOST_DECODED = 1000
+
+const decodeLine = (line: string): Option.Option<JournalRecord> => {
+  const known = decoded.get(line)
+  if (known !== undefined) return known
+  const record =
+    line.slice(0, 9) === `${checksum(line.slice(9))} `
+      ? Option.getRight(Schema.decodeUnknownEither(Line)(line.slice(9)))
+      : Option.none()
+  if (decoded.size >= MOST_DECODED) decoded.clear()
+  decoded.set(line, record)
+  return record
+}
 
 /** What a power cut leaves of an append: no end, or a hole that never got its bytes. A changed end is neither. */
 const isTorn = (line: string, isEnded: boolean): boolean =>
