@@ -1,5 +1,6 @@
-/** What `.ci/run` runs: `npm test`'s suites, the slow ones, and the deep simulation beside them. */
+/** What `.ci/run` runs: `npm test`'s suites, the published package's check, the slow ones, and the deep simulation beside them. */
 import { join } from "node:path"
+import { checkPackage } from "./lib/check-package.mts"
 import { node, root } from "./lib/repo.mts"
 import { run } from "./lib/run.mts"
 import { check, failed, passed, runSuites, type Suite, vitest } from "./lib/suites.mts"
@@ -19,6 +20,7 @@ const script = (name: string, path: string, args: ReadonlyArray<string>, timeout
 
 process.exitCode = await runSuites([
   ...fastSuites.filter(({ name }) => name !== "simulation"),
+  check("package", checkPackage),
   vitest("slow", 1_800_000),
   script("demo", "scripts/demo.mts", [], 300_000),
   script("chaos", "scripts/chaos.mts", ["--short"], 900_000),

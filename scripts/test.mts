@@ -1,5 +1,4 @@
-/** `npm test`: types, rules, the package, then every test of the fast build. Under 3 minutes on two cores. */
-import { checkPackage } from "./lib/check-package.mts"
+/** `npm test`: types, rules, then every test of the fast build. Under 3 minutes on two cores, installation included. */
 import { check, runSuites, type Suite, vitest } from "./lib/suites.mts"
 import { lint } from "./lint.mts"
 import { simulate } from "./simulate.mts"
@@ -8,7 +7,6 @@ import { typecheck } from "./typecheck.mts"
 export const fastSuites: ReadonlyArray<Suite> = [
   check("typecheck", typecheck),
   check("lint", lint),
-  check("package", checkPackage),
   vitest("layers", 900_000),
   vitest("scenarios", 900_000),
   // All computing, where the others mostly wait for processes.
