@@ -286,7 +286,7 @@ const migration = async (
     await fresh()
     const input = JSON.stringify({ _tag: "Migrate", protocol: 1, database: copy })
     const options = { env: machine.env(), input, timeoutMs: 600_000 }
-    const { stdout, ms: elapsed } = await mustRun(machine.node, [tool, "tool"], options)
+    const { stdout, ms: elapsed } = await mustRun(machine.node, [tool], options)
     assert.match(stdout, /"Done"/)
     ours.push(elapsed)
     clear()
@@ -319,7 +319,7 @@ const bySize = async (registry: Registry, candidate: Machine, size: Size) => {
     await backups(machine, database, size)
     await upgrades(machine, size)
     await machine.mustWaiaas(["stop"])
-    await migration(machine, original, 4, join(candidate.packageDir, "dist/daemon.js"), size)
+    await migration(machine, original, 4, join(candidate.packageDir, "dist/tool.js"), size)
   } finally {
     await machine.destroy()
   }

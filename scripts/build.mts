@@ -15,6 +15,7 @@ export interface Entries {
   readonly cli: string
   readonly status: string
   readonly daemon: string
+  readonly tool: string
 }
 
 export interface BuildOptions {
@@ -33,10 +34,18 @@ const entriesOfRepository: Entries = {
   cli: join(root, "packages/cli/src/main.ts"),
   status: join(root, "packages/cli/src/status.ts"),
   daemon: join(root, "packages/daemon/src/main.ts"),
+  tool: join(root, "packages/daemon/src/toolMain.ts"),
 }
 
 /** The files of `dist/`, for the manifest's exact `files`. */
-export const distFiles = ["bin.js", "cli.js", "status.js", "daemon.js", "third-party-licenses.txt"] as const
+export const distFiles = [
+  "bin.js",
+  "cli.js",
+  "status.js",
+  "daemon.js",
+  "tool.js",
+  "third-party-licenses.txt",
+] as const
 
 // Bundled CommonJS asks for Node's own modules with `require`, which a module does not have.
 const requireBanner = `const require = process.getBuiltinModule("node:module").createRequire(import.meta.url);`
@@ -137,7 +146,7 @@ export const build = async (options: BuildOptions): Promise<string> => {
   } satisfies esbuild.BuildOptions
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const graph = (name: "cli" | "status" | "daemon") =>
+  const graph = (name: "cli" | "status" | "daemon" | "tool") =>
     esbuild.build({
       ...common,
       entryPoints: [entries[name]],
@@ -145,14 +154,12 @@ export const build = async (options: BuildOptions): Promise<string> => {
       target: "node22",
       external: ["better-sqlite3"],
       banner: { js: requireBanner },
-      ...(name !== "daemon" && {
-        plugins: [builtinsOnUse, unusedErrors],
-        inject: [join(root, "packages/cli/src/Performance.ts")],
-      }),
-      // Its start is measured against the bare Node's, and a shorter text is read sooner.
-      minifyIdentifiers: name === "status",
+      plugins: [builtinsOnUse, unusedErrors],
+      inject: [join(root, "packages/cli/src/Performance.ts")],
+      // Their start is waited for again and again, and a shorter text is read sooner.
+      minifyIdentifiers: name === "status" || name === "tool",
     })
-  const bundles = await Promise.all([graph("cli"), graph("status"), graph("daemon")])
+  const bundles = await Promise.all([graph("cli"), graph("status"), graph("daemon"), graph("tool")])
   // An old Node has to be able to read it: it is the file that says which Node is needed.
   await esbuild.build({
     ...common,

@@ -58,6 +58,7 @@ describe("tarball", () => {
       "dist/daemon.js",
       "dist/status.js",
       "dist/third-party-licenses.txt",
+      "dist/tool.js",
       "package.json",
     ])
     for (const file of files) {

@@ -80,7 +80,7 @@ const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, Databas
     }
   })
 
-/** `args`: what follows `tool` on the command line. */
+/** `args`: the command line's. */
 export const runTool = (args: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const input = yield* Effect.promise(() => text(process.stdin))

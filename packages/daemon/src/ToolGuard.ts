@@ -8,7 +8,7 @@ import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import * as Effect from "effect/Effect"
 
-/** `args`: what follows `tool` on the command line; without a lock nothing is guarded. */
+/** `args`: the command line's; without a lock nothing is guarded. */
 export const underGuard = <A, E, R>(
   args: ReadonlyArray<string>,
   act: Effect.Effect<A, E, R>,

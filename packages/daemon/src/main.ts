@@ -1,11 +1,7 @@
-/**
- * The daemon's package entry, wiring only: `serve` (the daemon), `init` (a data directory) and `tool`
- * (acts on a database with this code, for an upgrader of any version).
- */
+/** `serve` (the daemon) and `init` (a data directory), wiring only. */
 import { setFlagsFromString } from "node:v8"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -29,23 +25,17 @@ import { StartGate } from "@waiaas/services/StartGate"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { execute } from "./Execute.ts"
-import { exitCodeOf, reportFailure } from "./Failure.ts"
 import { initialise } from "./Initialise.ts"
+import { runMain } from "./RunMain.ts"
 import { serve } from "./Serve.ts"
-import { describeHere, runTool } from "./Tool.ts"
-
-/** What SQLite maps at most, in bytes; it reads the rest of a larger database as usual. */
-const MOST_MAPPED = 0x7fff0000
+import { describeHere } from "./Tool.ts"
 
 const [verb, ...rest] = process.argv.slice(2)
 // A daemon that waits most of the time should not grow its young generation: it saves a sixth of its memory.
-// The others are short: growing at once costs less than collecting again and again on the way.
-setFlagsFromString(`--semi-space-growth-factor=${verb === "serve" ? 1 : 16}`)
+if (verb === "serve") setFlagsFromString("--semi-space-growth-factor=1")
 const background = rest.includes("--background")
 const flag = rest[0] === "--data-dir" ? Option.fromNullable(rest[1]) : Option.none<string>()
 
@@ -61,9 +51,7 @@ const Place = Probation.layer.pipe(
 /** The daemon's own code works on the database in this process: it holds the data lock. */
 const Tool = Layer.unwrapEffect(
   Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context), {
-      mapped: verb === "tool" ? MOST_MAPPED : 0,
-    }),
+    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
   ),
 ).pipe(Layer.provideMerge(Platform))
 const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(
@@ -95,27 +83,11 @@ const program = Effect.gen(function* () {
       const made = yield* initialise.pipe(Effect.provide(Data))
       return yield* Effect.sync(() => void process.stdout.write(`${JSON.stringify(made)}\n`))
     }
-    case "tool":
-      return yield* runTool(rest).pipe(Effect.provide(Tool))
     default:
       return yield* Effect.dieMessage(
-        `${verb ?? "nothing"} is none of serve, init, tool: this file is run by waiaas`,
+        `${verb ?? "nothing"} is none of serve and init: this file is run by waiaas`,
       )
   }
 })
 
-// Standard output is for answers; `serve` replaces this by its own log.
-const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
-
-NodeRuntime.runMain(
-  program.pipe(
-    Effect.tapErrorCause(reportFailure(background, Option.getOrUndefined(flag))),
-    Effect.provide(Stderr),
-  ),
-  {
-    disableErrorReporting: true,
-    // It would log to stdout beside the logger that was chosen.
-    disablePrettyLogger: true,
-    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
-  },
-)
+runMain(program, { background, dataDir: Option.getOrUndefined(flag) })

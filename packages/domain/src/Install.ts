@@ -45,6 +45,7 @@ export const packagePaths = (packageDir: string) => ({
   manifest: `${packageDir}/package.json`,
   bin: `${packageDir}/dist/bin.js`,
   daemon: `${packageDir}/dist/daemon.js`,
+  tool: `${packageDir}/dist/tool.js`,
 })
 
 /** `run.json` in the hidden directory: which data directory has an uncommitted run on this install. */

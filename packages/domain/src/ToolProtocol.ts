@@ -1,6 +1,6 @@
 /**
  * The protocol between an upgrader and the code of any version: one request as JSON on standard
- * input of `dist/daemon.js tool`, lines of JSON on standard output, the last one a reply.
+ * input of `dist/tool.js`, lines of JSON on standard output, the last one a reply.
  * It is what an old upgrader relies on in a new package, so protocol 1 never changes:
  * a field that is added is optional, and an error that is added is only sent to who asks for it.
  */

@@ -207,19 +207,22 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.makeDirectory(partial)
         return yield* Effect.gen(function* () {
           const copy = join(partial, DATABASE_FILE)
-          const examine = tool.examine(packageDir, copy, "quick", options.tables ?? {})
+          const examine = (path: string) => tool.examine(packageDir, path, "quick", options.tables ?? {})
           const takeClosed = Effect.gen(function* () {
             // A daemon that stopped in order has left no log to bring in.
             if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
-            const hashed = yield* files.copy(database, copy, { sync: false })
-            // Both wait for the disk or for a core, and the daemon is down: they share the time.
-            const [examined] = yield* Effect.all([examine, files.sync(copy)], { concurrency: 2 })
+            // Nobody writes, so the source tells of the copy too, whose hash is of the bytes that were read for it.
+            // Both at once: the daemon is down. But not where this process is the one that has the source open
+            // through SQLite: it must not read it by other means then.
+            const [hashed, examined] = yield* tool.isApart
+              ? Effect.all([files.copy(database, copy), examine(database)], { concurrency: 2 })
+              : Effect.all([files.copy(database, copy), examine(copy)])
             return { hashed, ...examined }
           })
           // A live copy is looked at before it is hashed: the first look turns its header to WAL mode.
           const takeLive = Effect.gen(function* () {
             yield* tool.copyLive(packageDir, database, copy)
-            const examined = yield* examine
+            const examined = yield* examine(copy)
             return { hashed: yield* files.hash(copy), ...examined }
           })
           const { hashed, schema, tables } = yield* options.source === "closed" ? takeClosed : takeLive

@@ -51,6 +51,8 @@ const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
   DatabaseTool,
   {
+    /** Whether it acts in processes of its own: only then may this one read, meanwhile, a file that is acted on. */
+    readonly isApart: boolean
     /** Whether that code can run here, with this configuration (a file, else the live one), environment and keystore. */
     readonly describe: (
       packageDir: string,
@@ -107,8 +109,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             .run({
               command: environment.node,
               args: [
-                packagePaths(packageDir).daemon,
-                "tool",
+                packagePaths(packageDir).tool,
                 ...((yield* files.exists(paths.toolLock).pipe(Effect.orElseSucceed(() => false)))
                   ? ["--upgrader", String(environment.pid), "--lock", paths.toolLock]
                   : []),
@@ -149,6 +150,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         )
 
       return DatabaseTool.of({
+        isApart: true,
         describe: (packageDir, dataDir, config) =>
           ask(
             packageDir,

@@ -286,7 +286,11 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             return yield* broken(`its package.json is none of ${PACKAGE_NAME}`)
           if (source._tag === "Registry" && manifest.version !== source.version)
             return yield* broken(`npm installed version ${manifest.version}`)
-          for (const path of [packagePaths(staged).bin, packagePaths(staged).daemon])
+          for (const path of [
+            packagePaths(staged).bin,
+            packagePaths(staged).daemon,
+            packagePaths(staged).tool,
+          ])
             if (!(yield* files.exists(path))) return yield* broken(`${path} is missing`)
           // npm syncs nothing: a power cut after its exit 0 can leave empty files.
           yield* privilege.asInstaller(files.syncTree(staging))

@@ -176,7 +176,7 @@ describe("NpmInstaller", () => {
           const fs = yield* FileSystem.FileSystem
           const staged = `${prefixOf(call)}/lib/node_modules/@waiaas/cli`
           yield* fs.makeDirectory(`${staged}/dist`, { recursive: true })
-          for (const name of ["dist/bin.js", "dist/daemon.js", "package.json"]) {
+          for (const name of ["dist/bin.js", "dist/daemon.js", "dist/tool.js", "package.json"]) {
             yield* minutes(9)
             yield* fs.writeFileString(`${staged}/${name}`, release)
           }

@@ -40,7 +40,9 @@ const isDaemon = ({ argv }: Process): boolean =>
 
 /** The children that work on the database with a package's code. */
 export const toolsOf = (machine: Machine): ReadonlyArray<number> =>
-  ofMachine(machine).flatMap(({ pid, argv }) => (argv.includes("tool") ? [pid] : []))
+  ofMachine(machine).flatMap(({ pid, argv }) =>
+    argv.some((arg) => arg.endsWith("/dist/tool.js")) ? [pid] : [],
+  )
 
 /**
  * SIGKILL to a command and everything below it, npm and database tools in their own groups too. A

@@ -71,14 +71,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly remove: (path: string) => Effect.Effect<void, FileFailed>
     /** Makes `path` a link to `target`, replacing what is there in one rename. */
     readonly link: (target: string, path: string) => Effect.Effect<void, FileFailed>
-    /**
-     * Copies a file that nobody has open and hashes what was read. The copy is synced, unless the caller
-     * does that itself beside other work.
-     */
+    /** Copies a file that this process has not open through SQLite, hashes what was read, and syncs the copy. */
     readonly copy: (
       from: string,
       to: string,
-      options?: { readonly mode?: number; readonly sync?: boolean },
+      options?: { readonly mode?: number },
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
     readonly hash: (
       path: string,
@@ -212,11 +209,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           return { size, sha256: digest.digest("hex") }
         })
 
-      const copy: Context.Tag.Service<typeof DurableFile>["copy"] = (
-        from,
-        to,
-        { mode = 0o600, sync: durable = true } = {},
-      ) =>
+      const copy: Context.Tag.Service<typeof DurableFile>["copy"] = (from, to, { mode = 0o600 } = {}) =>
         Effect.scoped(
           Effect.gen(function* () {
             const digest = createHash("sha256")
@@ -230,7 +223,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
                 return target.writeAll(chunk).pipe(attempt("write", to))
               }),
             )
-            if (durable) yield* target.sync.pipe(attempt("make durable", to))
+            yield* target.sync.pipe(attempt("make durable", to))
             return { size, sha256: digest.digest("hex") }
           }),
         )

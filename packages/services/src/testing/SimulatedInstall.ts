@@ -94,7 +94,7 @@ export const writePackage = (fs: FileSystem.FileSystem, directory: string, relea
   Effect.gen(function* () {
     yield* fs.makeDirectory(join(directory, "dist"), { recursive: true })
     yield* fs.writeFileString(join(directory, "package.json"), JSON.stringify(manifestOf(release)))
-    for (const name of ["bin.js", "daemon.js"])
+    for (const name of ["bin.js", "daemon.js", "tool.js"])
       yield* fs.writeFileString(join(directory, "dist", name), `// ${release.version}\n`)
   }).pipe(Effect.orDie)
 
@@ -319,8 +319,8 @@ export const makeProcesses = (
 
     const runner: ProcessRunner["Type"] = {
       run: ({ command, args, input }) => {
-        const [file = "", verb = ""] = args
-        if (verb === "tool") return tool(dirname(dirname(file)), input ?? "")
+        const [file = ""] = args
+        if (file.endsWith("/dist/tool.js")) return tool(dirname(dirname(file)), input ?? "")
         if (file.endsWith("npm-cli.js")) return npm(args.slice(1))
         return new ProcessFailed({ command, reason: "not-found", output: args.join(" ") })
       },

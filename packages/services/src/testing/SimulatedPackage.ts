@@ -32,6 +32,7 @@ export const filesOf = (version: string): ReadonlyArray<readonly [path: string, 
   ["package.json", JSON.stringify(releaseOf(version))],
   ["dist/bin.js", `bin ${version}`],
   ["dist/daemon.js", `daemon ${version}`],
+  ["dist/tool.js", `tool ${version}`],
 ]
 
 /** The code that a package directory holds; null where it is not all there. */

@@ -57,14 +57,14 @@ interface ToolRequest {
   readonly to: string
 }
 
-/** One act of `dist/daemon.js tool`, of the code in `packageDir`. */
+/** One act of `dist/tool.js`, of the code in `packageDir`. */
 const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolRequest): unknown => {
   const { world } = process
   const code = world.perform(process, "read", `load ${packageDir}`, (fault) => {
     if (fault !== null) throw new Errno(fault, packageDir)
     return codeIn(world.disk, packageDir)
   })
-  if (code === null) throw new Error(`Cannot find module ${packagePaths(packageDir).daemon}`)
+  if (code === null) throw new Error(`Cannot find module ${packagePaths(packageDir).tool}`)
   const latest = schemaOf[code.version] ?? 0
   if (request._tag === "Describe")
     return {
@@ -163,7 +163,7 @@ const runNpm = (
 export const layerProcessRunner = (host: Host, spawn: (packageDir: string, fault: string | null) => number) =>
   Layer.succeed(ProcessRunner, {
     run: ({ command, args, input = "" }) => {
-      const isTool = args[1] === "tool"
+      const isTool = args[0]?.endsWith("/dist/tool.js") === true
       const what = isTool
         ? `tool ${JSON.parse(input)._tag} of ${args[0]}`
         : `npm ${args.slice(1, 3).join(" ")}`

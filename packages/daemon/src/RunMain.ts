@@ -1,0 +1,26 @@
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
+import { exitCodeOf, reportFailure } from "./Failure.ts"
+
+// Standard output is for answers; `serve` replaces this by its own log.
+const Stderr = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))
+
+/** Runs a program of this package as the process: a failure is told on stderr, and gives the exit code. */
+export const runMain = <A, E>(
+  program: Effect.Effect<A, E>,
+  {
+    background = false,
+    dataDir,
+  }: { readonly background?: boolean; readonly dataDir?: string | undefined } = {},
+): void =>
+  NodeRuntime.runMain(
+    program.pipe(Effect.tapErrorCause(reportFailure(background, dataDir)), Effect.provide(Stderr)),
+    {
+      disableErrorReporting: true,
+      // It would log to stdout beside the logger that was chosen.
+      disablePrettyLogger: true,
+      teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
+    },
+  )
