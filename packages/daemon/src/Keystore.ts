@@ -132,7 +132,8 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
             const text = yield* files.readText(path)
             yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
           }),
-        { discard: true },
+        // Reading is mostly waiting: a thousand keys should not be half a second of a daemon's downtime.
+        { discard: true, concurrency: 16 },
       )
       return agents.length
     }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
