@@ -5,8 +5,7 @@ import * as Effect from "effect/Effect"
 import * as TestClock from "effect/TestClock"
 import { healthBody, layerHealth } from "../support/layers.mts"
 import { until } from "../support/net.mts"
-import { countingRegistry, databaseOf, installedMachine } from "../support/scoped.mts"
-import { execute } from "../support/sqlite.mts"
+import { countingRegistry, installedMachine } from "../support/scoped.mts"
 
 it.effect("layers: the answer has what the check stored and the schema that the database says", () =>
   Effect.gen(function* () {
@@ -57,25 +56,5 @@ it.scopedLive("real: GET /health has version, latestVersion, updateAvailable and
       },
     )
     assert.ok(Math.abs(Number(health.timestamp) - Date.now() / 1000) < 10)
-  }),
-)
-
-it.scopedLive("real: waiaas health and status tell that the database cannot be read", () =>
-  Effect.gen(function* () {
-    const machine = yield* installedMachine({ daemon: { update_check: false } })
-    execute(
-      databaseOf(machine),
-      `ALTER TABLE key_value_store RENAME TO elsewhere;
-       CREATE VIEW key_value_store AS SELECT key, abs(-9223372036854775807 - 1) AS value FROM elsewhere;
-       INSERT INTO elsewhere (key, value, updated_at) VALUES ('latest_version', '2.1.0', 1)`,
-    )
-    yield* Effect.promise(async () => {
-      await until("it is noticed", async () => (await machine.api("GET", "/health")).status === 503)
-      const { code, stderr } = await machine.waiaas(["health"])
-      assert.equal(code, 1)
-      assert.match(stderr, /The database cannot be read; the daemon's log says why\./)
-      const { stdout } = await machine.mustWaiaas(["status"])
-      assert.match(stdout, /^daemon: error, version 2\.0\.0/m)
-    })
   }),
 )

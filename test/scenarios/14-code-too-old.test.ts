@@ -4,7 +4,7 @@ import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
-import { release } from "../support/releases.mts"
+import { installPrepared } from "../support/prepared.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { execute, query, setKeys } from "../support/sqlite.mts"
 
@@ -39,7 +39,7 @@ it.scopedLive("real: waiaas start refuses, and says to upgrade your WAIaaS", () 
   Effect.gen(function* () {
     const machine = yield* installedMachine({ version: "2.1.0", schema: 5, start: false })
     yield* Effect.promise(async () => {
-      await machine.installGlobal(await release("2.0.0", 4))
+      await installPrepared(machine, "2.0.0", 4)
       const refused = await machine.waiaas(["start"])
       assert.equal(refused.code, 4)
       assert.match(refused.stderr, /upgrade your WAIaaS to the newest version/)

@@ -4,6 +4,7 @@ import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
+import { installPrepared } from "../support/prepared.mts"
 import { release } from "../support/releases.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { query } from "../support/sqlite.mts"
@@ -42,7 +43,7 @@ it.scopedLive(
       const machine = yield* installedMachine({ version: "1.5.0", schema: 1, start: false })
       const schema = () => query(databaseOf(machine), "SELECT max(version) AS schema FROM schema_version")
       yield* Effect.promise(async () => {
-        await machine.installGlobal(await release("2.1.0", 5))
+        await installPrepared(machine, "2.1.0", 5)
         const refused = await machine.waiaas(["start"])
         assert.equal(refused.code, 4)
         assert.match(refused.stderr, /go through WAIaaS 1\.7\.0 first/)

@@ -7,8 +7,9 @@ import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { escapes } from "../../packages/cli/src/Escapes.ts"
 import { run } from "../../scripts/lib/run.mts"
+import { freePort, until } from "../support/net.mts"
 import { countedRegistry, databaseOf, installedMachine } from "../support/scoped.mts"
-import { setKeys } from "../support/sqlite.mts"
+import { execute, setKeys } from "../support/sqlite.mts"
 
 /** Each starts many processes, on a machine that may have other things to do. */
 const LIMIT = 30_000
@@ -163,6 +164,46 @@ it.scopedLive.runIf(hasIpv6)("the notice of a daemon on ::1 comes once a day, to
       await machine.mustWaiaas(["start", "--background", "--quiet"])
       assert.match((await machine.mustWaiaas(["status"])).stderr, /Update available: 2\.0\.0 -> 2\.1\.0/)
       assert.equal((await machine.mustWaiaas(["status"])).stderr, "")
+    })
+  }),
+)
+
+it.scopedLive("a registry that cannot be reached is told within seconds, and as that", () =>
+  Effect.gen(function* () {
+    const port = yield* Effect.promise(freePort)
+    const machine = yield* installedMachine({ registryUrl: `http://127.0.0.1:${port}`, start: false })
+    yield* Effect.promise(async () => {
+      const began = performance.now()
+      const { code, stderr } = await machine.waiaas(["upgrade", "--check"])
+      assert.notEqual(code, 0)
+      assert.match(stderr, /the registry cannot be reached/)
+      const upgrade = await machine.waiaas(["upgrade"])
+      // npm's own lines stand once: with the error, not with the step that failed.
+      assert.match(
+        upgrade.stderr,
+        /^\[1\/7\] Check\n +failed: npm view .*\nerror: npm view .*\n( {2}\|.*\n)+next: Check /,
+      )
+      assert.ok(performance.now() - began < 20_000, `${Math.round(performance.now() - began)} ms`)
+    })
+  }),
+)
+
+it.scopedLive("`waiaas health` and `status` tell that the database cannot be read", () =>
+  Effect.gen(function* () {
+    const machine = yield* installedMachine({ daemon: { update_check: false } })
+    execute(
+      databaseOf(machine),
+      `ALTER TABLE key_value_store RENAME TO elsewhere;
+       CREATE VIEW key_value_store AS SELECT key, abs(-9223372036854775807 - 1) AS value FROM elsewhere;
+       INSERT INTO elsewhere (key, value, updated_at) VALUES ('latest_version', '2.1.0', 1)`,
+    )
+    yield* Effect.promise(async () => {
+      await until("it is noticed", async () => (await machine.api("GET", "/health")).status === 503)
+      const { code, stderr } = await machine.waiaas(["health"])
+      assert.equal(code, 1)
+      assert.match(stderr, /The database cannot be read; the daemon's log says why\./)
+      const { stdout } = await machine.mustWaiaas(["status"])
+      assert.match(stdout, /^daemon: error, version 2\.0\.0/m)
     })
   }),
 )

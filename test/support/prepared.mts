@@ -1,6 +1,6 @@
 /** What many tests begin with, made by npm itself once and copied from then on: an installed release, a registry's storage. */
 import { constants } from "node:fs"
-import { cp, symlink } from "node:fs/promises"
+import { cp, rm, symlink } from "node:fs/promises"
 import { basename, dirname, join } from "node:path"
 import { cached } from "../../scripts/lib/cache.mts"
 import { type Machine, makeMachine } from "./machine.mts"
@@ -14,7 +14,7 @@ const copyTree = (from: string, to: string) =>
 /** Names a release's content: the directory that it is kept in. */
 const keyOf = (tarball: string) => basename(dirname(tarball))
 
-/** The machine as after `npm install --global` of a release. */
+/** The machine as after `npm install --global` of a release, in the place of what is installed there. */
 export const installPrepared = async (machine: Machine, version: string, schema: number): Promise<void> => {
   const tarball = await release(version, schema)
   const prepared = await cached(
@@ -29,6 +29,8 @@ export const installPrepared = async (machine: Machine, version: string, schema:
       }
     },
   )
+  for (const path of [join(machine.prefix, scope), machine.bin])
+    await rm(path, { recursive: true, force: true })
   await copyTree(join(prepared, scope), join(machine.prefix, scope))
   await symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", machine.bin)
 }
