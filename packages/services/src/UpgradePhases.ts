@@ -201,7 +201,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
         backup: ({ run }) =>
           Effect.gen(function* () {
             const { started, facts } = run
-            const made = yield* backups.create({
+            const backup = backups.create({
               kind: "pre-upgrade",
               source: "closed",
               database: started.databasePath,
@@ -211,13 +211,16 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               packageDir: hiddenPaths(started.install.hidden).retained(started.from),
               tables: valueTables,
             })
+            // The daemon is down: what waits for different files shares the time.
+            const [made, keystore] = yield* Effect.all([backup, files.hashTree(paths.keystore)], {
+              concurrency: 2,
+            })
             if (made.manifest.schema !== facts.schemaFrom)
               return yield* new VerificationFailed({
                 what: "the schema of the backup",
                 expected: String(facts.schemaFrom),
                 found: String(made.manifest.schema),
               })
-            const keystore = yield* files.hashTree(paths.keystore)
             return {
               text: made.name,
               facts: { backup: made.name, invariants: { tables: made.tables, keystore } },
