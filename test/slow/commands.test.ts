@@ -1,6 +1,6 @@
 /** What the commands say, as an operator hears them. */
 import { strict as assert } from "node:assert"
-import { existsSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
@@ -206,4 +206,37 @@ it.scopedLive("`waiaas health` and `status` tell that the database cannot be rea
       assert.match(stdout, /^daemon: error, version 2\.0\.0/m)
     })
   }),
+)
+
+it.scopedLive(
+  "`waiaas backup list` tells what each backup is, and `verify` which one is damaged",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      yield* Effect.promise(async () => {
+        const empty = await machine.mustWaiaas(["backup", "list"])
+        assert.match(empty.stdout, /^No backups yet: waiaas backup create$/m)
+        const made: { name: string; path: string } = JSON.parse(
+          (await machine.mustWaiaas(["backup", "create", "--json"])).stdout,
+        )
+        const { stdout } = await machine.mustWaiaas(["backup", "list"])
+        assert.match(stdout, new RegExp(`^${made.name} +2\\.0\\.0 +4 +\\d.*complete, not read$`, "m"))
+        await machine.mustWaiaas(["backup", "verify", made.name])
+        const copy = join(made.path, "waiaas.db")
+        const bytes = readFileSync(copy)
+        bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1
+        writeFileSync(copy, bytes)
+        const damaged = await machine.waiaas(["backup", "verify", made.name])
+        assert.notEqual(damaged.code, 0)
+        assert.match(damaged.stderr, /waiaas\.db is not what was backed up/)
+        rmSync(join(made.path, "manifest.json"))
+        const listed = JSON.parse((await machine.mustWaiaas(["backup", "list", "--json"])).stdout)
+        assert.deepEqual(
+          listed.backups.map(({ name, problem }: { name: string; problem: string }) => [name, problem]),
+          [[made.name, "it has no manifest"]],
+        )
+        assert.equal(listed.rollback, null)
+      })
+    }),
+  LIMIT,
 )
