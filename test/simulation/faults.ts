@@ -39,9 +39,14 @@ const faultsOf = (kind: OperationKind, isDeep: boolean): ReadonlyArray<Fault> =>
   return isDeep ? [...usual, ...more] : usual
 }
 
-/** Causes that last: from an operation on, everything of its kinds fails. */
-const lasting: ReadonlyArray<readonly [Fault, ReadonlyArray<OperationKind>]> = [
-  ["ENOSPC", ["write"]],
+/**
+ * Causes that last: from an operation on, everything of its kinds fails. `isDeep` adds a disk that stays full
+ * whatever is given back; one that is full until then is tried in both (`fullAt`).
+ */
+const lasting: ReadonlyArray<
+  readonly [fault: Fault, kinds: ReadonlyArray<OperationKind>, onlyDeep?: boolean]
+> = [
+  ["ENOSPC", ["write"], true],
   ["EROFS", ["write", "rename"]],
 ]
 
@@ -167,8 +172,8 @@ export const faultEverywhere = (
       counts.single += 1
       faultAt(explorer, from, actor, number, fault, false, counts)
     }
-    for (const [fault, kinds] of lasting) {
-      if (!kinds.includes(kind)) continue
+    for (const [fault, kinds, onlyDeep = false] of lasting) {
+      if (!kinds.includes(kind) || (onlyDeep && !explorer.isDeep)) continue
       counts.lasting += 1
       faultAt(explorer, from, actor, number, fault, true, counts)
     }
