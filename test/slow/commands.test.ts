@@ -1,6 +1,6 @@
 /** What the commands say, as an operator hears them. */
 import { strict as assert } from "node:assert"
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
@@ -89,6 +89,11 @@ it.scopedLive("wrong usage is told before what the data directory lacks", () =>
         ["--backup", "b"],
       ])
         assert.equal((await machine.waiaas(["upgrade", ...wrong, ...none])).code, 2, wrong.join(" "))
+      for (const wrong of [["upgarde"], ["--quiet", "upgrade", "--forcibly"], ["upgarde", ...none]]) {
+        const told = await machine.waiaas(wrong)
+        assert.equal(told.code, 2, wrong.join(" "))
+        assert.match(told.stderr, /^next: waiaas --help$/m, wrong.join(" "))
+      }
       const { code, stderr } = await machine.waiaas(["upgrade", ...none])
       assert.equal(code, 3)
       assert.match(stderr, /^error: No WAIaaS data in /m)
@@ -236,6 +241,35 @@ it.scopedLive(
           [[made.name, "it has no manifest"]],
         )
         assert.equal(listed.rollback, null)
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "a package that lost a file is told as that, and an agent that lost its key",
+  () =>
+    Effect.gen(function* () {
+      const registry = yield* countedRegistry(["2.0.0", 4], ["2.1.0", 5])
+      const machine = yield* installedMachine({ registryUrl: registry.url })
+      yield* Effect.promise(async () => {
+        const tool = join(machine.packageDir, "dist/tool.js")
+        renameSync(tool, `${tool}.gone`)
+        for (const args of [["backup", "create"], ["upgrade"], ["upgrade", "--check"]]) {
+          const { code, stderr } = await machine.waiaas(args)
+          assert.equal(code, 1, args.join(" "))
+          assert.match(stderr, /dist\/tool\.js ended with 1 and said: Error: Cannot find module/)
+          assert.match(stderr, /^next: npm install --global @waiaas\/cli@2\.0\.0$/m)
+        }
+        renameSync(`${tool}.gone`, tool)
+        const agent = JSON.parse((await machine.mustWaiaas(["agent", "create", "alice", "--json"])).stdout)
+        const dry = async () => (await machine.mustWaiaas(["upgrade", "--dry-run"])).stderr
+        assert.doesNotMatch(await dry(), /cannot sign/)
+        rmSync(join(machine.dataDir, "keystore", `${agent.id}.json`))
+        assert.match(
+          await dry(),
+          /warning: 1 of 1 agents cannot sign, their sealed keys are gone: put .*keystore back/,
+        )
       })
     }),
   LIMIT,

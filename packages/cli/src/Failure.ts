@@ -101,9 +101,8 @@ export const tell = (failure: Told, json: boolean, dataDir: string | undefined):
   const next = rest.next !== null && dataDir !== undefined ? inDataDir(rest.next, dataDir) : rest.next
   const told = { ...rest, next }
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
-  if (explained) return
   const lines = [
-    `error: ${told.message}`,
+    ...(explained ? [] : [`error: ${told.message}`]),
     ...(told.standing ? [told.standing] : []),
     ...(told.next ? [`next: ${told.next}`] : []),
   ]

@@ -120,12 +120,14 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
   operation: Schema.String,
   path: Schema.String,
   reason: Schema.String,
+  /** What to type, where it is no backup that helps. */
+  remedy: Schema.optional(Schema.String),
 }) {
   override get message() {
     return `Database ${this.path}: could not ${this.operation}: ${this.reason}.`
   }
   get next() {
-    return "waiaas backup list"
+    return this.remedy ?? "waiaas backup list"
   }
   get exitCode() {
     return ExitCode.failed

@@ -7,6 +7,8 @@ import {
   type MigrationHistoryDiffers,
 } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
+import { PACKAGE_NAME } from "@waiaas/domain/Release"
+import { shellWord } from "@waiaas/domain/Shell"
 import {
   Description,
   Examination,
@@ -44,6 +46,25 @@ export const timeLimitFor = (bytes: number): Duration.Duration =>
 
 /** What opening a sealed key may take: fifty times what it took where we measured it. */
 const PER_KEY = Duration.millis(30)
+
+/** What an act is called in an error. */
+const acts: Record<ToolRequest["_tag"], string> = {
+  Describe: "check what a start with it needs",
+  Examine: "examine it",
+  Checkpoint: "checkpoint it",
+  CopyLive: "copy it",
+  Migrate: "migrate it",
+}
+
+/** Why a child ended that said nothing of the protocol: Node puts the error above its stack and its own version. */
+const lastWords = (stderr: string): string => {
+  const lines = stderr.split("\n").map((line) => line.trim())
+  return (
+    lines.find((line) => /^\w*Error\b/.test(line)) ??
+    lines.findLast((line) => line !== "") ??
+    ""
+  ).slice(0, 500)
+}
 
 const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 
@@ -95,8 +116,8 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         database: string,
       ): Effect.Effect<A, ToolError> =>
         Effect.gen(function* () {
-          const failed = (reason: string) =>
-            new DatabaseFailed({ operation: request._tag, path: database, reason })
+          const failed = (reason: string, remedy?: string) =>
+            new DatabaseFailed({ operation: acts[request._tag], path: database, reason, remedy })
           const bytes = yield* files.stat(database).pipe(
             Effect.map((info) => Number(info.size)),
             Effect.orElseSucceed(() => 0),
@@ -134,7 +155,11 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
           if (last?._tag === "Refused") return yield* last.error
           if (last?._tag !== "Done" || ended.exitCode !== 0)
             return yield* failed(
-              `the tool of ${packageDir} ended with ${ended.exitCode ?? ended.signal} and said: ${ended.stderr.trim().split("\n").at(-1) ?? ""}`,
+              `${packagePaths(packageDir).tool} ended with ${ended.exitCode ?? ended.signal} and said: ${lastWords(ended.stderr)}`,
+              // Of another package there is nothing that an operator could put right.
+              packageDir === environment.packageDir
+                ? `npm install --global ${shellWord(`${PACKAGE_NAME}@${environment.version}`)}`
+                : undefined,
             )
           return yield* Schema.decodeUnknown(result)(last.result).pipe(
             Effect.mapError(() => failed("the tool gave an answer that is none of the protocol")),

@@ -145,7 +145,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           // The full check takes about as long as the two quick ones while the daemon is down.
           const work = [copying, migrating, checking].reduce((sum, each) => Duration.sum(sum, each))
           const downtime = Math.round(Duration.toMillis(work) / 100) / 10 + STOP_AND_START
-          return { ...migrated, estimate: { downtime, bytes } }
+          return { ...migrated, agents: before.tables.agents?.rows ?? 0, estimate: { downtime, bytes } }
         })
 
       return {
@@ -156,7 +156,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.
-            yield* tool.describe(environment.packageDir, paths.root)
+            const { keys } = yield* tool.describe(environment.packageDir, paths.root)
             yield* detail(`staging ${started.to} with npm`)
             const release = yield* installer.stage(install, started.run, source)
             const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
@@ -174,6 +174,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             }
             yield* detail("rehearsing the migration on a copy")
             const migrated = yield* rehearse(run, candidate)
+            // No upgrade makes it better or worse, but its operator should not look for the cause there.
+            if (keys !== undefined && keys < migrated.agents)
+              yield* detail(
+                `warning: ${migrated.agents - keys} of ${migrated.agents} agents cannot sign, their sealed keys are gone: put ${paths.keystore} back from your own copy`,
+              )
             if (migrated.to !== described.schema.latest)
               return yield* new CandidateBroken({
                 version: started.to,
@@ -260,7 +265,9 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 expected: "the files of before the upgrade",
                 found: "changed",
               })
-            const rows = Object.entries(found.tables).map(([table, { rows }]) => `${rows} ${table}`)
+            const rows = Object.entries(found.tables).map(
+              ([table, { rows }]) => `${rows} ${rows === 1 ? table.replace(/s$/, "") : table}`,
+            )
             const { keys } = found
             // The files are those of before, as was just seen: one that the new code passes over is a key that is lost.
             const keyFiles = agentsOfKeyFiles(yield* files.list(paths.keystore)).length

@@ -126,7 +126,7 @@ describe("the sealed keys", () => {
       const done = (yield* Ref.get(yield* Heard)).find(
         (event) => event._tag === "PhaseDone" && event.phase === "verify",
       )
-      assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", "1 agents, 1 key open")
+      assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", "1 agent, 1 key open")
     }).pipe(Effect.provide(layerInstalled())),
   )
 
