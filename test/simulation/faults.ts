@@ -84,7 +84,7 @@ export const judgeOf = (number: number, fault: Fault, stays: boolean): NonNullab
  * A disk that is full from an operation on, as long as the reserve stands: whoever recovers then has to
  * give the reserve back before anything else. Not judged where there is none (yet, or any more).
  */
-const fullFrom = (number: number, sawReserve: () => void): NonNullable<World["judge"]> => {
+export const fullFrom = (number: number, sawReserve = () => {}): NonNullable<World["judge"]> => {
   const reserve = `${dataDir}/upgrade/reserve`
   return ({ number: at, what, process: { world } }) => {
     if (at < number || world.disk.node(reserve) === null) return null
@@ -122,7 +122,7 @@ const fullAt = (explorer: Explorer, state: WorldState, actor: "upgrade" | "rollb
   const cut = attempt(path, state, actor, number, { killAfter: number })
   if (cut === null) return
   const left = switchedOn(cut.world.disk.state, cut.world.acknowledged)
-  attempt(`${path}/recover`, left, "recover", 0, {})
+  attempt(`${path}@${number}:kill-all/recover!0:full`, left, "recover", 0, {})
 }
 
 /** One run with a fault: how it ended must be what it says, and what it leaves must be recovered. */

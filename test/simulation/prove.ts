@@ -4,7 +4,7 @@ import type { Loss } from "@waiaas/services/testing/SimulatedDiskState"
 import { crashed, losses } from "@waiaas/services/testing/SimulatedDiskState"
 import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import { type Counts, Explorer } from "./explore.ts"
-import { type FaultCounts, faultEverywhere, fullEverywhere, judgeOf } from "./faults.ts"
+import { type FaultCounts, faultEverywhere, fullEverywhere, fullFrom, judgeOf } from "./faults.ts"
 import { type Actor, beforeRollback, beforeUpgrade, describeExit, simulate, switchedOn } from "./simulate.ts"
 import { verify } from "./verify.ts"
 
@@ -70,7 +70,9 @@ export const replay = (path: string): void => {
     const { world, exit } = simulate(state, actor as Actor, {
       judge: (operation) => {
         process.stdout.write(`${step} ${operation.number} ${operation.process.role} ${operation.what}\n`)
-        return faulty === undefined ? null : judgeOf(Number(faulty), fault, stays === "+")(operation)
+        if (faulty === undefined) return null
+        const from = Number(faulty)
+        return (fault === "full" ? fullFrom(from) : judgeOf(from, fault, stays === "+"))(operation)
       },
       changed: (operation, at, main) => {
         if (operation.number !== number || after !== null || loss === "kill-live") return
@@ -84,7 +86,9 @@ export const replay = (path: string): void => {
     process.stdout.write(`${step}: ${describeExit(exit)} ${world.notes.join("; ")}\n`)
     const next = after ?? world.stateWithout(null)
     if (next === null) throw new Error("a daemon is in transit")
-    if (number === null && step === path.split("/").at(-1)) process.stdout.write(`${verify(world, kind)}\n`)
+    // On a full disk it only has to end by itself.
+    if (number === null && fault !== "full" && step === path.split("/").at(-1))
+      process.stdout.write(`${verify(world, kind)}\n`)
     state = next
   }
 }

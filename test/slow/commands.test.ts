@@ -261,6 +261,18 @@ it.scopedLive(
           assert.match(stderr, /dist\/tool\.js ended with 1 and said: Error: Cannot find module/)
           assert.match(stderr, /^next: npm install --global @waiaas\/cli@2\.0\.0$/m)
         }
+        // Not its code: something from outside that ended it.
+        writeFileSync(tool, "process.kill(process.pid, 'SIGBUS')\n")
+        const ended = (await machine.waiaas(["backup", "create"])).stderr
+        assert.match(ended, /dist\/tool\.js ended with SIGBUS and said nothing\.\nnext: waiaas backup list$/m)
+        // Another version in the same place, as in the middle of a run: to put the old one over it would be wrong.
+        writeFileSync(tool, "process.exit(3)\n")
+        const manifest = join(machine.packageDir, "package.json")
+        const text = readFileSync(manifest, "utf8")
+        writeFileSync(manifest, text.replace('"version": "2.0.0"', '"version": "2.1.0"'))
+        const other = (await machine.waiaas(["backup", "create"])).stderr
+        assert.match(other, /ended with 3 and said nothing\.\nnext: waiaas backup list$/m)
+        writeFileSync(manifest, text)
         renameSync(`${tool}.gone`, tool)
         const agent = JSON.parse((await machine.mustWaiaas(["agent", "create", "alice", "--json"])).stdout)
         const dry = async () => (await machine.mustWaiaas(["upgrade", "--dry-run"])).stderr

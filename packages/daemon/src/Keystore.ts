@@ -132,7 +132,7 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
             const text = yield* files.readText(path)
             yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
           }),
-        // Reading is mostly waiting: a thousand keys should not be half a second of a daemon's downtime.
+        // Reading one is mostly waiting, and the daemon is down.
         { discard: true, concurrency: 16 },
       )
       return agents.length

@@ -24,7 +24,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { versionIn } from "./Invariants.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
@@ -56,14 +58,11 @@ const acts: Record<ToolRequest["_tag"], string> = {
   Migrate: "migrate it",
 }
 
-/** Why a child ended that said nothing of the protocol: Node puts the error above its stack and its own version. */
+/** What a child that broke off said: Node puts the error above its stack and its own version. */
 const lastWords = (stderr: string): string => {
-  const lines = stderr.split("\n").map((line) => line.trim())
-  return (
-    lines.find((line) => /^\w*Error\b/.test(line)) ??
-    lines.findLast((line) => line !== "") ??
-    ""
-  ).slice(0, 500)
+  const lines = stderr.split("\n").flatMap((line) => line.trim() || [])
+  const line = lines.find((each) => /^(\w*Error\b|error:|A bug in )/.test(each)) ?? lines.at(-1)
+  return line === undefined ? "said nothing" : `said: ${line.slice(0, 500)}`
 }
 
 const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
@@ -108,6 +107,17 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       const files = yield* DurableFile
       const environment = yield* Environment
       const { paths } = yield* DataDir
+
+      /** Where this program's own package cannot even load its code, it is put back. Of another one an operator knows nothing. */
+      const remedyFor = (packageDir: string, exitCode: number | null) =>
+        Effect.gen(function* () {
+          // A signal comes from outside: a broken disk, no memory.
+          if (packageDir !== environment.packageDir || exitCode === null) return undefined
+          const version = yield* versionIn(files, packageDir).pipe(Effect.orElseSucceed(() => Option.none()))
+          // In the middle of a run another version stands in the same place.
+          if (Option.exists(version, (found) => found !== environment.version)) return undefined
+          return `npm install --global ${shellWord(`${PACKAGE_NAME}@${environment.version}`)}`
+        })
 
       const ask = <A, I>(
         packageDir: string,
@@ -155,11 +165,8 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
           if (last?._tag === "Refused") return yield* last.error
           if (last?._tag !== "Done" || ended.exitCode !== 0)
             return yield* failed(
-              `${packagePaths(packageDir).tool} ended with ${ended.exitCode ?? ended.signal} and said: ${lastWords(ended.stderr)}`,
-              // Of another package there is nothing that an operator could put right.
-              packageDir === environment.packageDir
-                ? `npm install --global ${shellWord(`${PACKAGE_NAME}@${environment.version}`)}`
-                : undefined,
+              `${packagePaths(packageDir).tool} ended with ${ended.exitCode ?? ended.signal} and ${lastWords(ended.stderr)}`,
+              yield* remedyFor(packageDir, ended.exitCode),
             )
           return yield* Schema.decodeUnknown(result)(last.result).pipe(
             Effect.mapError(() => failed("the tool gave an answer that is none of the protocol")),

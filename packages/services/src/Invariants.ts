@@ -27,6 +27,16 @@ export const expectSame = (before: Digests, after: Digests): Effect.Effect<void,
 
 const Manifest = Schema.Struct({ version: Schema.String })
 
+/** The version that a package says to be; none where its manifest cannot be read. */
+export const versionIn = (
+  files: typeof DurableFile.Service,
+  packageDir: string,
+): Effect.Effect<Option.Option<string>, FileFailed> =>
+  readJsonIfValid(Manifest, packagePaths(packageDir).manifest).pipe(
+    Effect.provideService(DurableFile, files),
+    Effect.map(Option.map(({ version }) => version)),
+  )
+
 /** The package in place is the one that was meant to be there. Read, not run: whoever resumes may lack its password. */
 export const expectVersion = (
   files: typeof DurableFile.Service,
@@ -34,10 +44,7 @@ export const expectVersion = (
   expected: string,
 ): Effect.Effect<void, VerificationFailed | FileFailed> =>
   Effect.gen(function* () {
-    const manifest = yield* readJsonIfValid(Manifest, packagePaths(packageDir).manifest).pipe(
-      Effect.provideService(DurableFile, files),
-    )
-    const found = Option.match(manifest, { onNone: () => "unknown", onSome: ({ version }) => version })
+    const found = Option.getOrElse(yield* versionIn(files, packageDir), () => "unknown")
     if (found !== expected)
       return yield* new VerificationFailed({ what: "the version of the package in place", expected, found })
   })

@@ -13,17 +13,15 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { versionIn } from "./Invariants.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { Recover } from "./Recover.ts"
 import { RunLocks } from "./RunLocks.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
-
-const Manifest = Schema.Struct({ version: Schema.String })
 
 /** What a start comes to: it may open the data, or other code has to take its place. */
 export type Admission =
@@ -82,10 +80,8 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
           if (!isPart || stands === environment.version || !environment.packageDir.startsWith(install.root))
             return Option.none()
           // The path says nothing: a start that waited may still be the code of a package that was moved out since.
-          const installed = yield* readJsonIfValid(Manifest, packagePaths(install.packageDir).manifest).pipe(
-            Effect.provideService(DurableFile, files),
-          )
-          return Option.exists(installed, ({ version }) => version === stands)
+          const installed = yield* versionIn(files, install.packageDir)
+          return Option.exists(installed, (version) => version === stands)
             ? Option.some(packagePaths(install.packageDir).daemon)
             : Option.none()
         })
