@@ -45,7 +45,7 @@ describe.runIf(isRoot)("sudo", () => {
       ["2.1.0", 5],
     ] as const)
       await registry.publish(await release(version, schema))
-    machine = await makeMachine({ registryUrl: registry.url })
+    machine = await makeMachine({ registryUrl: registry.url, wholeNpm: true })
     chmodSync(machine.directory, 0o755)
     await machine.installGlobal("@waiaas/cli@2.0.0")
     for (const uid of [0, operator]) {

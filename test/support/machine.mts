@@ -29,13 +29,13 @@ const linkOrCopy = (from: string, to: string): Promise<void> =>
 /** npm's own dependencies are most of its files, and no test looks at them: they are linked as one. */
 const shared = join(npmDir, "node_modules")
 
-const linkTree = async (from: string, to: string): Promise<void> => {
+const linkTree = async (from: string, to: string, whole = false): Promise<void> => {
   await mkdir(to, { recursive: true })
   await Promise.all(
     (await readdir(from, { withFileTypes: true })).map(async (entry) => {
       const [source, target] = [join(from, entry.name), join(to, entry.name)]
-      if (source === shared) return symlink(source, target)
-      if (entry.isDirectory()) return linkTree(source, target)
+      if (source === shared && !whole) return symlink(source, target)
+      if (entry.isDirectory()) return linkTree(source, target, whole)
       if (entry.isSymbolicLink()) return symlink(readlinkSync(source), target)
       return linkOrCopy(source, target)
     }),
@@ -80,6 +80,8 @@ export interface LiveWaiaas {
 export type ApiClient = (method: string, path: string, body?: unknown, timeoutMs?: number) => Promise<Answer>
 
 export interface MachineOptions {
+  /** For other users, who may not read this repository: nothing of npm is a link into it. */
+  readonly wholeNpm?: boolean
   /** Registry of the machine's npm; without one, npm finds nothing there. */
   readonly registryUrl?: string
 }
@@ -103,14 +105,17 @@ export class Machine {
     return new Machine(directory)
   }
 
-  static async make({ registryUrl = "http://127.0.0.1:9" }: MachineOptions = {}): Promise<Machine> {
+  static async make({
+    registryUrl = "http://127.0.0.1:9",
+    wholeNpm = false,
+  }: MachineOptions = {}): Promise<Machine> {
     const machine = new Machine(await realpath(await mkdtemp(join(tmpdir(), "waiaas-machine-"))))
     const { prefix, home, directory } = machine
     for (const path of [join(prefix, "bin"), join(prefix, "etc"), home, join(directory, "tmp")]) {
       await mkdir(path, { recursive: true })
     }
     await linkOrCopy(node, join(prefix, "bin/node"))
-    await linkTree(npmDir, join(prefix, "lib/node_modules/npm"))
+    await linkTree(npmDir, join(prefix, "lib/node_modules/npm"), wholeNpm)
     await symlink("../lib/node_modules/npm/bin/npm-cli.js", join(prefix, "bin/npm"))
     await writeFile(
       join(prefix, "etc/npmrc"),

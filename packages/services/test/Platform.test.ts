@@ -240,6 +240,19 @@ describe("ProcessRunner", () => {
 })
 
 describe("DurableFile", () => {
+  it.scopedLive(
+    "makes a directory that somebody else makes at the same time; a file in its place is told",
+    () =>
+      Effect.gen(function* () {
+        const files = yield* DurableFile
+        const root = yield* temporaryDirectory
+        const both = files.makeDirectory(`${root}/one/two`)
+        yield* Effect.all([both, both, both], { concurrency: 3 })
+        yield* files.write(`${root}/file`, "x")
+        assert.strictEqual((yield* Effect.flip(files.makeDirectory(`${root}/file`))).code, "EEXIST")
+      }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive("writes 0600 and makes directories 0700 whatever the umask", () =>
     Effect.gen(function* () {
       const files = yield* DurableFile

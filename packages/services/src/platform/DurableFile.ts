@@ -173,7 +173,14 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         Effect.gen(function* () {
           if (yield* isDirectory(path)) return
           yield* makeDirectory(dirname(path), mode)
-          yield* fs.makeDirectory(path, { mode }).pipe(attempt("create the directory", path))
+          yield* fs.makeDirectory(path, { mode }).pipe(
+            attempt("create the directory", path),
+            // Another process made it meanwhile: two data directories can begin on one install at once.
+            Effect.catchIf(
+              ({ code }) => code === "EEXIST",
+              (error) => Effect.flatMap(isDirectory(path), (is) => (is ? Effect.void : error)),
+            ),
+          )
           yield* chmod(path, mode)
           yield* syncDirectory(dirname(path))
         })
