@@ -1,9 +1,21 @@
 /** Who may do what: the data belongs to one user, the npm prefix to root. */
 import assert from "node:assert/strict"
 import { spawnSync } from "node:child_process"
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { readdir } from "node:fs/promises"
 import { join } from "node:path"
+import { crc32 } from "node:zlib"
 import { afterAll, beforeAll, describe, it } from "vitest"
 import { type Machine, makeMachine } from "../support/machine.mts"
 import { freePort } from "../support/net.mts"
@@ -83,6 +95,84 @@ describe.runIf(isRoot)("sudo", () => {
     const { code, text } = run(0, ["upgrade"], { SUDO_USER: "operator" })
     assert.equal(code, 4, text)
     assert.match(text, /--data-dir/)
+  })
+
+  describe("a journal that the data's owner has forged", () => {
+    const journals = () => join(data, "upgrade/journal")
+    /** Puts a run that was cut off after its commit into the journal, with another place in it. */
+    const forge = (place: Record<string, string>, top: Record<string, string> = {}) => {
+      const { prefix, packageDir } = machine
+      const root = join(prefix, "lib/node_modules")
+      const records = [
+        {
+          _tag: "Started",
+          run: 1,
+          kind: "upgrade",
+          from: "1.9.0",
+          to: "2.0.0",
+          dataDir: data,
+          databasePath: join(data, "data/waiaas.db"),
+          install: {
+            prefix,
+            root,
+            packageDir,
+            binLink: machine.bin,
+            hidden: join(root, ".waiaas"),
+            node: machine.node,
+            ...place,
+          },
+          daemon: null,
+          restart: false,
+          pid: 1,
+          ...top,
+        },
+        { _tag: "Committed" },
+      ]
+      const lines = records.map((record) => {
+        const json = JSON.stringify({ format: 1, at: 1, ...record })
+        return `${crc32(json).toString(16).padStart(8, "0")} ${json}\n`
+      })
+      mkdirSync(journals(), { recursive: true, mode: 0o700 })
+      const path = join(journals(), "000001.jsonl")
+      writeFileSync(path, lines.join(""), { mode: 0o600 })
+      chownSync(path, operator, operator)
+    }
+    const remove = () => rmSync(join(journals(), "000001.jsonl"), { force: true })
+
+    it("gives nobody root: a link of root's is left alone, and the message has both paths", () => {
+      const rootsOwn = join(machine.directory, "roots-bin")
+      mkdirSync(rootsOwn, { recursive: true, mode: 0o755 })
+      const link = join(rootsOwn, "backup-tool")
+      symlinkSync("/bin/true", link)
+      const evil = join(machine.directory, `home-${operator}`, "evil")
+      forge({ binLink: link, packageDir: evil })
+      try {
+        for (const args of [["upgrade"], ["upgrade", "--rollback", "--yes"], ["start", "--background"]]) {
+          const { code, text } = run(0, [...args, "--data-dir", data], { SUDO_USER: "operator" })
+          assert.equal(code, 7, text)
+          assert.ok(text.includes(evil) && text.includes(machine.packageDir), text)
+          assert.equal(readlinkSync(link), "/bin/true")
+        }
+      } finally {
+        remove()
+      }
+    })
+
+    it("makes no start remove a directory of another's", () => {
+      const foreign = join(machine.directory, "foreign")
+      mkdirSync(join(foreign, ".failed-1"), { recursive: true })
+      chownSync(foreign, operator, operator)
+      chownSync(join(foreign, ".failed-1"), operator, operator)
+      forge({}, { databasePath: join(foreign, "waiaas.db") })
+      try {
+        const { code, text } = run(operator, ["start", "--background", "--data-dir", data])
+        assert.equal(code, 7, text)
+        assert.ok(text.includes(join(foreign, "waiaas.db")), text)
+        assert.ok(existsSync(join(foreign, ".failed-1")))
+      } finally {
+        remove()
+      }
+    })
   })
 
   for (const [name, args, version] of [

@@ -7,6 +7,7 @@ import { initialise } from "@waiaas/daemon/Initialise"
 import { serve } from "@waiaas/daemon/Serve"
 import { describeHere } from "@waiaas/daemon/Tool"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import { installOf } from "@waiaas/domain/Install"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
@@ -50,13 +51,15 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
     pid: process.pid,
     node: process.execPath,
     version: makeVersion(version),
+    packageDir: packageIn(root),
   })
   const platform = Layer.mergeAll(ProcessRunner.layer, ExclusiveLock.layer, http).pipe(
     Layer.provideMerge(DurableFile.layer),
     Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, environment)),
   )
   const place = Probation.layer.pipe(
-    Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer)),
+    Layer.provideMerge(UpgradeJournal.layer),
+    Layer.provideMerge(ConfigFile.layer),
     Layer.provideMerge(DataDir.layer(Option.some(root))),
     Layer.provideMerge(platform),
   )
@@ -81,20 +84,20 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
   )
 }
 
+const packageIn = (root: string) => join(root, "node/lib/node_modules/@waiaas/cli")
+const installAt = (root: string) => {
+  const install = installOf(packageIn(root), process.execPath)
+  if (install === null) throw new Error("no install")
+  return install
+}
+
 const beginRun = (root: string) =>
   Effect.flatMap(UpgradeJournal, ({ begin }) =>
     begin({
       kind: "upgrade",
       from: makeVersion("2.0.0"),
       to: makeVersion("2.1.0"),
-      install: {
-        prefix: root,
-        root,
-        packageDir: root,
-        binLink: join(root, "bin"),
-        hidden: join(root, ".waiaas"),
-        node: process.execPath,
-      },
+      install: installAt(root),
       dataDir: root,
       databasePath: join(root, "data/waiaas.db"),
       daemon: null,

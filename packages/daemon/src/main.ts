@@ -44,7 +44,8 @@ const Platform = Layer.mergeAll(ProcessRunner.layer, FetchHttpClient.layer, Excl
   Layer.provideMerge(Layer.mergeAll(NodeFileSystem.layer, Environment.layer)),
 )
 const Place = Probation.layer.pipe(
-  Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer)),
+  Layer.provideMerge(UpgradeJournal.layer),
+  Layer.provideMerge(ConfigFile.layer),
   Layer.provideMerge(DataDir.layer(flag)),
   Layer.provideMerge(Platform),
 )

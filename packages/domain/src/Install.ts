@@ -1,4 +1,4 @@
-/** Where an npm global install stands; recorded in the journal, so that recovery needs no npm to find it. */
+/** Where an npm global install stands; derived from the place of the code that runs; a journal records it to be compared. */
 import * as Schema from "effect/Schema"
 
 export const Install = Schema.Struct({
@@ -23,6 +23,24 @@ export const globalRootOf = (packageDir: string): string | null =>
     packageDir,
   )?.[1] ?? null
 export const hiddenOf = (root: string): string => `${root}/.waiaas`
+
+/**
+ * The install that a package directory (or a copy of one in the hidden directory) is of; `null`: npm did not install
+ * it globally. Pure, so that code which runs knows its own places without a file that somebody else could write.
+ */
+export const installOf = (packageDir: string, node: string): Install | null => {
+  const root = globalRootOf(packageDir)
+  if (root === null) return null
+  const prefix = root.slice(0, -"/lib/node_modules".length)
+  return {
+    prefix,
+    root,
+    packageDir: `${root}/@waiaas/cli`,
+    binLink: `${prefix}/bin/waiaas`,
+    hidden: hiddenOf(root),
+    node,
+  }
+}
 
 /** Paths inside the hidden directory; one place, so that upgrade, recovery and docs agree. */
 export const hiddenPaths = (hidden: string) => ({

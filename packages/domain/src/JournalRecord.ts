@@ -21,6 +21,13 @@ export const Invariants = Schema.Struct({
 })
 export type Invariants = typeof Invariants.Type
 
+/** A backup's directory name, never a path: it is joined to the directory of the backups. */
+const BackupDirectory = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9.+-]*$/))
+
+/**
+ * The begin of a run. Its paths are written to be compared with those of whoever reads them: what acts on a run that
+ * was read from a file has the places of its own code and configuration instead.
+ */
 export const Started = Schema.TaggedStruct("Started", {
   ...base,
   run: Schema.Int.pipe(Schema.positive()),
@@ -35,7 +42,7 @@ export const Started = Schema.TaggedStruct("Started", {
   /** Whether the run starts a daemon at its end. */
   restart: Schema.Boolean,
   /** The backup that a rollback restores. */
-  backup: Schema.optional(Schema.String),
+  backup: Schema.optional(BackupDirectory),
   pid: Schema.Int,
 })
 export type Started = typeof Started.Type
@@ -54,7 +61,7 @@ export const PhaseFacts = Schema.Struct({
   schemaFrom: Schema.optional(Schema.Int),
   schemaTo: Schema.optional(Schema.Int),
   /** Directory name of the backup that the run makes. */
-  backup: Schema.optional(Schema.String),
+  backup: Schema.optional(BackupDirectory),
   invariants: Schema.optional(Invariants),
   estimate: Schema.optional(Estimate),
 })

@@ -128,11 +128,16 @@ export class UnfinishedRun extends Schema.TaggedError<UnfinishedRun>()("Unfinish
 export class JournalDamaged extends Schema.TaggedError<JournalDamaged>()("JournalDamaged", {
   path: Schema.String,
   problem: Schema.String,
+  /** What to type, where it is another waiaas or another configuration that the journal belongs to. */
+  instead: Schema.optional(Schema.String),
 }) {
   override get message() {
-    return `The journal ${this.path} is damaged: ${this.problem}. Nothing was touched.`
+    return this.instead === undefined
+      ? `The journal ${this.path} is damaged: ${this.problem}. Nothing was touched.`
+      : `The journal ${this.path} is not followed: ${this.problem}. Nothing was touched.`
   }
   get next() {
+    if (this.instead !== undefined) return this.instead
     return `Keep a copy of ${this.path}, and read "A damaged journal" in docs/operator-guide.md.`
   }
   get exitCode() {

@@ -1,6 +1,6 @@
 import { dirname, join, resolve } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { globalRootOf, hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
+import { hiddenPaths, type Install, installOf, packagePaths } from "@waiaas/domain/Install"
 import {
   CandidateBroken,
   CandidateRefused,
@@ -189,23 +189,14 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       return NpmInstaller.of({
         install: Effect.gen(function* () {
           const packageDir = yield* files.realPath(environment.packageDir)
-          const root = globalRootOf(packageDir)
+          const install = installOf(packageDir, environment.node)
           const refuse = (manager: string, command: string) =>
             new NotNpmGlobal({ manager, packageDir, command })
           if (environment.container)
             return yield* refuse("a container image", "docker compose pull && docker compose up -d")
           const other = otherManager(packageDir)
           if (other) return yield* refuse(other.manager, other.command)
-          if (root === null) return yield* refuse("a source checkout", "git pull && npm ci")
-          const prefix = dirname(dirname(root))
-          const install: Install = {
-            prefix,
-            root,
-            packageDir: join(root, PACKAGE_NAME),
-            binLink: join(prefix, "bin", "waiaas"),
-            hidden: join(root, ".waiaas"),
-            node: environment.node,
-          }
+          if (install === null) return yield* refuse("a source checkout", "git pull && npm ci")
           if (Option.isNone(yield* files.readLink(install.binLink)))
             return yield* refuse(
               "something else than npm install --global",

@@ -9,6 +9,8 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { ConfigFile } from "./ConfigFile.ts"
+import { makePlaces } from "./JournalPlaces.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
@@ -79,7 +81,10 @@ export const journalPath = (journals: string, run: number): string =>
 export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal")<
   UpgradeJournal,
   {
-    /** The newest run; none where no run ever changed anything. */
+    /**
+     * The newest run; none where no run ever changed anything. Its paths are this code's own: a run that is not over
+     * fails where its journal names others.
+     */
     readonly latest: Effect.Effect<Option.Option<Run>, JournalDamaged | FileFailed>
     /** Every run that is kept, oldest first. */
     readonly history: Effect.Effect<ReadonlyArray<Run>, JournalDamaged | FileFailed>
@@ -102,6 +107,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
       const { paths } = yield* DataDir
       const environment = yield* Environment
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
+      const places = makePlaces(paths, environment, yield* ConfigFile)
       const pathOf = (run: number) => journalPath(paths.journals, run)
 
       const numbers = Effect.map(files.list(paths.journals), (names) =>
@@ -132,7 +138,9 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
         if (before.size > before.validBytes) yield* files.truncate(path, before.validBytes)
         const record = { format: 1, at: yield* now, ...body } as JournalRecord
         yield* files.append(path, encodeLine(record))
-        const after = foldRun([...(before.run?.records ?? run.records), record])
+        const [, ...rest] = before.run?.records ?? run.records
+        // The begin as this process knows it: somebody may have written another one into the file since.
+        const after = foldRun([run.started, ...rest, record])
         return after ?? (yield* new JournalDamaged({ path, problem: "it does not begin with its run" }))
       })
 
@@ -140,7 +148,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
         latest: Effect.gen(function* () {
           for (const number of yield* newestFirst) {
             const { run } = yield* read(number)
-            if (run !== null) return Option.some(run)
+            if (run !== null) return Option.some(yield* places.confirmed(run, pathOf(number)))
           }
           return Option.none()
         }),
@@ -148,7 +156,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           const runs: Array<Run> = []
           for (const number of yield* numbers) {
             const { run } = yield* read(number)
-            if (run !== null) runs.push(run)
+            if (run !== null) runs.push(places.shown(run))
           }
           return runs
         }),

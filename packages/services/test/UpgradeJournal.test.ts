@@ -1,50 +1,57 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { installOf } from "@waiaas/domain/Install"
 import { makeVersion } from "@waiaas/domain/Version"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { parseJournal, UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { layerDataDir } from "./support.ts"
 
-const started = {
+const begun = {
   kind: "upgrade",
   from: makeVersion("2.0.0"),
   to: makeVersion("2.1.0"),
-  dataDir: "/d",
-  databasePath: "/d/data/waiaas.db",
-  install: {
-    prefix: "/p",
-    root: "/p/r",
-    packageDir: "/p/r/c",
-    binLink: "/p/b",
-    hidden: "/p/r/.w",
-    node: "/p/n",
-  },
   daemon: null,
   restart: true,
   pid: 1,
 } as const
 
-const layer = Layer.provideMerge(UpgradeJournal.layer, layerDataDir())
+const packageDir = "/p/lib/node_modules/@waiaas/cli"
+const layer = UpgradeJournal.layer.pipe(
+  Layer.provideMerge(ConfigFile.layer),
+  Layer.provideMerge(layerDataDir({ packageDir })),
+)
+/** What a run begins with here: the places of this code and of this data directory. */
+const here = Effect.gen(function* () {
+  const { paths } = yield* DataDir
+  const { databasePath } = yield* (yield* ConfigFile).load
+  const install = installOf(packageDir, "/nowhere/bin/node")
+  if (install === null) throw new Error("no install")
+  return { ...begun, dataDir: paths.root, databasePath, install }
+})
+type Begun = Effect.Effect.Success<typeof here>
 const file = Effect.map(DataDir, ({ paths }) => `${paths.journals}/000001.jsonl`)
 const written = Effect.gen(function* () {
   const journal = yield* UpgradeJournal
+  const started = yield* here
   const run = yield* journal.begin(started)
   yield* journal.append(yield* journal.append(run, { _tag: "PhaseBegun", phase: "check" }), {
     _tag: "Committed",
   })
   const fs = yield* FileSystem.FileSystem
   const path = yield* file
-  return { path, text: yield* fs.readFileString(path), fs, journal }
+  return { path, text: yield* fs.readFileString(path), fs, journal, started }
 })
 
 describe("the journal", () => {
   it.scoped("tells a run's story, 0600, and numbers runs upwards", () =>
     Effect.gen(function* () {
-      const { path, fs, journal } = yield* written
+      const { path, fs, journal, started } = yield* written
       const run = Option.getOrThrow(yield* journal.latest)
       assert.deepStrictEqual([run.started.run, run.begun, run.committed], [1, ["check"], true])
       assert.strictEqual((yield* fs.stat(path)).mode & 0o777, 0o600)
@@ -70,7 +77,7 @@ describe("the journal", () => {
 
   it.scoped("a run whose first record was torn has changed nothing and is no run", () =>
     Effect.gen(function* () {
-      const { path, text, fs, journal } = yield* written
+      const { path, text, fs, journal, started } = yield* written
       yield* fs.writeFileString(path, text.slice(0, 40))
       assert.isTrue(Option.isNone(yield* journal.latest))
       assert.strictEqual((yield* journal.begin(started)).started.run, 2)
@@ -100,6 +107,64 @@ describe("the journal", () => {
       const last = text.trimEnd().lastIndexOf("\n") + 1
       yield* fs.writeFileString(path, `${text.slice(0, last)}${"\0".repeat(20)}${text.slice(last + 20)}`)
       assert.isFalse(Option.getOrThrow(yield* journal.latest).committed)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  const forged: Readonly<Record<string, (started: Begun) => Begun>> = {
+    prefix: (started) => ({ ...started, install: { ...started.install, prefix: "/usr" } }),
+    binLink: (started) => ({ ...started, install: { ...started.install, binLink: "/usr/bin/passwd" } }),
+    packageDir: (started) => ({ ...started, install: { ...started.install, packageDir: "/srv/other" } }),
+    hidden: (started) => ({ ...started, install: { ...started.install, hidden: "/srv/hidden" } }),
+    databasePath: (started) => ({ ...started, databasePath: "/srv/foreign/waiaas.db" }),
+    dataDir: (started) => ({ ...started, dataDir: "/srv/data" }),
+  }
+  for (const [place, forge] of Object.entries(forged))
+    it.scoped(`a run that is not over and names another ${place} is not followed: both are named`, () =>
+      Effect.gen(function* () {
+        const journal = yield* UpgradeJournal
+        const started = yield* here
+        const run = yield* journal.begin(forge(started))
+        const error = yield* Effect.flip(journal.latest)
+        assert.deepStrictEqual([error._tag, "exitCode" in error && error.exitCode], ["JournalDamaged", 7])
+        assert.include(error.message, "is not followed")
+        const values = (from: Begun) => [...Object.values(from.install), from.dataDir, from.databasePath]
+        const [was, is] = [values(started), values(forge(started))]
+        const at = is.findIndex((value, index) => value !== was[index])
+        assert.include(error.message, `${is[at]}`)
+        assert.include(error.message, `${was[at]}`)
+        // Once it is over it is history: shown, with the places of this code.
+        yield* journal.append(run, { _tag: "Ended", outcome: "untouched" })
+        assert.deepStrictEqual(Option.getOrThrow(yield* journal.latest).started.install, started.install)
+        assert.deepStrictEqual((yield* journal.history)[0]?.started.install, started.install)
+      }).pipe(Effect.provide(layer)),
+    )
+
+  it.scoped("a begin that somebody writes into the file while the run goes on is not taken up by it", () =>
+    Effect.gen(function* () {
+      const { path, fs, journal, started } = yield* written
+      const run = Option.getOrThrow(yield* journal.latest)
+      const other = yield* journal.begin(forged.binLink?.(started) ?? started)
+      const line = yield* fs.readFileString(path.replace("000001", "000002"))
+      yield* fs.writeFileString(path, line)
+      const after = yield* journal.append(run, { _tag: "Starting", version: makeVersion("2.1.0") })
+      assert.deepStrictEqual(after.started.install, started.install)
+      assert.notDeepEqual(other.started.install, started.install)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("a backup's name in it is no path", () =>
+    Effect.gen(function* () {
+      const journal = yield* UpgradeJournal
+      const run = yield* journal.begin(yield* here)
+      for (const backup of ["../../elsewhere", "/etc", "..", ".partial-x", "a/b"])
+        assert.isTrue(
+          Exit.isFailure(
+            yield* Effect.exit(
+              journal.append(run, { _tag: "PhaseDone", phase: "backup", facts: { backup } }),
+            ),
+          ),
+          backup,
+        )
     }).pipe(Effect.provide(layer)),
   )
 

@@ -92,7 +92,8 @@ const layerProduct = (host: Host, version: string, packageDir: string) => {
     Layer.provideMerge(Recover.layer),
     Layer.provideMerge(RollbackSteps.layer),
     Layer.provideMerge(Parts),
-    Layer.provideMerge(Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer, UpgradeProgress.layerSilent)),
+    Layer.provideMerge(Layer.mergeAll(UpgradeJournal.layer, UpgradeProgress.layerSilent)),
+    Layer.provideMerge(ConfigFile.layer),
     Layer.provideMerge(DataDir.layer(Option.some(dataDir))),
     Layer.provideMerge(Platform),
   )

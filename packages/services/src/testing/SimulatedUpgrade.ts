@@ -123,7 +123,8 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
       yield* fs.symlink("../lib/node_modules/npm/bin/npm-cli.js", join(prefix, "bin/npm"))
       yield* fs.symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", join(prefix, "bin/waiaas"))
 
-      const base = Layer.mergeAll(ConfigFile.layer, UpgradeJournal.layer).pipe(
+      const base = UpgradeJournal.layer.pipe(
+        Layer.provideMerge(ConfigFile.layer),
         Layer.provideMerge(DataDir.layer(Option.some(join(root, "data")))),
         Layer.provideMerge(ExclusiveLock.layerMemory),
         Layer.provideMerge(DurableFile.layer),
