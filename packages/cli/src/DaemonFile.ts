@@ -3,6 +3,7 @@ import { CommandFailed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { flushStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -25,7 +26,7 @@ export const runDaemonFile = (verb: "init") =>
       .run({
         command: node,
         args: [packagePaths(packageDir).daemon, verb, "--data-dir", paths.root],
-        cwd,
+        cwd: cwd ?? "/",
         env: variables,
         timeout: "2 minutes",
       })
@@ -35,18 +36,25 @@ export const runDaemonFile = (verb: "init") =>
     return Option.isSome(result) ? result.value : yield* failed("waiaas init gave no answer", 1)
   })
 
+/** Milliseconds; a daemon has to start, read or not. */
+const FLUSH_LIMIT = 5000
+
 /** Becomes another program of this Node. */
 const become = (args: ReadonlyArray<string>) =>
   Effect.flatMap(Environment, ({ node, variables }) =>
-    Effect.sync((): void => {
-      // Node marks execve as experimental; an operator cannot do anything about that line.
-      process.removeAllListeners("warning")
-      const env = Object.fromEntries(
-        Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
-      )
-      if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
-      process.execve(node, [node, ...args], env)
-    }),
+    // What is not written yet would end with this program.
+    Effect.zipRight(
+      Effect.promise(() => flushStreams(FLUSH_LIMIT)),
+      Effect.sync((): void => {
+        // Node marks execve as experimental; an operator cannot do anything about that line.
+        process.removeAllListeners("warning")
+        const env = Object.fromEntries(
+          Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+        )
+        if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
+        process.execve(node, [node, ...args], env)
+      }),
+    ),
   )
 
 /** Becomes the daemon: one process, which a supervisor or a terminal goes on to own. */

@@ -1,24 +1,33 @@
-import { resolve } from "node:path"
+import { isAbsolute, resolve } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { ExitCode } from "@waiaas/domain/ExitCode"
+import { exitFlushed, guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"
+import { workingDirectory } from "@waiaas/services/platform/WorkingDirectory"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import { tell, toldOf } from "./Failure.ts"
 
-const logger = Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.stringLogger))
+/** To stderr and not to the console, whose errors are the library's words for wrong usage. */
+const logger = Logger.replace(
+  Logger.defaultLogger,
+  Logger.map(Logger.stringLogger, (line) => void process.stderr.write(`${line}\n`)),
+)
 
 /** Absolute, so that what is told holds in every directory. */
 const named = (flag: string | undefined): string | undefined => {
   const path = flag || process.env.WAIAAS_DATA_DIR
-  return path ? resolve(path) : undefined
+  if (!path || (workingDirectory() === null && !isAbsolute(path))) return undefined
+  return resolve(path)
 }
 
 /** Runs a command as this process: what failed is told, and becomes the exit code. */
 export const runToExit = <E>(
   program: Effect.Effect<void, E>,
   { json, dataDir }: { readonly json: boolean; readonly dataDir: string | undefined },
-): void =>
+): void => {
+  guardStreams()
   NodeRuntime.runMain(Effect.provide(program, logger), {
     disableErrorReporting: true,
     // It would log to stdout beside the logger that was chosen.
@@ -26,7 +35,19 @@ export const runToExit = <E>(
     teardown: (exit) => {
       const told = Exit.isFailure(exit) ? toldOf(exit.cause) : Option.none()
       if (Option.isSome(told)) tell(told.value, json, named(dataDir))
-      // At once: what a library still holds open keeps nobody waiting.
-      process.exit(Option.match(told, { onNone: () => 0, onSome: ({ exitCode }) => exitCode }))
+      const code = Option.match(told, {
+        onNone: () => ExitCode.done as number,
+        onSome: (each) => each.exitCode,
+      })
+      // What a library still holds open keeps nobody waiting; a reader that is slow does.
+      exitFlushed(() => (code === ExitCode.done && sayUnwritten() ? ExitCode.failed : code))
     },
   })
+}
+
+/** A result that is not where the operator wanted it is a failure, although the command did what it had to do. */
+const sayUnwritten = (): boolean => {
+  const text = unwrittenOutput()
+  if (text !== undefined) process.stderr.write(text)
+  return text !== undefined
+}

@@ -4,6 +4,7 @@
  */
 import { VERSION } from "@waiaas/domain/Build"
 import { isSupportedNode, NODE_RANGE } from "@waiaas/domain/NodeRange"
+import { guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { escapes } from "./Escapes.ts"
 
@@ -39,17 +40,26 @@ const useCompileCache = () => {
   }
 }
 
+/** Prints and ends by itself, when a slow reader has all of it. */
+const answer = (text: string) => {
+  guardStreams(() => {
+    process.exitCode = 1
+    process.stderr.write(unwrittenOutput() ?? "")
+  })
+  process.stdout.write(text)
+}
+
 if (!isSupportedNode(process.versions.node)) {
   process.stderr.write(
     `WAIaaS needs Node ${NODE_RANGE}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
   )
   process.exitCode = 4
 } else if (isOnly("--version", "-v")) {
-  process.stdout.write(`${VERSION}\n`)
+  answer(`${VERSION}\n`)
 } else if (help !== "" && isOnly("--help", "-h")) {
   const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
   const plain = process.stdout.isTTY !== true || noColor
-  process.stdout.write(plain ? help.replace(escapes, "") : help)
+  answer(plain ? help.replace(escapes, "") : help)
 } else {
   const isStatus = plainStatus(hoistGlobals(args)) !== undefined
   // The larger command grows at once instead of collecting again and again on the way; for the smaller one that does not pay.

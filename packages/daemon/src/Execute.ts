@@ -1,4 +1,5 @@
 import { Environment } from "@waiaas/services/platform/Environment"
+import { flushStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
 
 /**
@@ -10,13 +11,17 @@ export const execute = (
   args: ReadonlyArray<string>,
 ): Effect.Effect<void, never, Environment> =>
   Effect.flatMap(Environment, ({ node, variables }) =>
-    Effect.sync(() => {
-      // Node marks execve as experimental; an operator cannot do anything about that line.
-      process.removeAllListeners("warning")
-      const env = Object.fromEntries(
-        Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
-      )
-      if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
-      process.execve(node, [node, daemon, "serve", ...args], env)
-    }),
+    // What is not written yet would end with this program.
+    Effect.zipRight(
+      Effect.promise(() => flushStreams(2000)),
+      Effect.sync(() => {
+        // Node marks execve as experimental; an operator cannot do anything about that line.
+        process.removeAllListeners("warning")
+        const env = Object.fromEntries(
+          Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+        )
+        if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
+        process.execve(node, [node, daemon, "serve", ...args], env)
+      }),
+    ),
   )

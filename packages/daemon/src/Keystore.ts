@@ -186,7 +186,7 @@ const readPassword = Effect.gen(function* () {
       "Unset one of the two, then run the command again.",
     )
   if (file === "") return Option.liftPredicate(direct, (text) => text !== "")
-  const path = resolve(cwd, file)
+  const path = resolve(cwd ?? "/", file)
   const text = yield* files
     .readText(path)
     .pipe(

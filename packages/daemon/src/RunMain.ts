@@ -1,4 +1,5 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { exitFlushed, guardStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
@@ -13,14 +14,23 @@ export const runMain = <A, E>(
   {
     background = false,
     dataDir,
-  }: { readonly background?: boolean; readonly dataDir?: string | undefined } = {},
-): void =>
+    flushLimit,
+  }: {
+    readonly background?: boolean
+    readonly dataDir?: string | undefined
+    /** Milliseconds that a slow reader of the output is waited for at the end; without one, as long as it takes. */
+    readonly flushLimit?: number
+  } = {},
+): void => {
+  guardStreams()
   NodeRuntime.runMain(
     program.pipe(Effect.tapErrorCause(reportFailure(background, dataDir)), Effect.provide(Stderr)),
     {
       disableErrorReporting: true,
       // It would log to stdout beside the logger that was chosen.
       disablePrettyLogger: true,
-      teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)),
+      // What a library still holds open keeps nobody waiting, and least of all a daemon that has stopped.
+      teardown: (exit) => exitFlushed(() => (Exit.isSuccess(exit) ? 0 : exitCodeOf(exit.cause)), flushLimit),
     },
   )
+}

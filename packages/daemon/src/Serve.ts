@@ -13,6 +13,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { exitFlushed } from "@waiaas/services/platform/Streams"
 import { Recover } from "@waiaas/services/Recover"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
@@ -194,7 +195,7 @@ const stopDeadline = Effect.map(
     Effect.sync(() => {
       deadline.timer = setTimeout(() => {
         process.stderr.write(`The stop took longer than shutdown_timeout (${seconds} s): ending.\n`)
-        process.exit(1)
+        exitFlushed(() => 1, 1000)
       }, seconds * 1000).unref()
     }),
 )

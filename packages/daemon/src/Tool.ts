@@ -35,7 +35,9 @@ export const describeHere = (
   Effect.gen(function* () {
     const { paths, check } = yield* DataDir
     const config = yield* ConfigFile
-    yield* check.pipe(Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot }))
+    yield* check.pipe(
+      Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot, NoWorkingDirectory: cannot }),
+    )
     const { digest, databasePath } = yield* config.load
     const keys = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
     return {

@@ -77,8 +77,7 @@ const program = Effect.gen(function* () {
       const ending = yield* serve(background).pipe(Effect.provide(Recovery))
       if (ending._tag === "BecomeOther")
         return yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
-      // Whatever is open still must not keep a daemon alive that has stopped.
-      return yield* Effect.sync(() => process.exit(0))
+      return
     }
     case "init": {
       const made = yield* initialise.pipe(Effect.provide(Data))
@@ -91,4 +90,5 @@ const program = Effect.gen(function* () {
   }
 })
 
-runMain(program, { background, dataDir: Option.getOrUndefined(flag) })
+// A reader of the log that has stopped reading must not keep a daemon from ending.
+runMain(program, { background, dataDir: Option.getOrUndefined(flag), flushLimit: 2000 })

@@ -18,6 +18,21 @@ export class NotInitialised extends Schema.TaggedError<NotInitialised>()("NotIni
   }
 }
 
+/** A relative path, and a working directory that does not exist any more. */
+export class NoWorkingDirectory extends Schema.TaggedError<NoWorkingDirectory>()("NoWorkingDirectory", {
+  path: Schema.String,
+}) {
+  override get message() {
+    return `The working directory does not exist any more, so the relative path ${this.path} names nothing.`
+  }
+  get next() {
+    return "Go to a directory that exists (`cd`), then run the command again."
+  }
+  get exitCode() {
+    return ExitCode.usage
+  }
+}
+
 export class UnsafeDataDir extends Schema.TaggedError<UnsafeDataDir>()("UnsafeDataDir", {
   path: Schema.String,
   problem: Schema.String,

@@ -15,6 +15,7 @@ import type {
   MigrationHistoryDiffers,
   NoBackup,
   NotInitialised,
+  NoWorkingDirectory,
   UnsafeDataDir,
 } from "./DataErrors.ts"
 import type {
@@ -44,6 +45,7 @@ import type {
 
 export type UpgradeError =
   | NotInitialised
+  | NoWorkingDirectory
   | UnsafeDataDir
   | ConfigInvalid
   | FileFailed

@@ -263,7 +263,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           const spec =
             source._tag === "Registry"
               ? [`${PACKAGE_NAME}@${source.version}`]
-              : [resolve(environment.cwd, source.file), "--offline"]
+              : [resolve(environment.cwd ?? "/", source.file), "--offline"]
           yield* npm(install, ["install", ...spec, `--prefix=${staging}`, "--ignore-scripts"], staging)
           const staged = hidden.stagedPackage(run)
           const broken = (problem: string) =>

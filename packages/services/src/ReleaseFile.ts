@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { DurableFile } from "./platform/DurableFile.ts"
 
 const howToMakeOne = `Make the tarball with \`npm pack ${PACKAGE_NAME}\`, and give its name to --from.`
 
@@ -14,24 +15,35 @@ export class ReleaseFile extends Context.Tag("@waiaas/services/ReleaseFile")<
   ReleaseFile,
   { readonly read: (file: string) => Effect.Effect<ReleaseDocument, BadTarget | FileFailed> }
 >() {
-  static readonly layer = Layer.succeed(this, {
-    read: Effect.fn("ReleaseFile.read")(function* (file: string) {
-      const broken = (problem: string) => new BadTarget({ target: file, problem, instead: howToMakeOne })
-      const text = yield* Effect.tryPromise({
-        try: () => packageJson(file),
-        catch: (cause) => {
-          const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
-          return ["ENOENT", "EACCES", "EISDIR", "EIO"].includes(code)
-            ? new FileFailed({ operation: "read", path: file, code })
-            : broken("it is no gzipped tarball")
-        },
-      })
-      const release = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))(text)
-      if (Option.isNone(release) || release.value.name !== PACKAGE_NAME)
-        return yield* broken(`it holds no ${PACKAGE_NAME} package`)
-      return release.value
-    }),
-  })
+  static readonly layer = Layer.effect(
+    this,
+    Effect.map(DurableFile, (files) => ({
+      read: Effect.fn("ReleaseFile.read")(function* (file: string) {
+        const broken = (problem: string) => new BadTarget({ target: file, problem, instead: howToMakeOne })
+        const { type } = yield* files.stat(file)
+        if (type === "Directory")
+          return yield* new FileFailed({ operation: "read", path: file, code: "EISDIR" })
+        // A named pipe would be waited for without an end.
+        if (type !== "File") return yield* broken("it is no ordinary file")
+        const text = yield* Effect.tryPromise({
+          try: () => packageJson(file),
+          catch: (cause) => {
+            const { code, syscall } = cause as NodeJS.ErrnoException
+            if (code !== undefined && syscall !== undefined)
+              return new FileFailed({ operation: "read", path: file, code })
+            // The unpacker's own code; the archive reader's begin with TAR.
+            return code?.startsWith("Z_")
+              ? broken("it is incomplete or damaged: compare its checksum with the original's")
+              : broken("it is no gzipped tarball")
+          },
+        })
+        const release = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))(text)
+        if (Option.isNone(release) || release.value.name !== PACKAGE_NAME)
+          return yield* broken(`it holds no ${PACKAGE_NAME} package`)
+        return release.value
+      }),
+    })),
+  )
 }
 
 const packageJson = async (file: string): Promise<string> => {

@@ -49,8 +49,29 @@ describe("a tarball of a release", () => {
         text,
       ]
       for (const file of files) assert.strictEqual((yield* Effect.flip(read(file)))._tag, "BadTarget", file)
-      const missing = yield* Effect.flip(read("/no/such/file.tgz"))
-      assert.strictEqual(missing._tag, "FileFailed")
+      for (const [file, words] of [
+        [cut, /is incomplete or damaged: compare its checksum/],
+        [text, /is no gzipped tarball/],
+      ] as const)
+        assert.match((yield* Effect.flip(read(file))).message, words)
+      const fifo = `${good}.fifo`
+      execFileSync("mkfifo", [fifo])
+      assert.match((yield* Effect.flip(read(fifo))).message, /it is no ordinary file/)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("that the system does not let be read is refused with the system's reason", () =>
+    Effect.gen(function* () {
+      const good = yield* tarball(manifest)
+      for (const [path, code] of [
+        ["/no/such/file.tgz", "ENOENT"],
+        [`${good}/below`, "ENOTDIR"],
+        [good.replace(/\/[^/]*$/, ""), "EISDIR"],
+        [`/${"a".repeat(300)}`, "ENAMETOOLONG"],
+      ] as const) {
+        const error = yield* Effect.flip(read(path))
+        assert.ok(error._tag === "FileFailed" && error.code === code, `${path}: ${error.message}`)
+      }
     }).pipe(Effect.provide(layer)),
   )
 })

@@ -47,8 +47,9 @@ const recordRegistry = Effect.gen(function* () {
 export const init = Command.make("init", {}, () =>
   Effect.gen(function* () {
     const output = yield* Output
-    const { paths } = yield* DataDir
+    const { paths, expectPlace } = yield* DataDir
     const disk = yield* DiskSpace
+    yield* expectPlace
     const made = yield* runDaemonFile("init")
     yield* recordRegistry
     if (yield* disk.isNetwork(paths.root))

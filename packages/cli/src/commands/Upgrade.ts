@@ -1,11 +1,14 @@
 /** `waiaas upgrade` with all its flags. */
+import { isAbsolute } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
 import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Upgrade } from "@waiaas/services/Upgrade"
@@ -38,7 +41,8 @@ const options = {
     ),
     Options.optional,
   ),
-  from: Options.file("from", { exists: "either" }).pipe(
+  // A text: the library would end with a defect at a file that it may not look at.
+  from: Options.text("from").pipe(
     Options.withDescription("A tarball of the new version (npm pack @waiaas/cli): no registry is asked"),
     Options.optional,
   ),
@@ -277,6 +281,9 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       return yield* usage("--to, --from", "only one of them can be given")
     if (!given.rollback && Option.isSome(given.backup))
       return yield* usage("--backup", "it goes with --rollback")
+    const { cwd } = yield* Environment
+    if (cwd === null && Option.isSome(given.from) && !isAbsolute(given.from.value))
+      return yield* new NoWorkingDirectory({ path: given.from.value })
     yield* (yield* DataDir).check
     if (given.status) return yield* tellStatus
     if (given.check) return yield* check(given.to)

@@ -1,6 +1,6 @@
-import { join, resolve } from "node:path"
+import { isAbsolute, join, resolve } from "node:path"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import { type FileFailed, NotInitialised, UnsafeDataDir } from "@waiaas/domain/DataErrors"
+import { type FileFailed, NotInitialised, NoWorkingDirectory, UnsafeDataDir } from "@waiaas/domain/DataErrors"
 import { OtherOwner } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import * as Context from "effect/Context"
@@ -44,10 +44,15 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
     readonly paths: DataPaths
     /** Whether the operator named it, rather than taking the default. */
     readonly explicit: boolean
+    /** Fails where a relative path of the operator's has no working directory to be relative to. */
+    readonly expectPlace: Effect.Effect<void, NoWorkingDirectory>
     /** Fails unless it is there, is ours and is private. */
-    readonly check: Effect.Effect<void, NotInitialised | UnsafeDataDir | OtherOwner | FileFailed>
+    readonly check: Effect.Effect<
+      void,
+      NotInitialised | UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory
+    >
     /** Creates what is missing, private whatever the umask. */
-    readonly create: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed>
+    readonly create: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory>
   }
 >() {
   static readonly layer = (flag: Option.Option<string>) =>
@@ -61,7 +66,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           Option.filter(Option.fromNullable(environment.variables.WAIAAS_DATA_DIR), (text) => text !== ""),
         )
         const wanted = resolve(
-          environment.cwd,
+          environment.cwd ?? "/",
           Option.getOrElse(named, () => join(environment.home, ".waiaas")),
         )
         const real = (yield* files.exists(wanted))
@@ -108,10 +113,22 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           return Option.isSome(root) && Option.isSome(config)
         })
 
+        /** What the operator named by a relative path has to have a directory that it is relative to. */
+        const expectPlace = Effect.gen(function* () {
+          const relative = [
+            Option.getOrUndefined(named),
+            environment.variables.WAIAAS_MASTER_PASSWORD_FILE,
+          ].find((path) => path !== undefined && path !== "" && !isAbsolute(path))
+          if (environment.cwd === null && relative !== undefined)
+            return yield* new NoWorkingDirectory({ path: relative })
+        })
+
         return {
           paths,
+          expectPlace,
           explicit: Option.isSome(named),
           check: Effect.gen(function* () {
+            yield* expectPlace
             if (underSudo && Option.isNone(named))
               return yield* new UnsafeDataDir({
                 path: real,
@@ -122,6 +139,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
             if (!(yield* checkAll)) return yield* new NotInitialised({ dataDir: real })
           }),
           create: Effect.gen(function* () {
+            yield* expectPlace
             yield* checkAll
             for (const path of [
               real,

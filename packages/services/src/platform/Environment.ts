@@ -7,6 +7,7 @@ import type { Version } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { workingDirectory } from "./WorkingDirectory.ts"
 
 /** Facts of this process and its surroundings; the only place that reads `process` for them. */
 export class Environment extends Context.Tag("@waiaas/services/Environment")<
@@ -16,7 +17,8 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     /** Effective user id; `null` where the system has none. */
     readonly uid: number | null
     readonly home: string
-    readonly cwd: string
+    /** What relative paths are relative to; `null` where the working directory does not exist any more. */
+    readonly cwd: string | null
     readonly pid: number
     readonly platform: string
     /** The Node that runs this code, links resolved. */
@@ -36,7 +38,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     variables: process.env,
     uid: process.geteuid?.() ?? null,
     home: homedir(),
-    cwd: process.cwd(),
+    cwd: workingDirectory(),
     pid: process.pid,
     platform: process.platform,
     node: process.execPath,

@@ -1,0 +1,151 @@
+/** The installed command in real pipes and in odd places, as scripts and shells use it. */
+import { strict as assert } from "node:assert"
+import { existsSync, mkdirSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import { run } from "../../scripts/lib/run.mts"
+import type { Machine } from "../support/machine.mts"
+import { databaseOf, installedMachine } from "../support/scoped.mts"
+import { execute } from "../support/sqlite.mts"
+
+const LIMIT = 60_000
+const AGENTS = 1500
+
+const addAgents = (machine: Machine) =>
+  execute(
+    databaseOf(machine),
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${AGENTS})
+     INSERT INTO agents (id, name, chain, network, public_key, status, created_at, updated_at)
+     SELECT printf('00000000-0000-4000-8000-%012d', i), 'agent-' || i, 'solana', 'mainnet',
+            printf('%064d', i), 'active', 1700000000, 1700000000 FROM n`,
+  )
+
+/** `waiaas ...` in a shell's pipe: what the reader prints, and the command's own code and stderr. */
+const piped = async (machine: Machine, command: string, reader: string) => {
+  const line = `(${machine.bin} ${command}; echo "code $?" >&2) ${reader}`
+  const { stdout, stderr } = await run("/bin/bash", ["-c", line], { cwd: machine.home, env: machine.env() })
+  return { stdout, stderr }
+}
+
+it.scopedLive(
+  "every byte of every command reaches a reader that is slow, as text and as JSON",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      addAgents(machine)
+      yield* Effect.promise(async () => {
+        const slow = "| (sleep 0.5; cat)"
+        const text = await piped(machine, "agent list", slow)
+        assert.equal(text.stdout.split("\n").length, AGENTS + 2)
+        assert.equal(text.stderr, "code 0\n")
+        const json = await piped(machine, "agent list --json", slow)
+        assert.equal(JSON.parse(json.stdout).length, AGENTS)
+        for (const command of ["completions bash", "completions zsh", "upgrade --help", "--help", "status"]) {
+          const whole = (await machine.mustWaiaas(command.split(" "))).stdout
+          assert.equal((await piped(machine, command, slow)).stdout, whole, command)
+        }
+        const failed = await piped(machine, `agent show ${"x".repeat(100_000)} --json`, slow)
+        assert.match(failed.stdout, /^\{"event":"Failed".*\}\n$/)
+        assert.match(failed.stderr, /^code [12]$/m)
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "a reader that has enough is no failure of any command, and a full disk is one",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      addAgents(machine)
+      yield* Effect.promise(async () => {
+        for (const command of [
+          "agent list",
+          "agent list --json",
+          "--help",
+          "--version",
+          "upgrade --help",
+          "status",
+          "status --json",
+          "health",
+          "backup list",
+          "backup create",
+          "completions bash",
+          "upgrade --status",
+        ])
+          for (const reader of ["| head -1", "| true"])
+            assert.equal((await piped(machine, command, reader)).stderr, "code 0\n", `${command} ${reader}`)
+        const failed = await piped(machine, "backup verify none --json", "| true")
+        assert.match(failed.stderr, /^error: There is no .*\nnext: waiaas backup list\ncode 4\n$/)
+        if (existsSync("/dev/full"))
+          for (const command of ["agent list", "--help", "status", "--version"])
+            assert.match(
+              (await piped(machine, command, ">/dev/full")).stderr,
+              /^error: The output could not be written \(ENOSPC\)\. .*\nnext: .*\ncode 1\n$/,
+              command,
+            )
+        const { code } = await machine.waiaas(["stop"])
+        assert.equal(code, 0)
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "a working directory that does not exist any more keeps no command from its work",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false, daemon: { update_check: false } })
+      yield* Effect.promise(async () => {
+        const gone = join(machine.home, "gone")
+        const inGone = async (command: string, env: Record<string, string> = {}) => {
+          mkdirSync(gone)
+          const line = `cd ${gone} && rmdir ${gone} && exec ${machine.bin} ${command}`
+          return run("/bin/bash", ["-c", line], { cwd: machine.home, env: machine.env(env) })
+        }
+        const other = join(machine.home, "other")
+        for (const command of [
+          "--version",
+          "--help",
+          "status",
+          `init --data-dir ${other}`,
+          "start --background",
+          "health",
+          "status --json",
+          "agent create alice",
+          "agent list",
+          "backup create",
+          "backup list",
+          "upgrade --status",
+          "stop",
+        ]) {
+          const { code, stderr } = await inGone(command)
+          assert.equal(code, 0, `${command}: ${stderr}`)
+        }
+        // npm is a child of ours; what keeps the upgrade from going on is the registry alone.
+        const upgrade = await inGone("upgrade")
+        assert.match(upgrade.stderr, /the registry cannot be reached/)
+        for (const [command, path] of [
+          ["status --data-dir d", "d"],
+          ["start --data-dir d", "d"],
+          ["init --data-dir ./d", "./d"],
+          ["upgrade --from x.tgz", "x.tgz"],
+          ["upgrade --dry-run --from x.tgz", "x.tgz"],
+        ]) {
+          const { code, stderr } = await inGone(command ?? "")
+          assert.equal(code, 2, command)
+          assert.ok(
+            stderr.includes(
+              `error: The working directory does not exist any more, so the relative path ${path} `,
+            ),
+            stderr,
+          )
+        }
+        const sealed = await inGone("start --background", { WAIAAS_MASTER_PASSWORD_FILE: "password" })
+        assert.equal(sealed.code, 2)
+        rmSync(gone, { force: true })
+      })
+    }),
+  LIMIT,
+)
