@@ -82,3 +82,7 @@ export const plainStatus = (hoisted: ReadonlyArray<string>) => {
   }
   return { dataDir, quiet: seen.has("--quiet") || seen.has("-q"), json: seen.has("--json") }
 }
+
+/** Whether the line is an upgrade or a rollback: a signal begins its way back, which then takes its time. */
+export const isRun = (args: ReadonlyArray<string>): boolean =>
+  args.includes("upgrade") && !["--check", "--status", "--help", "-h"].some((flag) => args.includes(flag))

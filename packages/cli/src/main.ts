@@ -1,6 +1,7 @@
 /** The `waiaas` command: wiring only. */
-import { dataDirOf, helpOfCommand, hoistGlobals } from "./Arguments.ts"
+import { dataDirOf, helpOfCommand, hoistGlobals, isRun } from "./Arguments.ts"
 import { runCommand } from "./Commands.ts"
+import { endOnSignal } from "./EndOnSignal.ts"
 import { runToExit } from "./RunToExit.ts"
 
 const hoisted = hoistGlobals(process.argv.slice(2))
@@ -11,4 +12,6 @@ const plain = {
   stderr: noColor || process.stderr.isTTY !== true,
 }
 
+// A run ends by its own way back, however long that takes.
+if (!isRun(args)) endOnSignal()
 runToExit(runCommand(args, plain), { json: args.includes("--json"), dataDir: dataDirOf(hoisted) })

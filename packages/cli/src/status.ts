@@ -5,6 +5,7 @@ import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { tellStatus } from "./commands/Status.ts"
+import { endOnSignal } from "./EndOnSignal.ts"
 import { lookingLayerFor } from "./LookingLayers.ts"
 import { runToExit } from "./RunToExit.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
@@ -14,6 +15,7 @@ const quiet = given?.quiet ?? false
 const json = given?.json ?? false
 const dataDir = given?.dataDir
 
+endOnSignal()
 runToExit(
   Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
     Effect.provide(lookingLayerFor({ dataDir: Option.fromNullable(dataDir), quiet, json })),

@@ -81,10 +81,16 @@ const fileRemedy = (code: string, path: string): string => {
     case "EISDIR":
     case "ENOTDIR":
       return `Check the path ${path}`
+    case "EFBIG":
+    case NOT_A_FILE:
+      return `Move ${path} to another directory`
     default:
       return `Make sure that ${path} and its disk are sound`
   }
 }
+
+/** The code of something in the place of a file that is none: a named pipe, a socket, a device. */
+export const NOT_A_FILE = "ENOTFILE"
 
 /** A file operation that failed; `code` is the system's (ENOSPC, EACCES, ...). */
 export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
@@ -103,6 +109,8 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
         ENOENT: "it does not exist",
         EISDIR: "it is a directory",
         ENOTDIR: "a part of its path is no directory",
+        EFBIG: "it is larger than such a file can be",
+        [NOT_A_FILE]: "it is not an ordinary file",
       }[this.code] ?? this.code
     } (${this.code}).`
   }

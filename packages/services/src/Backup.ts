@@ -14,6 +14,7 @@ import type { Examination, Tables } from "@waiaas/domain/ToolProtocol"
 import type { Version } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -131,9 +132,15 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           if (!(yield* files.isDirectory(path))) return broken("it is no directory")
           if (Option.isSome(yield* files.readLink(join(path, MANIFEST_FILE))))
             return broken("its manifest is a link")
-          if (yield* files.isDirectory(join(path, MANIFEST_FILE)))
-            return broken("its manifest is a directory")
-          const text = yield* files.readTextIfThere(join(path, MANIFEST_FILE))
+          const read = yield* Effect.either(files.readTextIfThere(join(path, MANIFEST_FILE)))
+          // One that cannot be read does not hide the others.
+          if (Either.isLeft(read))
+            return broken(
+              read.left.code === "EISDIR"
+                ? "its manifest is a directory"
+                : `its manifest cannot be read (${read.left.code})`,
+            )
+          const text = read.right
           if (Option.isNone(text))
             return broken(
               name.startsWith(DAMAGED)
@@ -336,4 +343,4 @@ const isUsedUp = (entry: BackupEntry): boolean => entry.problem?.startsWith("use
 
 /** Where a manifest is damaged the directory's name still tells its place in the order. */
 const sequenceOf = (entry: BackupEntry): number =>
-  entry.manifest?.sequence ?? Number(/-(\d{6,})$/.exec(entry.name)?.[1] ?? 0)
+  entry.manifest?.sequence ?? Number(/-(\d{6,15})$/.exec(entry.name)?.[1] ?? 0)

@@ -1,6 +1,6 @@
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { crc32 } from "node:zlib"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { type FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import { foldRun, JournalRecord, type Run, type Started } from "@waiaas/domain/JournalRecord"
 import { JournalDamaged } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -77,6 +77,21 @@ export const parseJournal = (
 export const journalPath = (journals: string, run: number): string =>
   join(journals, `${String(run).padStart(6, "0")}.jsonl`)
 
+/** The highest number that a file's name can have. */
+const LAST_RUN = 999_999_999_999_999
+
+/** The runs whose files have these names, lowest number first. Names are read as if a stranger had made them. */
+export const runsOf = (names: ReadonlyArray<string>): ReadonlyArray<number> =>
+  names
+    .flatMap((name) => {
+      const number = Number(/^(\d{6,15})\.jsonl$/.exec(name)?.[1])
+      return number > 0 && basename(journalPath("", number)) === name ? [number] : []
+    })
+    .sort((a, b) => a - b)
+
+/** What a file of a run never is: a directory, a named pipe, larger than any journal. */
+const oddCodes = ["EISDIR", "EFBIG", NOT_A_FILE]
+
 /** The durable story of every run, one file each: what was announced, done, committed, undone. */
 export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal")<
   UpgradeJournal,
@@ -110,16 +125,20 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
       const places = makePlaces(paths, environment, yield* ConfigFile)
       const pathOf = (run: number) => journalPath(paths.journals, run)
 
-      const numbers = Effect.map(files.list(paths.journals), (names) =>
-        names.flatMap((name) => {
-          const match = /^(\d{6})\.jsonl$/.exec(name)
-          return match ? [Number(match[1])] : []
-        }),
-      )
+      const numbers = Effect.map(files.list(paths.journals), runsOf)
       const read = (number: number) =>
         Effect.gen(function* () {
           const path = pathOf(number)
-          const text = Option.getOrElse(yield* files.readTextIfThere(path), () => "")
+          // Whoever may write elsewhere must not be the one who says what a run did.
+          if (Option.isSome(yield* files.readLink(path)))
+            return yield* new JournalDamaged({ path, problem: "it is a link" })
+          const text = yield* files.readTextIfThere(path).pipe(
+            Effect.map(Option.getOrElse(() => "")),
+            Effect.catchIf(
+              ({ code }) => oddCodes.includes(code),
+              ({ message }) => new JournalDamaged({ path, problem: message.replace(/\.$/, "") }),
+            ),
+          )
           const parsed = parseJournal(text)
           if (Either.isLeft(parsed)) return yield* new JournalDamaged({ path, problem: parsed.left })
           const run = foldRun(parsed.right.records)
@@ -128,7 +147,16 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           return { run, validBytes: parsed.right.validBytes, size: Buffer.byteLength(text) }
         })
 
-      /** A journal whose first record never became durable belongs to a run that changed nothing. */
+      /** The run of a file: none where its first record never became durable, since that run changed nothing. */
+      const runIn = (number: number) =>
+        Effect.gen(function* () {
+          const { run } = yield* read(number)
+          if (run === null || run.started.run === number) return run
+          return yield* new JournalDamaged({
+            path: pathOf(number),
+            problem: `it is about run ${run.started.run}`,
+          })
+        })
       const newestFirst = Effect.map(numbers, (all) => all.toReversed())
 
       const append = Effect.fn("UpgradeJournal.append")(function* (run: Run, body: RecordBody) {
@@ -147,7 +175,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
       return UpgradeJournal.of({
         latest: Effect.gen(function* () {
           for (const number of yield* newestFirst) {
-            const { run } = yield* read(number)
+            const run = yield* runIn(number)
             if (run !== null) return Option.some(yield* places.confirmed(run, pathOf(number)))
           }
           return Option.none()
@@ -155,7 +183,7 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
         history: Effect.gen(function* () {
           const runs: Array<Run> = []
           for (const number of yield* numbers) {
-            const { run } = yield* read(number)
+            const run = yield* runIn(number)
             if (run !== null) runs.push(places.shown(run))
           }
           return runs
@@ -163,6 +191,11 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
         begin: Effect.fn("UpgradeJournal.begin")(function* (body) {
           const known = yield* numbers
           const number = (known.at(-1) ?? 0) + 1
+          if (number > LAST_RUN)
+            return yield* new JournalDamaged({
+              path: pathOf(number - 1),
+              problem: "no number comes after it",
+            })
           for (const old of known.slice(0, -HISTORY)) yield* files.remove(pathOf(old))
           const started: Started = { _tag: "Started", format: 1, at: yield* now, run: number, ...body }
           yield* files

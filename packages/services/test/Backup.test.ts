@@ -134,6 +134,7 @@ describe("a backup", () => {
     ["the database by a link", "rm waiaas.db && ln -s /etc/passwd waiaas.db", "link"],
     ["the database by a directory", "rm waiaas.db && mkdir waiaas.db", "size"],
     ["the manifest by a directory", "rm manifest.json && mkdir manifest.json", "directory"],
+    ["the manifest by a named pipe", "rm manifest.json && mkfifo manifest.json", "ENOTFILE"],
     ["the manifest by a link", "mv manifest.json m && ln -s m manifest.json", "link"],
     ["nothing: the database is gone", "rm waiaas.db", "missing"],
     ["nothing: it is empty", "rm *", "no manifest"],

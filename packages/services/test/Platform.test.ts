@@ -1,5 +1,5 @@
 /** The platform's Layers on real files and real processes. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { dirname } from "node:path"
 import { SystemError } from "@effect/platform/Error"
@@ -181,6 +181,41 @@ describe("ProcessRunner", () => {
       }).pipe(Effect.provide(layer)),
   )
 
+  /** A grandchild in a group of its own: no signal to the child's reaches it, and it keeps the pipes. */
+  const leaving = (then: string) =>
+    node(
+      `const c = require('child_process').spawn(process.execPath, ['-e', 'setTimeout(() => {}, 30000)'], { detached: true, stdio: ['ignore', 'inherit', 'inherit'] }); c.unref(); console.log(c.pid); ${then}`,
+    )
+  const endLeft = (pids: ReadonlyArray<number>) =>
+    Effect.sync(() => {
+      for (const pid of pids) process.kill(pid, "SIGKILL")
+    })
+
+  for (const [when, then, limit] of [
+    ["that is ended at its limit", "setInterval(() => {}, 1000)", "1 second"],
+    ["that has ended by itself", "process.exitCode = 3", "20 seconds"],
+  ] as const)
+    it.scopedLive(
+      `a child ${when} is not waited for where something that it left behind keeps its pipes`,
+      () =>
+        Effect.gen(function* () {
+          const runner = yield* ProcessRunner
+          const pids: Array<number> = []
+          yield* Effect.addFinalizer(() => endLeft(pids))
+          const [took, ended] = yield* Effect.timed(
+            Effect.either(
+              runner.run({ ...leaving(then), timeout: limit, onLine: (line) => pids.push(Number(line)) }),
+            ),
+          )
+          assert.lengthOf(pids, 1)
+          assert.isBelow(Duration.toSeconds(took), 8)
+          assert.strictEqual(
+            ended._tag === "Right" ? ended.right.exitCode : ended.left.reason,
+            limit === "1 second" ? "timeout" : 3,
+          )
+        }).pipe(Effect.provide(layer)),
+    )
+
   it.scopedLive("an interruption ends the child", () =>
     Effect.gen(function* () {
       const runner = yield* ProcessRunner
@@ -271,6 +306,34 @@ describe("DurableFile", () => {
       ] as const)
         assert.strictEqual((yield* files.stat(`${root}/${path}`)).mode & 0o777, mode, path)
       assert.deepStrictEqual(yield* files.list(`${root}/a/b`), ["c", "d"])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("never opens what is no file: a named pipe would keep it for ever", () =>
+    Effect.gen(function* () {
+      const files = yield* DurableFile
+      const lock = yield* ExclusiveLock
+      const root = yield* temporaryDirectory
+      const pipe = `${root}/pipe`
+      execFileSync("mkfifo", [pipe])
+      const acts = {
+        read: files.readText(pipe),
+        hash: files.hash(pipe),
+        hashTree: files.hashTree(root),
+        copy: files.copy(pipe, `${root}/copy`),
+        append: files.append(pipe, "x"),
+        syncTree: files.syncTree(root),
+        acquire: Effect.scoped(lock.acquire({ lock: "run", path: pipe, what: "me" })),
+        isHeld: lock.isHeld(pipe),
+        drain: lock.drain(pipe, "1 second"),
+      }
+      for (const [name, act] of Object.entries(acts)) {
+        const failed = yield* Effect.flip(Effect.asVoid(act)).pipe(Effect.timeout("5 seconds"))
+        assert.strictEqual(failed._tag === "FileFailed" ? failed.code : failed._tag, "ENOTFILE", name)
+      }
+      execFileSync("mkfifo", [`${root}/.facts.json.tmp`])
+      yield* files.write(`${root}/facts.json`, "{}").pipe(Effect.timeout("5 seconds"))
+      assert.strictEqual(yield* files.readText(`${root}/facts.json`), "{}")
     }).pipe(Effect.provide(layer)),
   )
 

@@ -1,3 +1,6 @@
+import { execFileSync } from "node:child_process"
+import { mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from "node:fs"
+import { dirname } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { installOf } from "@waiaas/domain/Install"
@@ -172,4 +175,76 @@ describe("the journal", () => {
     assert.isTrue(Either.isRight(parseJournal("")))
     assert.isTrue(Either.isLeft(parseJournal('00000000 {"format":2}\n00000000 {"format":2}\n')))
   })
+})
+
+describe("the directory of the journal", () => {
+  const put: Record<string, (path: string) => void> = {
+    "a named pipe": (path) => execFileSync("mkfifo", [path]),
+    "a directory": (path) => mkdirSync(path),
+    "a link": (path) => symlinkSync("/dev/zero", path),
+    "a file that is far too large": (path) => {
+      writeFileSync(path, "")
+      truncateSync(path, 2 ** 40)
+    },
+    "another run's file": (path) => writeFileSync(path, readFileSync(`${dirname(path)}/000001.jsonl`)),
+  }
+  for (const [what, make] of Object.entries(put))
+    it.scopedLive(`${what} in it is named at once, and neither read nor waited for`, () =>
+      Effect.gen(function* () {
+        const { journal } = yield* written
+        const { paths } = yield* DataDir
+        const path = `${paths.journals}/000009.jsonl`
+        make(path)
+        const failed = yield* Effect.flip(journal.latest).pipe(Effect.timeout("5 seconds"))
+        assert.strictEqual(failed._tag === "JournalDamaged" ? failed.path : failed._tag, path)
+      }).pipe(Effect.provide(layer)),
+    )
+
+  it.scopedLive("names that are no run's are passed over, and a run after the six digits is read", () =>
+    Effect.gen(function* () {
+      const { journal, started } = yield* written
+      const { paths } = yield* DataDir
+      for (const name of [
+        "0000008.jsonl",
+        "1e9.jsonl",
+        "-00001.jsonl",
+        "000002.jsonl~",
+        `${"9".repeat(40)}.jsonl`,
+      ])
+        execFileSync("mkfifo", [`${paths.journals}/${name}`])
+      writeFileSync(`${paths.journals}/999999.jsonl`, "")
+      const { started: begun } = yield* journal.begin(started)
+      assert.strictEqual(begun.run, 1_000_000)
+      const latest = Option.getOrThrow(yield* journal.latest)
+      assert.strictEqual(latest.started.run, 1_000_000)
+      assert.strictEqual((yield* journal.begin(started)).started.run, 1_000_001)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("no run is begun that its own name would hide", () =>
+    Effect.gen(function* () {
+      const { journal, started } = yield* written
+      const { paths } = yield* DataDir
+      const last = `${paths.journals}/${"9".repeat(15)}.jsonl`
+      writeFileSync(last, "")
+      const failed = yield* Effect.flip(journal.begin(started))
+      assert.strictEqual(failed._tag === "JournalDamaged" ? failed.path : failed._tag, last)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("keeps the newest fifty runs, and lists all of them", () =>
+    Effect.gen(function* () {
+      const journal = yield* UpgradeJournal
+      const started = yield* here
+      for (let run = 1; run <= 52; run++) {
+        const begun = yield* journal.begin(started)
+        yield* journal.append(begun, { _tag: "Ended", outcome: "untouched" })
+      }
+      const runs = (yield* journal.history).map((run) => run.started.run)
+      assert.deepStrictEqual(
+        runs,
+        Array.from({ length: 51 }, (_, index) => index + 2),
+      )
+    }).pipe(Effect.provide(layer)),
+  )
 })

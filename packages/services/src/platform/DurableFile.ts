@@ -2,7 +2,7 @@ import { createHash } from "node:crypto"
 import { basename, dirname, join } from "node:path"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
-import { FileFailed } from "@waiaas/domain/DataErrors"
+import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,6 +11,9 @@ import * as Schema from "effect/Schema"
 import { makeTrees } from "./FileTrees.ts"
 
 const CHUNK = 4 * 1024 * 1024
+
+/** Bytes of a text that is read whole; nothing of ours gets near it. */
+const MOST_TEXT = 16 * 1024 * 1024
 
 const codeOfReason: Record<string, string> = {
   NotFound: "ENOENT",
@@ -25,6 +28,10 @@ const errnoOf = (error: PlatformError): string => {
     return cause.code
   return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
 }
+
+/** What keeps something from being read as a file of ours; `null` for an ordinary file. */
+const codeOfOdd = ({ type, size }: FileSystem.File.Info, most = Number.POSITIVE_INFINITY): string | null =>
+  type === "Directory" ? "EISDIR" : type !== "File" ? NOT_A_FILE : Number(size) > most ? "EFBIG" : null
 
 /** Writing nothing is no failure, though the platform counts it as one. */
 const writeAll = (file: FileSystem.File, content: Uint8Array) =>
@@ -127,6 +134,17 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           statIfThere(path),
           Option.exists(({ type }) => type === "Directory"),
         )
+      /** Seen before it is opened: a named pipe would keep whoever opens it, and no signal ends that wait. */
+      const expectFile = (operation: string, path: string, most = Number.POSITIVE_INFINITY) =>
+        Effect.flatMap(fs.stat(path).pipe(attempt(operation, path)), (info) => {
+          const code = codeOfOdd(info, most)
+          return code === null ? Effect.succeed(info) : new FileFailed({ operation, path, code })
+        })
+      const readText = (path: string) =>
+        Effect.zipRight(
+          expectFile("read", path, MOST_TEXT),
+          fs.readFileString(path).pipe(attempt("read", path)),
+        )
       const list = (directory: string) =>
         fs.readDirectory(directory).pipe(
           attempt("list", directory),
@@ -191,8 +209,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       ): Effect.Effect<void, FileFailed> =>
         Effect.scoped(
           Effect.gen(function* () {
+            const size = Number((yield* expectFile("open", path)).size)
             const file = yield* fs.open(path, { flag: "r" }).pipe(attempt("open", path))
-            const size = Number((yield* file.stat.pipe(attempt("look at", path))).size)
             // A tree of many small files must not cost a large buffer each.
             const buffer = new Uint8Array(Math.min(CHUNK, size + 1))
             while (true) {
@@ -235,7 +253,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           }),
         )
 
-      const trees = makeTrees(fs, { attempt, list, readLink, isDirectory, stat, chmod, copy, sync, hash })
+      const trees = makeTrees(fs, { attempt, list, readLink, stat, chmod, copy, sync, hash })
 
       return DurableFile.of({
         exists,
@@ -263,14 +281,14 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             ),
           ),
         realPath: (path) => fs.realPath(path).pipe(attempt("resolve", path)),
-        readText: (path) => fs.readFileString(path).pipe(attempt("read", path)),
+        readText,
         readTextIfThere: (path) =>
-          fs
-            .readFileString(path)
-            .pipe(attempt("read", path), Effect.map(Option.some), orIfMissing(Option.none())),
+          Effect.map(readText(path), Option.some).pipe(orIfMissing(Option.none<string>())),
         write: (path, text, mode = 0o600) =>
           Effect.gen(function* () {
             const temporary = join(dirname(path), `.${basename(path)}.tmp`)
+            if (Option.exists(yield* statIfThere(temporary), (info) => codeOfOdd(info) !== null))
+              yield* remove(temporary)
             yield* Effect.zipRight(
               writeNew(temporary, Buffer.from(text), mode),
               rename(temporary, path),
@@ -279,7 +297,9 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           }),
         append: (path, text) =>
           Effect.gen(function* () {
-            const isNew = !(yield* exists(path))
+            const isNew = Option.isNone(
+              yield* Effect.map(expectFile("append to", path), Option.some).pipe(orIfMissing(Option.none())),
+            )
             yield* Effect.scoped(
               Effect.gen(function* () {
                 const file = yield* fs.open(path, { flag: "a", mode: 0o600 })

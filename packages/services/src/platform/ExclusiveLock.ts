@@ -1,5 +1,5 @@
 import { dirname } from "node:path"
-import { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { FileFailed, LockBusy, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -100,9 +100,17 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           catch: (cause) => failed(path, cause),
         })
 
+      /** Whether the lock's file is there. SQLite would wait on a named pipe in its place, and no signal ends that. */
+      const isThere = (path: string) =>
+        Effect.flatMap(files.statIfThere(path), (found) =>
+          Option.isNone(found) || found.value.type === "File"
+            ? Effect.succeed(Option.isSome(found))
+            : new FileFailed({ operation: "lock", path, code: NOT_A_FILE }),
+        )
+
       const makeFile = (path: string, mode: number) =>
         Effect.gen(function* () {
-          if (yield* files.exists(path)) return
+          if (yield* isThere(path)) return
           yield* files.makeDirectory(dirname(path))
           yield* files.append(path, "")
           yield* files.chmod(path, mode)
@@ -167,7 +175,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           }),
         isHeld: (path) =>
           Effect.gen(function* () {
-            if (!(yield* files.exists(path))) return false
+            if (!(yield* isThere(path))) return false
             return yield* Effect.try({
               try: () => {
                 // Reading needs a shared lock, which an exclusive one refuses; probes do not disturb each other.

@@ -2,15 +2,12 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { DurableFile } from "./DurableFile.ts"
 
-type Parts = Pick<
-  DurableFile["Type"],
-  "list" | "readLink" | "isDirectory" | "stat" | "chmod" | "copy" | "sync" | "hash"
-> & {
+type Parts = Pick<DurableFile["Type"], "list" | "readLink" | "stat" | "chmod" | "copy" | "sync" | "hash"> & {
   /** A call of the platform, with its failure told by operation and path. */
   readonly attempt: (
     operation: string,
@@ -23,7 +20,7 @@ const beside = { concurrency: 16 } as const
 
 /** What `DurableFile` does with whole trees, entry by entry; links are kept as links. */
 export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
-  const { attempt, list, readLink, isDirectory, stat, chmod, copy, sync, hash } = parts
+  const { attempt, list, readLink, stat, chmod, copy, sync, hash } = parts
 
   type Entry = { readonly name: string; readonly kind: "link" | "directory" | "file" }
   const entries = (directory: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
@@ -34,7 +31,10 @@ export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
           Effect.gen(function* () {
             const path = join(directory, name)
             if (Option.isSome(yield* readLink(path))) return { name, kind: "link" as const }
-            return { name, kind: (yield* isDirectory(path)) ? ("directory" as const) : ("file" as const) }
+            const { type } = yield* stat(path)
+            if (type === "Directory") return { name, kind: "directory" as const }
+            if (type === "File") return { name, kind: "file" as const }
+            return yield* new FileFailed({ operation: "read", path, code: NOT_A_FILE })
           }),
         beside,
       ),

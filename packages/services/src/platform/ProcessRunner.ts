@@ -103,6 +103,13 @@ const makeRunner = ({
             child.on("close", (exitCode, signal) =>
               resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
             )
+            // What it has started and left behind may keep the pipes for ever: its own output is there already.
+            child.on("exit", (exitCode, signal) => {
+              setTimeout(
+                () => resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
+                PIPES_LIMIT_MS,
+              ).unref()
+            })
           }).pipe(
             // Inside a run that is uninterruptible too the limit must end it.
             Effect.interruptible,
@@ -162,20 +169,28 @@ const signalGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
   }
 }
 
-/** Ends what is left of a child's group: politely, then after 3 s for good. */
+/** After its end, milliseconds until the last of a child's output is read. */
+const PIPES_LIMIT_MS = 2000
+/** Milliseconds that a child has to end after SIGTERM, then after SIGKILL. */
+const TERM_LIMIT_MS = 3000
+const KILL_LIMIT_MS = 2000
+
+/** Ends what is left of a child's group: politely, then for good. Takes five seconds at most, whoever keeps its pipes. */
 const endGroup = (child: ChildProcess): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+    const timers: Array<NodeJS.Timeout> = []
+    const done = () => {
+      for (const timer of timers) clearTimeout(timer)
       signalGroup(child, "SIGKILL")
+      for (const pipe of child.stdio) pipe?.destroy()
+      child.unref()
       resume(Effect.void)
-      return
     }
-    const escalate = setTimeout(() => signalGroup(child, "SIGKILL"), 3000)
-    child.on("close", () => {
-      clearTimeout(escalate)
-      signalGroup(child, "SIGKILL")
-      resume(Effect.void)
-    })
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return done()
+    child.once("exit", done)
+    timers.push(setTimeout(() => signalGroup(child, "SIGKILL"), TERM_LIMIT_MS))
+    // Where the system does not let it end: a disk or a network file system that is gone.
+    timers.push(setTimeout(done, TERM_LIMIT_MS + KILL_LIMIT_MS))
     signalGroup(child, "SIGTERM")
   })
 
@@ -188,7 +203,10 @@ const processStart = (pid: number): Option.Option<string> => {
       // A zombie has ended: only its parent has not looked yet.
       return fields[0] === "Z" ? Option.none() : Option.fromNullable(fields[19])
     }
-    const text = execFileSync("/bin/ps", ["-o", "lstart=", "-p", String(pid)], { encoding: "utf8" }).trim()
+    const text = execFileSync("/bin/ps", ["-o", "lstart=", "-p", String(pid)], {
+      encoding: "utf8",
+      timeout: 2000,
+    }).trim()
     return text === "" ? Option.none() : Option.some(text)
   } catch {
     return Option.none()
