@@ -4,6 +4,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { initialise } from "@waiaas/daemon/Initialise"
+import { ProcessLifetime } from "@waiaas/daemon/ProcessLifetime"
 import { serve } from "@waiaas/daemon/Serve"
 import { describeHere } from "@waiaas/daemon/Tool"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
@@ -73,7 +74,7 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
     Layer.provideMerge(tool),
     Layer.provideMerge(place),
   )
-  return StartGate.layer.pipe(
+  return Layer.mergeAll(StartGate.layer, ProcessLifetime.layerScoped).pipe(
     Layer.provideMerge(Recover.layer),
     Layer.provideMerge(RollbackSteps.layer),
     Layer.provideMerge(Layer.mergeAll(PhaseReporter.layer, DaemonHandover.layer, RunLocks.layer)),

@@ -10,7 +10,7 @@ import { VersionInfo } from "./VersionInfo.ts"
 
 /**
  * Needs: SqlClient (open, migrated), DataDir, DurableFile, Environment, Keystore, HeldGate, Shutdown,
- * Facts, Backup, UpdateCheck. Closing it ends workers and requests before anything below goes.
+ * Facts, Backup, UpdateCheck, ProcessLifetime. Closing it ends workers and requests before anything below goes.
  */
 export const layerDaemon = (options: ServerOptions) =>
   Layer.mergeAll(HttpAddress.layer(options), BackgroundWorkers.layer).pipe(

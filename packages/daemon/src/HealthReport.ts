@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { HeldGate } from "./HeldGate.ts"
+import { problems } from "./Http/Answers.ts"
 import { VersionInfo } from "./VersionInfo.ts"
 
 export interface HealthAnswer {
@@ -43,6 +44,8 @@ export class HealthReport extends Context.Tag("@waiaas/daemon/HealthReport")<
     /** The answer from facts at most a second old; `null` when they have to be read first. Takes no fiber. */
     readonly unsafeCached: () => HealthAnswer | null
     readonly answer: Effect.Effect<HealthAnswer>
+    /** The answer of a daemon that stops; it needs no database, and takes no fiber. */
+    readonly unsafeStopping: () => HealthAnswer
   }
 >() {
   static readonly layer = Layer.effect(
@@ -76,10 +79,26 @@ export class HealthReport extends Context.Tag("@waiaas/daemon/HealthReport")<
         }),
       )
 
+      const uptimeNow = () => Math.floor((monotonic() - startedAt) / 1000)
+      const timestampNow = () => Math.floor(clock.unsafeCurrentTimeMillis() / 1000)
+      const unable = (status: HealthError["status"], message: string): HealthAnswer => ({
+        status: 503,
+        body: JSON.stringify({
+          status,
+          version,
+          latestVersion: null,
+          updateAvailable: false,
+          schemaVersion: null,
+          uptime: uptimeNow(),
+          timestamp: timestampNow(),
+          message,
+        } satisfies HealthError),
+      })
+
       const render = ({ at, known }: Reading): HealthAnswer => {
         const held = gate.unsafeState() === "held"
-        const uptime = Math.floor((monotonic() - startedAt) / 1000)
-        const timestamp = Math.floor(clock.unsafeCurrentTimeMillis() / 1000)
+        const uptime = uptimeNow()
+        const timestamp = timestampNow()
         // Everything else in the answer follows from these: the text is made once a second, not once a request.
         const key = `${held} ${uptime} ${timestamp} ${at}`
         if (rendered?.key === key) return rendered.answer
@@ -97,19 +116,7 @@ export class HealthReport extends Context.Tag("@waiaas/daemon/HealthReport")<
                   timestamp,
                 } satisfies Health),
               }
-            : {
-                status: 503,
-                body: JSON.stringify({
-                  status: "error",
-                  version,
-                  latestVersion: null,
-                  updateAvailable: false,
-                  schemaVersion: null,
-                  uptime,
-                  timestamp,
-                  message: "The database cannot be read; the daemon's log says why.",
-                } satisfies HealthError),
-              }
+            : unable("error", "The database cannot be read; the daemon's log says why.")
         rendered = { key, answer }
         return answer
       }
@@ -134,6 +141,7 @@ export class HealthReport extends Context.Tag("@waiaas/daemon/HealthReport")<
 
       return {
         unsafeCached,
+        unsafeStopping: () => unable("stopping", problems.stopping.message),
         answer: Effect.suspend(() => {
           const cached = unsafeCached()
           return cached === null ? refresh : Effect.succeed(cached)

@@ -29,6 +29,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { execute } from "./Execute.ts"
 import { initialise } from "./Initialise.ts"
+import { ProcessLifetime } from "./ProcessLifetime.ts"
 import { runMain } from "./RunMain.ts"
 import { serve } from "./Serve.ts"
 import { describeHere } from "./Tool.ts"
@@ -74,7 +75,10 @@ const Recovery = StartGate.layer.pipe(
 const program = Effect.gen(function* () {
   switch (verb) {
     case "serve": {
-      const ending = yield* serve(background).pipe(Effect.provide(Recovery))
+      const ending = yield* serve(background).pipe(
+        Effect.provide(Recovery),
+        Effect.provide(ProcessLifetime.layer),
+      )
       if (ending._tag === "BecomeOther")
         return yield* Effect.provide(execute(ending.daemon, rest), Environment.layer)
       return

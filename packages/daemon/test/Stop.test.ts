@@ -1,18 +1,24 @@
 import { strict as assert } from "node:assert"
+import { spawnSync } from "node:child_process"
 import * as http from "node:http"
 import * as net from "node:net"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
+import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
+import { HealthError } from "@waiaas/domain/Health"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { vi } from "vitest"
 import { dataDirectory } from "../../../test/support/daemon.mts"
 import { ListenFailed } from "../src/Http/NodeServer.ts"
-import { ask, type DaemonOptions, initialise, startDaemon, temporaryDirectory } from "./support.ts"
+import { ProcessLifetime } from "../src/ProcessLifetime.ts"
+import { ask, type DaemonOptions, facts, initialise, startDaemon, temporaryDirectory } from "./support.ts"
 
 /** A daemon in a scope of its own, which the test closes: a stop. */
 const startInScope = (options: Omit<DaemonOptions, "root">) =>
@@ -27,10 +33,35 @@ const startInScope = (options: Omit<DaemonOptions, "root">) =>
     return { ...daemon, stop }
   })
 
-const connectFails = (port: number) => Effect.map(Effect.flip(ask(port, "/health")), (error) => error.message)
+/** What another process gets that wants the port: as another user, where this one may become one. */
+const bindElsewhere = (port: number) =>
+  Effect.sync(() => {
+    const code = `require("node:net").createServer().on("error", (e) => { console.log(e.code); process.exit() })
+      .listen(${port}, "127.0.0.1", () => { console.log("bound"); process.exit() })`
+    const { stdout } = spawnSync(process.execPath, ["-e", code], {
+      cwd: "/",
+      encoding: "utf8",
+      ...(process.getuid?.() === 0 && { uid: 65534, gid: 65534 }),
+    })
+    return stdout.trim()
+  })
+
+/** A connection that sends what it is given and never reads an answer. */
+const deaf = (port: number, text: string) =>
+  Effect.acquireRelease(
+    Effect.async<net.Socket>((resume) => {
+      const socket = net.connect(port, "127.0.0.1", () => {
+        socket.pause()
+        socket.write(text)
+        resume(Effect.succeed(socket))
+      })
+      socket.on("error", () => {})
+    }),
+    (socket) => Effect.sync(() => socket.destroy()),
+  )
 
 it.scopedLive(
-  "a stop refuses new connections, lets a request in flight finish with its database, and then ends",
+  "a stop answers newcomers with 503, lets a request in flight finish with its database, and then ends",
   () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
@@ -43,7 +74,13 @@ it.scopedLive(
       yield* Deferred.await(begun)
       const stopping = yield* Effect.fork(stop)
       yield* Effect.sleep("100 millis")
-      assert.match(yield* connectFails(port), /ECONNREFUSED/)
+      const newcomer = yield* call("GET", "/v1/agents")
+      assert.deepEqual([newcomer.status, newcomer.json._tag], [503, "Unavailable"])
+      assert.equal(newcomer.headers.connection, "close")
+      const health = yield* ask(port, "/health")
+      assert.equal(health.status, 503)
+      assert.equal(Schema.decodeUnknownSync(HealthError)(health.json).status, "stopping")
+      assert.equal(health.headers[INSTANCE_HEADER], facts.instance)
       assert.equal(stopping.unsafePoll(), null, "it waits for the request")
       yield* Deferred.succeed(go, undefined)
       const answer = yield* Fiber.join(request)
@@ -67,6 +104,50 @@ it.scopedLive("idle keep-alive connections and silent ones do not delay a stop",
     for (const socket of [silent, half]) socket.destroy()
     agent.destroy()
   }),
+)
+
+it.scopedLive("nobody else can have the port before the process ends, though the daemon has stopped", () =>
+  Effect.gen(function* () {
+    const lifetime = yield* Scope.make()
+    const { port, call, stop } = yield* startInScope({
+      lifetime: Layer.succeed(ProcessLifetime, { scope: lifetime }),
+    })
+    assert.equal((yield* call("GET", "/v1/agents")).status, 200)
+    yield* stop
+    assert.equal(yield* bindElsewhere(port), "EADDRINUSE")
+    const late = yield* call("GET", "/v1/agents")
+    assert.deepEqual([late.status, late.json.message], [503, "The daemon is stopping."])
+    yield* Scope.close(lifetime, Exit.void)
+    assert.equal(yield* bindElsewhere(port), "bound")
+  }),
+)
+
+it.scopedLive("no connection of a stranger delays a stop: an answer that is not read, half a request", () =>
+  Effect.gen(function* () {
+    const { port, stop } = yield* startInScope({ server: { drain: "28 seconds" } })
+    const head = `HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n`
+    yield* deaf(port, `GET /health ${head}\r\n`.repeat(20_000))
+    yield* deaf(port, `GET /docs ${head}\r\n`.repeat(20_000))
+    yield* deaf(port, `POST /v1/agents ${head}content-length: 10\r\n\r\n{`)
+    yield* deaf(port, "GET /health HT")
+    yield* Effect.sleep("300 millis")
+    const milliseconds = yield* stop
+    assert.ok(milliseconds < 1000, `${milliseconds} ms`)
+  }),
+)
+
+it.scopedLive(
+  "a client with the token that does not read, or sends no more, delays a stop by two seconds",
+  () =>
+    Effect.gen(function* () {
+      const { port, token, stop } = yield* startInScope({ server: { drain: "28 seconds" } })
+      const head = `HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nauthorization: Bearer ${token}\r\n`
+      yield* deaf(port, `GET /docs ${head}\r\n`.repeat(2_000))
+      yield* deaf(port, `POST /v1/agents ${head}content-length: 10\r\n\r\n{`)
+      yield* Effect.sleep("300 millis")
+      const milliseconds = yield* stop
+      assert.ok(milliseconds > 1500 && milliseconds < 4500, `${milliseconds} ms`)
+    }),
 )
 
 it.scopedLive("a request that never ends is cut off at the deadline", () =>

@@ -24,6 +24,7 @@ import { Facts } from "../src/Facts.ts"
 import { HeldGate, type HeldState } from "../src/HeldGate.ts"
 import { HttpAddress, type ServerOptions } from "../src/Http/Server.ts"
 import { Keystore } from "../src/Keystore.ts"
+import { ProcessLifetime } from "../src/ProcessLifetime.ts"
 import { Shutdown } from "../src/Shutdown.ts"
 import { UpdateCheck } from "../src/UpdateCheck.ts"
 
@@ -100,6 +101,8 @@ export interface DaemonOptions {
   readonly version?: Version
   readonly check?: UpdateCheck["Type"]["check"]
   readonly backups?: Backup["Type"]["list"]
+  /** Default: until the daemon's scope closes. */
+  readonly lifetime?: Layer.Layer<ProcessLifetime>
 }
 
 /** Everything of a daemon, and what a test looks at it with. */
@@ -115,6 +118,7 @@ export const layerTestDaemon = (options: DaemonOptions) =>
         layerBackups(options.backups),
       ),
     ),
+    Layer.provideMerge(options.lifetime ?? ProcessLifetime.layerScoped),
     Layer.provideMerge(layerMigrated(options.root)),
     Layer.provideMerge(layerPlatform(options.root, options.variables, options.version)),
   )

@@ -16,9 +16,12 @@ export const Health = Schema.Struct({
 })
 export type Health = typeof Health.Type
 
-/** The database cannot be read: the daemon is up, and good for nothing. Its status is 503. */
+/**
+ * The daemon is up, and good for nothing: `error`, its database cannot be read; `stopping`, it lets the last
+ * requests finish. Its HTTP status is 503.
+ */
 export const HealthError = Schema.Struct({
-  status: Schema.Literal("error"),
+  status: Schema.Literal("error", "stopping"),
   version: Schema.String,
   latestVersion: Schema.Null,
   updateAvailable: Schema.Literal(false),
@@ -28,6 +31,10 @@ export const HealthError = Schema.Struct({
   message: Schema.String,
 })
 export type HealthError = typeof HealthError.Type
+
+/** Whether a daemon that answers this can serve, at once or once its upgrade is committed. */
+export const isServing = (answer: Health | HealthError): answer is Health =>
+  answer.status === "ok" || answer.status === "held"
 
 export const urlOf = (hostname: string, port: number): string =>
   `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`

@@ -2,7 +2,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { addressOf, Health, HealthError } from "@waiaas/domain/Health"
+import { addressOf, Health, HealthError, isServing } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
 import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -222,7 +222,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             const facts = yield* readFacts
             if (Option.isSome(facts) && (yield* isProven(facts.value))) {
               const answer = yield* Effect.option(health(facts.value))
-              if (Option.isNone(answer) || answer.value.status === "error") return Option.none()
+              if (Option.isNone(answer) || !isServing(answer.value)) return Option.none()
               const mine = pid === null || facts.value.pid === pid
               if (answer.value.version !== version)
                 return mine && pid !== null

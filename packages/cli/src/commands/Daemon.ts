@@ -3,7 +3,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
-import { addressOf, urlOf } from "@waiaas/domain/Health"
+import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -211,7 +211,7 @@ export const health = Command.make("health", {}, () =>
         ...(state._tag === "Stopped" ? { instead: "waiaas start --background" } : {}),
       })
     const answer = yield* control.health(state.facts)
-    if (answer.status === "error")
+    if (!isServing(answer))
       return yield* new DaemonUnreachable({
         address: addressOf(state.facts.hostname, state.facts.port),
         problem: answer.message.replace(/\.$/, ""),

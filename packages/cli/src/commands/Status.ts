@@ -1,5 +1,5 @@
 /** What `waiaas status` does, apart from the command: it must load little. */
-import { urlOf } from "@waiaas/domain/Health"
+import { isServing, urlOf } from "@waiaas/domain/Health"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { Probation } from "@waiaas/services/Probation"
@@ -35,7 +35,7 @@ export const tellStatus = Effect.gen(function* () {
       : state._tag === "Busy"
         ? `daemon: not running, but the data is in use by ${state.holder}`
         : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
-    ...(health === null || health.status === "error" ? [] : [`schema: ${health.schemaVersion}`]),
+    ...(health === null || !isServing(health) ? [] : [`schema: ${health.schemaVersion}`]),
     ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
       ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
       : []),

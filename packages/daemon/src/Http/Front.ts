@@ -18,10 +18,12 @@ const sendHealth = (
   response: ServerResponse,
   instance: string,
   { status, body }: HealthAnswer,
+  isLast = false,
 ): void => {
   response.writeHead(status, {
     ...jsonHeaders,
     [INSTANCE_HEADER]: instance,
+    ...(isLast && { connection: "close" }),
     "content-length": Buffer.byteLength(body),
   })
   response.end(request.method === "HEAD" ? undefined : body)
@@ -44,9 +46,10 @@ export const makeFront = (options: {
   const health: Listener = (request, response) => {
     if (request.method !== "GET" && request.method !== "HEAD")
       return send(response, problems.wrongMethod(["GET"]))
+    if (isStopping()) return sendHealth(request, response, instance, report.unsafeStopping(), true)
     const cached = report.unsafeCached()
     if (cached !== null) return sendHealth(request, response, instance, cached)
-    track(response)
+    // Not tracked: it is anybody's request, and no stop waits for its connection.
     runFork(report.answer).addObserver((exit) =>
       Exit.isSuccess(exit)
         ? sendHealth(request, response, instance, exit.value)
@@ -55,9 +58,9 @@ export const makeFront = (options: {
   }
   return (request, response) => {
     const url = request.url ?? ""
-    if (isStopping()) return send(response, problems.stopping)
     if (!hostAllowed(request.headers.host)) return send(response, problems.misdirected)
     if (isHealth(url)) return health(request, response)
+    if (isStopping()) return send(response, problems.stopping)
     if (gate.unsafeState() === "held") return send(response, problems.held)
     if (!token.matches(request.headers.authorization)) return send(response, problems.unauthorized)
     // Anything else than a path (a proxy's absolute form, an asterisk) has no route here.

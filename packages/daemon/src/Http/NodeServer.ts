@@ -79,38 +79,57 @@ export const listen = (
     })
   })
 
+/** How long a client may take over what only it can do, once a stop has begun: send the rest of its request, read its answer. */
+const PEER_GRACE = 2000
+
 /** The connections of a server, and the responses that are still to come. */
 export const trackConnections = (server: Server) => {
   const sockets = new Set<Socket>()
   const unfinished = new Set<ServerResponse>()
   let stopping = false
+  let drained: (() => void) | null = null
 
   server.on("connection", (socket) => {
     sockets.add(socket)
     socket.once("close", () => sockets.delete(socket))
   })
 
+  /** Cuts a request off that waits for nothing but its client. */
+  const cutIfIdle = (response: ServerResponse): void => {
+    if (response.writableEnded || !response.req.complete) response.req.socket.destroy()
+  }
+  const cutLater = (response: ServerResponse): void =>
+    void setTimeout(() => cutIfIdle(response), PEER_GRACE).unref()
+
   return {
     isStopping: () => stopping,
-    /** Notes a response that somebody still works on. */
+    /** Notes a response that somebody still works on; only a request that may be worked on gets here. */
     track: (response: ServerResponse): void => {
       unfinished.add(response)
+      response.once("prefinish", () => {
+        if (stopping) cutLater(response)
+      })
       response.once("close", () => {
         unfinished.delete(response)
-        if (stopping) response.req.socket.destroySoon()
+        const { socket } = response.req
+        // Another request may have come behind it on its connection.
+        if (stopping && ![...unfinished].some(({ req }) => req.socket === socket)) socket.destroySoon()
+        if (unfinished.size === 0) drained?.()
       })
     },
     /**
-     * Refuses new connections, closes idle ones, lets the others finish; what is not finished `within`
-     * is cut off. Gives how many that were.
+     * Closes every connection that has no tracked request, and waits for those that have one; what is not
+     * finished `within` is cut off. Gives how many that were. The server listens on: what still comes is
+     * answered with 503, and nobody else can have the port.
      */
     drain: (within: Duration.DurationInput): Effect.Effect<number> =>
-      Effect.suspend(() => {
+      Effect.async<void>((resume) => {
         stopping = true
         const busy = new Set([...unfinished].map((response) => response.req.socket))
-        // Soon: what was written to an idle connection still goes out.
-        for (const socket of sockets) if (!busy.has(socket)) socket.destroySoon()
-        return Effect.async<void>((resume) => void server.close(() => resume(Effect.void)))
+        for (const socket of sockets) if (!busy.has(socket)) socket.destroy()
+        if (unfinished.size === 0) return resume(Effect.void)
+        drained = () => resume(Effect.void)
+        for (const response of unfinished) cutLater(response)
       }).pipe(
         // A finalizer cannot be interrupted; this wait has to be, to be given up.
         Effect.interruptible,
@@ -118,9 +137,14 @@ export const trackConnections = (server: Server) => {
         Effect.map((done) => {
           if (Option.isSome(done)) return 0
           const cut = unfinished.size
-          server.closeAllConnections()
+          for (const response of unfinished) response.req.socket.destroy()
           return cut
         }),
       ),
+    /** Gives the port back. */
+    close: Effect.async<void>((resume) => {
+      server.close(() => resume(Effect.void))
+      for (const socket of sockets) socket.destroy()
+    }),
   }
 }

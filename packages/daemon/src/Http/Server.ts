@@ -7,10 +7,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Scope from "effect/Scope"
 import { ApiToken } from "../ApiToken.ts"
 import { Facts } from "../Facts.ts"
 import { HealthReport } from "../HealthReport.ts"
 import { HeldGate } from "../HeldGate.ts"
+import { ProcessLifetime } from "../ProcessLifetime.ts"
 import { makeApp } from "./App.ts"
 import { layerDocs } from "./Docs.ts"
 import { makeFront } from "./Front.ts"
@@ -43,24 +45,39 @@ const serve = (options: ServerOptions) =>
     // A fiber can outlive its connection; what it works with must outlive it in turn.
     let running = 0
     const idle = yield* Effect.makeLatch(true)
-    const app = yield* makeApp(limits)
-    const api = yield* NodeHttpServer.makeHandler(
+    const counted = <A, E, R>(work: Effect.Effect<A, E, R>) =>
       Effect.acquireUseRelease(
         Effect.suspend(() => (running++ === 0 ? idle.close : Effect.void)),
-        () => app,
+        () => work,
         () => Effect.suspend(() => (--running === 0 ? idle.open : Effect.void)),
-      ),
-    )
+      )
+    const api = yield* NodeHttpServer.makeHandler(counted(yield* makeApp(limits)))
 
+    const lifetime = yield* ProcessLifetime
     const server = makeServer(limits)
-    const { track, isStopping, drain } = trackConnections(server)
+    const { track, isStopping, drain, close } = trackConnections(server)
+    const listening = Scope.extend(
+      Effect.acquireRelease(listen(server, options), () => close),
+      lifetime.scope,
+    )
     const port = yield* Effect.acquireRelease(
-      Effect.tap(listen(server, options), (port) =>
+      Effect.tap(listening, (port) =>
         Effect.sync(() => {
           const hostAllowed = makeHostCheck({ hostname: options.hostname, port })
+          const healthAnswer = counted(report.answer)
           server.on(
             "request",
-            makeFront({ hostAllowed, isStopping, gate, token, instance, report, track, api, runFork }),
+            makeFront({
+              hostAllowed,
+              isStopping,
+              gate,
+              token,
+              instance,
+              report: { ...report, answer: healthAnswer },
+              track,
+              api,
+              runFork,
+            }),
           )
         }),
       ),
@@ -81,8 +98,9 @@ export class HttpAddress extends Context.Tag("@waiaas/daemon/HttpAddress")<
   { readonly hostname: string; readonly port: number }
 >() {
   /**
-   * Serves the API until the scope closes: then new connections are refused, idle ones closed, and
-   * requests in flight finish (within `drain`). The layers below, the database among them, stay until then.
+   * Serves the API until the scope closes: then connections without a request of ours are closed, new
+   * requests are answered with 503, and those in flight finish (within `drain`). The layers below, the
+   * database among them, stay until then; the port stays until the process ends.
    */
   static readonly layer = (options: ServerOptions) =>
     Layer.scoped(this, serve(options)).pipe(
