@@ -1,12 +1,15 @@
 /** Others on the daemon's port: nobody else is taken for the daemon of a data directory, or gets its token. */
 import { strict as assert } from "node:assert"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { existsSync } from "node:fs"
 import { readFile, writeFile } from "node:fs/promises"
-import { createServer, type IncomingHttpHeaders } from "node:http"
+import { createServer, type IncomingHttpHeaders, type Server } from "node:http"
+import type { AddressInfo } from "node:net"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { until } from "../support/net.mts"
+import { request, until } from "../support/net.mts"
 import { installedMachine } from "../support/scoped.mts"
 import { setKeys } from "../support/sqlite.mts"
 
@@ -76,6 +79,79 @@ it.scopedLive(
           heard.filter(({ authorization }) => authorization !== undefined),
           [],
         )
+      })
+    }),
+  LIMIT,
+)
+
+/** Tries to listen until it can, and says then whether that process was alive still. */
+const bindAsSoonAsPossible = (port: number, pid: number) => {
+  const code = `
+    const { createServer } = require("node:net"), { readFileSync } = require("node:fs")
+    const alive = () => { try { return !/\\) [ZX] /.test(readFileSync("/proc/${pid}/stat", "utf8")) } catch { return false } }
+    const attempt = () => createServer()
+      .on("error", () => setTimeout(attempt, 1))
+      .listen(${port}, "127.0.0.1", () => { console.log(alive() ? "alive" : "gone"); process.exit() })
+    attempt()`
+  const child = spawn(process.execPath, ["-e", code], {
+    cwd: "/",
+    stdio: ["ignore", "pipe", "inherit"],
+    ...(process.getuid?.() === 0 && { uid: 65534, gid: 65534 }),
+  })
+  return new Promise<string>((resolve) => {
+    let text = ""
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk
+    })
+    child.once("close", () => resolve(text.trim()))
+  })
+}
+
+it.scopedLive(
+  "another user cannot have the port of a daemon that stops before its process has ended",
+  () =>
+    Effect.gen(function* () {
+      const silent = yield* Effect.acquireRelease(
+        Effect.promise(
+          () =>
+            new Promise<Server>((resolve) => {
+              // A registry that never answers keeps a request of ours in flight.
+              const server = createServer(() => {}).listen(0, "127.0.0.1", () => resolve(server))
+            }),
+        ),
+        (server) =>
+          Effect.sync(() => {
+            server.closeAllConnections()
+            server.close()
+          }),
+      )
+      const { port: registry } = silent.address() as AddressInfo
+      const machine = yield* installedMachine({
+        daemon: {
+          update_check: false,
+          update_registry: `http://127.0.0.1:${registry}`,
+          shutdown_timeout: 5,
+        },
+      })
+      yield* Effect.promise(async () => {
+        const pid = machine.daemonPid() ?? 0
+        const url = machine.daemonUrl()
+        const inFlight = machine.api("POST", "/v1/version/check").catch(() => "cut off")
+        await once(silent, "request")
+        process.kill(pid, "SIGTERM")
+        const bound = bindAsSoonAsPossible(Number(new URL(url).port), pid)
+        await until("it stops", () =>
+          request(`${url}/health`).then(
+            ({ status }) => status === 503,
+            // It came as the stop began.
+            () => false,
+          ),
+        )
+        const { code, stderr } = await machine.waiaas(["agent", "list"])
+        assert.notEqual(code, 0)
+        assert.match(stderr, /stopping/)
+        assert.equal(await bound, "gone")
+        await inFlight
       })
     }),
   LIMIT,

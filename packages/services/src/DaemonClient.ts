@@ -32,7 +32,12 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
       return {
         call: <A, E>(use: (client: DaemonApiClient) => Effect.Effect<A, E>) =>
           Effect.gen(function* () {
-            const state = yield* control.state
+            let state = yield* control.state
+            // Busy for a second, perhaps: asked once more, it says why it does not answer.
+            if (state._tag === "Running" && Option.isNone(state.health)) {
+              yield* control.health(state.facts)
+              state = yield* control.state
+            }
             if (state._tag !== "Running")
               return yield* new DaemonUnreachable({
                 address: paths.root,
@@ -40,9 +45,12 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
                   ? { problem: "it does not run", instead: "waiaas start --background" }
                   : { problem: `it does not run; the data is in use by ${state.holder}` }),
               })
-            // The token is for nobody else, and nobody else's answer is believed: asked again, it says why.
-            if (Option.isNone(state.health)) yield* control.health(state.facts)
             const base = addressOf(state.facts.hostname, state.facts.port)
+            // The token is for nobody else, and nobody else's answer is believed.
+            if (Option.isNone(state.health))
+              return yield* new DaemonUnreachable({ address: base, problem: "no answer within 1 s" })
+            if (state.health.value.status === "stopping")
+              return yield* new DaemonUnreachable({ address: base, problem: "it is stopping" })
             const token = (yield* files.readText(paths.token)).trim()
             // Evaluated on use (it is in the same bundle): most commands never call the API.
             const { makeDaemonApiClient } = yield* Effect.promise(

@@ -115,7 +115,10 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         const facts = yield* readFacts
         if (Option.isSome(facts) && (yield* isProven(facts.value))) {
           const answer = yield* Effect.option(health(facts.value))
-          return { _tag: "Running", facts: facts.value, health: answer } as const
+          // Its port is its own for as long as it lives: alive after the answer, it was the one that gave it.
+          if (yield* isProven(facts.value))
+            return { _tag: "Running", facts: facts.value, health: answer } as const
+          return { _tag: "Stopped" } as const
         }
         const holder = yield* lock.holder(paths.dataLock)
         return {
@@ -130,6 +133,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
       const askToStop = (facts: DaemonFacts) =>
         Effect.gen(function* () {
           yield* health(facts)
+          // Alive after the answer, it was the one that gave it: the port was its own until then.
+          if (!(yield* isProven(facts))) return false
           const token = yield* files.readText(paths.token)
           const response = yield* client.execute(
             HttpClientRequest.post(`${addressOf(facts.hostname, facts.port)}/v1/daemon/shutdown`).pipe(
