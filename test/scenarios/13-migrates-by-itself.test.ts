@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import { dataDirectory } from "../support/daemon.mts"
 import { release } from "../support/releases.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
-import { execute, query } from "../support/sqlite.mts"
+import { execute, keysIn, query } from "../support/sqlite.mts"
 
 const versions = (path: string) =>
   query<{ version: number }>(path, "SELECT version FROM schema_version ORDER BY version").map(
@@ -37,6 +37,7 @@ it.scopedLive("layers: the daemon's start backs up, migrates and serves", () =>
     assert.deepEqual(versions(daemon.database), [1, 2, 3, 4, 5])
     const [backup = ""] = readdirSync(join(daemon.root, "backups"))
     assert.match(backup, /^pre-migrate-/)
+    assert.equal(keysIn(daemon.database).written_by, '{"version":"2.0.0","schema":5}')
     assert.deepEqual(versions(join(daemon.root, "backups", backup, "waiaas.db")), [1, 2, 3, 4])
   }),
 )
@@ -55,6 +56,11 @@ it.scopedLive("real: newer code installed by hand migrates at its start and serv
       await machine.mustWaiaas(["start", "--background"])
       const health = (await machine.api("GET", "/health")).json<Record<string, unknown>>()
       assert.deepEqual([health.status, health.version, health.schemaVersion], ["ok", "2.1.0", 5])
+      const backups = await machine.mustWaiaas(["backup", "list"])
+      assert.match(
+        backups.stdout,
+        /^pre-migrate-2\.0\.0-\S+ +2\.0\.0 -> 2\.1\.0 .*a rollback takes this one$/m,
+      )
     })
     assert.deepEqual(versions(database), [1, 2, 3, 4, 5])
     assert.deepEqual(query(database, "SELECT name, key_type FROM agents"), [

@@ -7,6 +7,7 @@ import {
   type FileFailed,
 } from "@waiaas/domain/DataErrors"
 import { releaseFor } from "@waiaas/domain/SchemaRange"
+import type { Version } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { layerDatabase } from "@waiaas/services/Database"
@@ -15,6 +16,8 @@ import { migrate } from "@waiaas/services/Migrator"
 import { newerReleaseFor } from "@waiaas/services/NewerRelease"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
@@ -26,7 +29,9 @@ export const createDatabase = (path: string) =>
     const { packageDir } = yield* Environment
     // An init that was cut off can have left an empty file.
     if ((yield* files.exists(path)) && (yield* tool.examine(packageDir, path, "none", {})).schema > 0) return
-    yield* migrate(path).pipe(Effect.provide(layerDatabase({ path, create: true })))
+    yield* Effect.zipRight(migrate(path), recordWrittenBy(path)).pipe(
+      Effect.provide(layerDatabase({ path, create: true })),
+    )
     yield* Effect.logInfo(`A new database was created with schema ${LATEST_SCHEMA}: ${path}`)
   })
 
@@ -52,7 +57,7 @@ export const prepareDatabase = (path: string) =>
     const compatibility = yield* Compatibility
     const { packageDir } = yield* Environment
     yield* expectDatabase(path)
-    const { schema } = yield* tool.examine(packageDir, path, "none", {})
+    const { schema, writtenBy } = yield* tool.examine(packageDir, path, "none", {})
     const verdict = yield* compatibility
       .admit(schema)
       .pipe(
@@ -64,19 +69,39 @@ export const prepareDatabase = (path: string) =>
       )
     if (verdict._tag === "Current") return
     if (verdict._tag === "NeedsMigration") {
-      const name = yield* backUp(path, schema)
+      const name = yield* backUp(path, writtenBy ?? (yield* assumedWriter(schema)))
       yield* Effect.logInfo(
-        `Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data of before`,
+        `Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data as it was`,
       )
     }
     const { to } = yield* tool.migrate(packageDir, path)
+    yield* recordWrittenBy(path).pipe(Effect.provide(layerDatabase({ path, create: false })))
     yield* Effect.logInfo(`The database is at schema ${to} now`)
   })
 
-/** A backup of this very data, made now or found: a crash loop must not push out the history. */
+/**
+ * The version that wrote data which do not say it: the one that a run or a start migrated them for, and that never came
+ * to serve; else the first release of the schema.
+ */
+const assumedWriter = (schema: number) =>
+  Effect.gen(function* () {
+    const run = Option.getOrNull(yield* (yield* UpgradeJournal).latest)
+    if (run?.ended?.outcome === "new" && run.facts.schemaTo === schema) return run.started.to
+    const migrated = (yield* (yield* Backup).list).findLast(
+      ({ manifest }) => manifest?.kind === "pre-migrate",
+    )
+    if (migrated?.manifest?.to !== undefined && migrated.manifest.schema < schema) return migrated.manifest.to
+    return releaseFor(schema) ?? (yield* Environment).version
+  })
+
+/**
+ * Backs up the data for the migration to come. A backup that an earlier start of this version made of this very data,
+ * by this very writer, serves again: a crash loop must not push out the history. Any other one is not taken, whatever it
+ * holds: a rollback from this version would not find it.
+ */
 const backUp = (
   path: string,
-  schema: number,
+  from: Version,
 ): Effect.Effect<
   string,
   BackupDamaged | DatabaseFailed | FileFailed,
@@ -91,6 +116,7 @@ const backUp = (
     const now = yield* files.hash(path)
     for (const { name, manifest, problem } of (yield* backups.list).toReversed()) {
       if (manifest === null || problem !== null) continue
+      if (manifest.kind !== "pre-migrate" || manifest.to !== version || manifest.from !== from) continue
       const same = manifest.files.some((file) => file.name === DATABASE_FILE && file.sha256 === now.sha256)
       const whole = same && (yield* Effect.either(backups.verify(name)))._tag === "Right"
       if (whole) return name
@@ -100,8 +126,7 @@ const backUp = (
       kind: "pre-migrate",
       source: "closed",
       database: path,
-      // The code that wrote it is not here to say its version: the schema tells the release.
-      from: releaseFor(schema) ?? version,
+      from,
       to: version,
       packageDir,
     })

@@ -18,6 +18,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
 import { VersionCheck } from "@waiaas/services/VersionCheck"
+import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -76,9 +77,10 @@ export const serve = (background: boolean) =>
         if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
         if (FAULT === "start") return yield* startFailed("this release was made not to start")
 
-        const database = layerClosing.pipe(
-          Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })),
-        )
+        const database = Layer.mergeAll(
+          layerClosing,
+          Option.isNone(held) ? Layer.effectDiscard(recordVersion(loaded.databasePath)) : Layer.empty,
+        ).pipe(Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })))
         const daemon = layerDaemon({
           hostname: config.daemon.hostname,
           port: config.daemon.port,
@@ -137,7 +139,10 @@ const run = (
       )
     const why = yield* Effect.raceFirst(
       shutdown.requested,
-      Option.match(held, { onNone: () => Effect.never, onSome: awaitCommit }),
+      Option.match(held, {
+        onNone: () => Effect.never,
+        onSome: (upgrade) => awaitCommit(upgrade, databasePath),
+      }),
     )
     yield* Effect.logInfo(`Stopping: ${why}`)
     yield* endInTime(config.shutdown_timeout)
@@ -147,8 +152,12 @@ const run = (
     ),
   )
 
+/** Before the first write of this version, so that a backup of it names this version. Without the record it is only assumed. */
+const recordVersion = (databasePath: string) =>
+  Effect.catchAll(recordWrittenBy(databasePath), (error) => Effect.logWarning(error.message))
+
 /** A held daemon opens by the journal's word alone; without its upgrader it ends, and is no failure of anybody's data. */
-const awaitCommit = (run: Run) =>
+const awaitCommit = (run: Run, databasePath: string) =>
   Effect.gen(function* () {
     const gate = yield* StartGate
     const word = yield* gate.verdict(run.started.run)
@@ -156,6 +165,7 @@ const awaitCommit = (run: Run) =>
       return yield* startFailed(
         word === "undone" ? "the upgrade was undone" : "the upgrade was cut off before its commit",
       )
+    yield* recordVersion(databasePath)
     yield* (yield* HeldGate).open
     yield* Effect.logInfo("The upgrade is committed: serving")
     yield* (yield* Probation).started

@@ -27,7 +27,7 @@ export const BackupManifest = Schema.Struct({
   /** Highest + 1, taken under the data lock. Order is by sequence: clocks go back. */
   sequence: Schema.Int.pipe(Schema.positive()),
   kind: BackupKind,
-  /** The version whose data this is. */
+  /** The version that wrote the data; of an upgrade's or a rollback's own backup the one that was installed. */
   from: Version,
   /** The version that the data was about to be upgraded to. */
   to: Schema.optional(Version),

@@ -80,7 +80,13 @@ export const TableDigests = Schema.Record({
   key: Schema.String,
   value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
 })
-export const Examination = Schema.Struct({ schema: Schema.Int, tables: TableDigests, keys })
+export const Examination = Schema.Struct({
+  schema: Schema.Int,
+  tables: TableDigests,
+  keys,
+  /** The version that wrote the database, where it has recorded itself there. */
+  writtenBy: Schema.optional(Version),
+})
 export type Examination = typeof Examination.Type
 export const Migration = Schema.Struct({ from: Schema.Int, to: Schema.Int })
 

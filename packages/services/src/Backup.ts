@@ -43,6 +43,17 @@ const PARTIAL = ".partial-"
 const DAMAGED = "damaged-"
 const usedBy = /^used-by-run-(\d+)$/
 
+/** Whether a run makes it, which knows and keeps the code that goes with the data. Else the data itself says who wrote it. */
+const isOfRun: Record<BackupKind, boolean> = {
+  "pre-upgrade": true,
+  "pre-rollback": true,
+  "pre-migrate": false,
+  manual: false,
+}
+
+/** Made of what was there before another version came: what a rollback from that version restores. */
+const precedes: ReadonlyArray<BackupKind> = ["pre-upgrade", "pre-migrate"]
+
 const digestOf = (manifest: Omit<BackupManifest, "digest">): string => {
   const { format, sequence, kind, from, to, schema, createdAt, files } = manifest
   const fields = [
@@ -80,14 +91,16 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       readonly kind: BackupKind
       readonly source: "closed" | "live"
       readonly database: string
+      /** The version whose code goes with the data; where no run makes the backup, only if the data does not say it. */
       readonly from: Version
+      /** The version that is about to get the data. */
       readonly to?: Version
       /** The code that looks at the database. */
       readonly packageDir: string
       /** Tables whose rows are counted and digested on the copy. */
       readonly tables?: typeof Tables.Type
     }) => Effect.Effect<MadeBackup, DatabaseFailed | FileFailed>
-    /** The same, and the newer ones that were passed over since they are damaged, with the reason. */
+    /** Finds what a rollback from `installed` would take, and the newer ones that it passes over since they are damaged, with the reason. */
     readonly lookForRollback: (installed: Version) => Effect.Effect<
       {
         readonly chosen: Option.Option<BackupEntry & { readonly manifest: BackupManifest }>
@@ -103,7 +116,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       database: string,
       from: Version,
     ) => Effect.Effect<{ readonly name: string; readonly path: string }, FileFailed>
-    /** What a rollback from `installed` would take: the newest verified `pre-upgrade` made for it. */
+    /** What a rollback from `installed` would take: the newest verified backup that an upgrade or a start made for it. */
     readonly forRollback: (
       installed: Version,
     ) => Effect.Effect<BackupEntry & { readonly manifest: BackupManifest }, NoBackup | FileFailed>
@@ -208,8 +221,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.makeDirectory(paths.backups)
         const sequence = yield* nextSequence
         const createdAt = yield* now
-        const name = backupName({ kind: options.kind, from: options.from, createdAt, sequence })
-        const partial = join(paths.backups, `${PARTIAL}${name}`)
+        const partial = join(paths.backups, `${PARTIAL}${options.kind}-${sequence}`)
         yield* files.remove(partial)
         yield* files.makeDirectory(partial)
         return yield* Effect.gen(function* () {
@@ -232,7 +244,10 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             const examined = yield* examine(copy)
             return { hashed: yield* files.hash(copy), ...examined }
           })
-          const { hashed, schema, tables } = yield* options.source === "closed" ? takeClosed : takeLive
+          const { hashed, schema, tables, writtenBy } = yield* options.source === "closed"
+            ? takeClosed
+            : takeLive
+          const from = isOfRun[options.kind] ? options.from : (writtenBy ?? options.from)
           const config = (yield* files.exists(paths.config))
             ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
             : []
@@ -242,7 +257,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             format: 1 as const,
             sequence,
             kind: options.kind,
-            from: options.from,
+            from,
             ...(options.to ? { to: options.to } : {}),
             schema,
             createdAt,
@@ -252,6 +267,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           yield* files.write(join(partial, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`)
           if (options.source === "live") yield* files.sync(copy)
           yield* files.syncDirectory(partial)
+          const name = backupName({ kind: options.kind, from, createdAt, sequence })
           const path = join(paths.backups, name)
           yield* files.rename(partial, path)
           return { name, path, manifest, problem: null, tables }
@@ -280,7 +296,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         const damaged: Array<{ readonly name: string; readonly problem: string }> = []
         for (const entry of (yield* list).toReversed()) {
           const { name, manifest, problem } = entry
-          if (manifest?.kind !== "pre-upgrade" || manifest.to !== installed) continue
+          if (manifest === null || manifest.to !== installed || !precedes.includes(manifest.kind)) continue
           if (problem !== null) {
             if (!isUsedUp(entry)) damaged.push({ name, problem })
             continue
@@ -301,7 +317,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       const forRollback = Effect.fn("Backup.forRollback")(function* (installed: Version) {
         const { chosen } = yield* lookForRollback(installed)
         if (Option.isSome(chosen)) return chosen.value
-        return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
+        return yield* new NoBackup({ wanted: noneFor(installed) })
       })
 
       const removePartial = Effect.gen(function* () {
@@ -338,6 +354,10 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
     }),
   )
 }
+
+/** What is missing where a rollback from `installed` has nothing to restore. */
+export const noneFor = (installed: Version): string =>
+  `whole backup from before ${installed} was installed here`
 
 const isUsedUp = (entry: BackupEntry): boolean => entry.problem?.startsWith("used up") === true
 

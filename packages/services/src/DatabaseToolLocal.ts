@@ -10,6 +10,7 @@ import { DatabaseTool } from "./DatabaseTool.ts"
 import { migrate, readSchema } from "./Migrator.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import type { Environment } from "./platform/Environment.ts"
+import { readWrittenBy } from "./WrittenBy.ts"
 
 /**
  * `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use.
@@ -104,7 +105,8 @@ const examineHere = (
       const digest = yield* digestTable(path, table, columns)
       if (Option.isSome(digest)) digests[table] = digest.value
     }
-    return { schema, tables: digests }
+    const writtenBy = Option.getOrUndefined(yield* readWrittenBy(path, schema))
+    return { schema, tables: digests, ...(writtenBy === undefined ? {} : { writtenBy }) }
   })
 
 /** Row count and digest of a table's columns in key order; none where it does not exist yet. */

@@ -18,7 +18,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { Backup, type BackupEntry } from "./Backup.ts"
+import { Backup, type BackupEntry, noneFor } from "./Backup.ts"
 import { Cancellation } from "./Cancellation.ts"
 import { Compatibility } from "./Compatibility.ts"
 import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
@@ -110,7 +110,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 text: `backup ${newer} is damaged (${problem}): older data is taken instead, if there is any`,
               })
             if (Option.isSome(chosen)) return chosen.value
-            return yield* new NoBackup({ wanted: `whole backup of before the upgrade to ${installed}` })
+            return yield* new NoBackup({ wanted: noneFor(installed) })
           }
           const entry = (yield* backups.list).find((each) => each.name === name.value)
           if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })

@@ -4,11 +4,15 @@ import { assert, describe, it } from "@effect/vitest"
 import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { layerDatabase } from "@waiaas/services/Database"
+import { migrate } from "@waiaas/services/Migrator"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { Rollback } from "@waiaas/services/Rollback"
-import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { SimulatedInstall, writePackage } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, contentOf, Heard } from "@waiaas/services/testing/SimulatedUpgrade"
+import { insertAgent } from "@waiaas/services/testing/TestDatabase"
+import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
@@ -201,4 +205,57 @@ describe("a rollback", () => {
         assert.deepStrictEqual(Buffer.from(yield* fs.readFile(`${entry?.path}/waiaas.db`)), bytes)
       }).pipe(Effect.provide(layerInstalled())),
     )
+})
+
+describe("a rollback after npm itself has installed the new version, whose start migrated", () => {
+  /** As `npm install --global` of 2.1.0 and its start leave it. */
+  const byNpm = Effect.gen(function* () {
+    const install = yield* SimulatedInstall
+    const fs = yield* FileSystem.FileSystem
+    const { databasePath } = yield* (yield* ConfigFile).load
+    const { packageDir } = yield* Environment
+    const made = yield* (yield* Backup).create({
+      kind: "pre-migrate",
+      source: "closed",
+      database: databasePath,
+      from: makeVersion("1.8.0"),
+      to: makeVersion("2.1.0"),
+      packageDir,
+    })
+    yield* fs.remove(packageDir, { recursive: true })
+    yield* writePackage(fs, packageDir, { version: "2.1.0", schema: 5 })
+    yield* migrate(databasePath).pipe(Effect.provide(layerDatabase({ path: databasePath, create: false })))
+    return { install, databasePath, made }
+  })
+  const record = Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+    Effect.flatMap(({ databasePath: path }) =>
+      recordWrittenBy(path).pipe(Effect.provide(layerDatabase({ path, create: false }))),
+    ),
+  )
+
+  it.scopedLive("brings back the data of that start's backup, and the version that wrote it from npm", () =>
+    Effect.gen(function* () {
+      yield* record
+      const { install, databasePath } = yield* byNpm
+      yield* install.startDaemon
+      assert.strictEqual((yield* rollback).to, "2.0.0")
+      assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
+      assert.strictEqual(yield* install.installed, "2.0.0")
+      assert.strictEqual(install.running(), "2.0.0")
+      assert.include(install.acts, "npm install 2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("takes that backup and not an older one of an upgrade to the same version", () =>
+    Effect.gen(function* () {
+      yield* record
+      yield* upgrade()
+      yield* rollback
+      const { databasePath: path } = yield* (yield* ConfigFile).load
+      yield* insertAgent("bob").pipe(Effect.provide(layerDatabase({ path, create: false })))
+      const { made } = yield* byNpm
+      assert.strictEqual((yield* rollback).backup, made.name)
+      assert.deepStrictEqual(yield* contentOf(path), { names: ["alice", "bob"], schema: 4 })
+    }).pipe(Effect.provide(layerInstalled())),
+  )
 })

@@ -1,0 +1,22 @@
+/** `waiaas upgrade --rollback` on a whole machine: which backup it takes, and what it says that it undoes. */
+import assert from "node:assert/strict"
+import { describe, it } from "vitest"
+import { release } from "../support/releases.mts"
+import { expectStands, newRelease, oldRelease, slowWorld } from "./support.ts"
+
+const world = slowWorld()
+
+describe("a rollback after `npm install --global` of the new version and its start", () => {
+  it("brings back the data of that start's backup and the version that wrote them, from npm", async () => {
+    const place = await world.serving()
+    const { machine, env } = place
+    await machine.mustWaiaas(["stop"], { env })
+    await machine.installGlobal(await release(newRelease.version, newRelease.schema))
+    await machine.mustWaiaas(["start", "--background"], { env })
+    const later = await machine.mustWaiaas(["agent", "create", "later"], { env })
+    assert.match(later.stdout, /later/)
+    const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"], { env, timeoutMs: 180_000 })
+    assert.match(back.stdout, /^Restored: +pre-migrate-2\.0\.0-/m)
+    await expectStands(place, oldRelease)
+  })
+})
