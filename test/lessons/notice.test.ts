@@ -158,7 +158,7 @@ it.effect("the registry's auth header in a child's argv", () =>
           ? Effect.succeed({
               exitCode: 0,
               signal: null,
-              stdout: `http://me:${secret}@registry.test/\n`,
+              stdout: JSON.stringify({ registry: `http://me:${secret}@registry.test/` }),
               stderr: "",
             })
           : Effect.succeed({

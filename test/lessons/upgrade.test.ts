@@ -114,8 +114,10 @@ it.scopedLive("`--to` accepts anything", () =>
       assert.equal((refusal as { readonly exitCode?: number }).exitCode, 2)
     }
     assert.deepEqual(acts, [], "npm never sees it")
-    assert.equal((yield* Effect.flip(upgradeTo("9.9.9")))._tag, "NpmFailed")
-    assert.deepEqual(acts, ["npm view 9.9.9"])
+    const unknown = yield* Effect.flip(upgradeTo("9.9.9"))
+    assert.equal(unknown._tag, "NpmFailed")
+    assert.match(unknown.message, /http:\/\/registry\.test\/ has no 9\.9\.9; its newest is 2\.1\.0/)
+    assert.deepEqual(acts, ["npm view 9.9.9", "npm view @waiaas/cli"])
   }).pipe(Effect.provide(layerInstallation())),
 )
 

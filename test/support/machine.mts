@@ -26,16 +26,14 @@ const linkOrCopy = (from: string, to: string): Promise<void> =>
     return copyFile(from, to)
   })
 
-/** npm's own dependencies are most of its files, and no test looks at them: they are linked as one. */
-const shared = join(npmDir, "node_modules")
-
-const linkTree = async (from: string, to: string, whole = false): Promise<void> => {
+/** npm's own dependencies are most of its files, and no test looks at them: `shared` is linked as one. */
+const linkTree = async (from: string, to: string, shared?: string): Promise<void> => {
   await mkdir(to, { recursive: true })
   await Promise.all(
     (await readdir(from, { withFileTypes: true })).map(async (entry) => {
       const [source, target] = [join(from, entry.name), join(to, entry.name)]
-      if (source === shared && !whole) return symlink(source, target)
-      if (entry.isDirectory()) return linkTree(source, target, whole)
+      if (source === shared) return symlink(source, target)
+      if (entry.isDirectory()) return linkTree(source, target, shared)
       if (entry.isSymbolicLink()) return symlink(readlinkSync(source), target)
       return linkOrCopy(source, target)
     }),
@@ -82,6 +80,8 @@ export type ApiClient = (method: string, path: string, body?: unknown, timeoutMs
 export interface MachineOptions {
   /** For other users, who may not read this repository: nothing of npm is a link into it. */
   readonly wholeNpm?: boolean
+  /** Another Node, and another npm (its package directory), than this repository's. */
+  readonly runtime?: { readonly node: string; readonly npmDir: string }
   /** Registry of the machine's npm; without one, npm finds nothing there. */
   readonly registryUrl?: string
 }
@@ -108,14 +108,16 @@ export class Machine {
   static async make({
     registryUrl = "http://127.0.0.1:9",
     wholeNpm = false,
+    runtime = { node, npmDir },
   }: MachineOptions = {}): Promise<Machine> {
     const machine = new Machine(await realpath(await mkdtemp(join(tmpdir(), "waiaas-machine-"))))
     const { prefix, home, directory } = machine
     for (const path of [join(prefix, "bin"), join(prefix, "etc"), home, join(directory, "tmp")]) {
       await mkdir(path, { recursive: true })
     }
-    await linkOrCopy(node, join(prefix, "bin/node"))
-    await linkTree(npmDir, join(prefix, "lib/node_modules/npm"), wholeNpm)
+    await linkOrCopy(runtime.node, join(prefix, "bin/node"))
+    const shared = wholeNpm ? undefined : join(runtime.npmDir, "node_modules")
+    await linkTree(runtime.npmDir, join(prefix, "lib/node_modules/npm"), shared)
     await symlink("../lib/node_modules/npm/bin/npm-cli.js", join(prefix, "bin/npm"))
     await writeFile(
       join(prefix, "etc/npmrc"),

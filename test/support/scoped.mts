@@ -6,6 +6,7 @@ import { CountingRegistry } from "./counting-registry.mts"
 import { type Machine, makeMachine } from "./machine.mts"
 import { installPrepared, preparedStorage } from "./prepared.mts"
 import { Registry } from "./registry.mts"
+import type { Runtime } from "./runtimes.mts"
 
 const scoped = <A,>(make: () => Promise<A>, end: (it: A) => Promise<void>) =>
   Effect.acquireRelease(Effect.promise(make), (it) => Effect.promise(() => end(it)))
@@ -44,13 +45,18 @@ export interface Setup {
   readonly initEnv?: Record<string, string>
   /** Default true. */
   readonly start?: boolean
+  readonly runtime?: Runtime
 }
 
 /** A machine with `waiaas` installed, initialised and serving on a port of its own. */
 export const installedMachine = ({ version = "2.0.0", schema = 4, ...setup }: Setup = {}) =>
   Effect.tap(
     scoped(
-      () => makeMachine(setup.registryUrl === undefined ? {} : { registryUrl: setup.registryUrl }),
+      () =>
+        makeMachine({
+          ...(setup.registryUrl !== undefined && { registryUrl: setup.registryUrl }),
+          ...(setup.runtime !== undefined && { runtime: setup.runtime }),
+        }),
       (machine) => machine.destroy(),
     ),
     (machine) =>

@@ -47,6 +47,7 @@ export const layerEnvironment = (variables: Variables = {}, version: Version = m
     cwd: "/",
     pid: process.pid,
     platform: process.platform,
+    architecture: process.arch,
     node: process.execPath,
     nodeVersion: process.versions.node,
     version,

@@ -1,6 +1,7 @@
 /** Failures of npm, of the installed package and of a candidate. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
+import { NpmFailureKind, npmFailureText, withoutPermission } from "./NpmFailure.ts"
 
 const bytes = (count: number): string =>
   count >= 1e9
@@ -25,10 +26,6 @@ export class NotNpmGlobal extends Schema.TaggedError<NotNpmGlobal>()("NotNpmGlob
   }
 }
 
-/** `sudo` has a home of its own, so the data directory is named: here the default one. */
-const withoutPermission =
-  "Run `sudo waiaas upgrade --data-dir ~/.waiaas`, or install Node with nvm or fnm, or give npm a prefix of your own with `npm config set prefix ~/.npm-global`."
-
 export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermission", {
   path: Schema.String,
   owner: Schema.String,
@@ -44,49 +41,15 @@ export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermissi
   }
 }
 
-export const NpmFailureKind = Schema.Literal(
-  "no-npm",
+/** Nothing went wrong: npm, or the operator's own settings of it, does not allow it. */
+const refusals: ReadonlyArray<NpmFailureKind> = [
   "no-permission",
-  "no-network",
-  "no-such-version",
+  "no-cache",
+  "no-file",
   "too-young",
-  "integrity",
-  "no-space",
-  "script-blocked",
-  "timeout",
-  "unexpected-output",
-  "other",
-)
-export type NpmFailureKind = typeof NpmFailureKind.Type
-
-const npmFailureText: Record<NpmFailureKind, readonly [what: string, next: string]> = {
-  "no-npm": [
-    "no npm stands beside the Node that runs waiaas",
-    "Install npm for that Node, then run `waiaas upgrade` again.",
-  ],
-  "no-permission": ["npm may not write there", withoutPermission],
-  "no-network": [
-    "the registry cannot be reached",
-    "Check the connection with `npm ping`, or upgrade offline with `waiaas upgrade --from <tarball>`.",
-  ],
-  "no-such-version": ["the registry has no such version", "npm view @waiaas/cli versions"],
-  "too-young": [
-    "the release is younger than your npm setting min-release-age allows",
-    "Wait, or lower min-release-age in your npmrc, then run `waiaas upgrade` again.",
-  ],
-  integrity: [
-    "what was downloaded is not what the registry signed for; nothing of it was installed",
-    "Run `npm cache verify`, then `waiaas upgrade` again; if it fails again, install nothing and report it.",
-  ],
-  "no-space": ["there is no space left", "Free some space, then run `waiaas upgrade` again."],
-  "script-blocked": ["npm blocked an install script", "Report this: a release needs no install script."],
-  timeout: [
-    "npm did not end in time and was ended",
-    "Run `waiaas upgrade` again; `npm ping` tells whether the registry answers.",
-  ],
-  "unexpected-output": ["npm answered something that is no release document", "npm view @waiaas/cli"],
-  other: ["npm failed", "Read npm's last lines above, then run `waiaas upgrade` again."],
-}
+  "offline",
+  "settings",
+]
 
 export class NpmFailed extends Schema.TaggedError<NpmFailed>()("NpmFailed", {
   kind: NpmFailureKind,
@@ -94,15 +57,18 @@ export class NpmFailed extends Schema.TaggedError<NpmFailed>()("NpmFailed", {
   asked: Schema.String,
   /** npm's last lines, secrets removed. */
   output: Schema.String,
+  /** What it happened to, such as the registry or the cache. */
+  subject: Schema.optional(Schema.String),
 }) {
   override get message() {
-    return `npm ${this.asked}: ${npmFailureText[this.kind][0]}.${this.output === "" ? "" : `\n${this.output.replace(/^/gm, "  | ")}`}`
+    const [what] = npmFailureText[this.kind](this.subject)
+    return `npm ${this.asked}: ${what}.${this.output === "" ? "" : `\n${this.output.replace(/^/gm, "  | ")}`}`
   }
   get next() {
-    return npmFailureText[this.kind][1]
+    return npmFailureText[this.kind](this.subject)[1]
   }
   get exitCode() {
-    return this.kind === "no-permission" ? ExitCode.refused : ExitCode.failed
+    return refusals.includes(this.kind) ? ExitCode.refused : ExitCode.failed
   }
 }
 

@@ -45,6 +45,13 @@ export const DistTags = Schema.Struct(
 )
 export type DistTags = typeof DistTags.Type
 
+/** When each version was published, as `npm view <name> time versions` says; not every registry knows. */
+export const ReleaseTimes = Schema.Struct({
+  time: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.String })),
+  /** npm writes a list of one as its element. */
+  versions: Schema.optional(Schema.Union(Schema.String, Schema.Array(Schema.String))),
+})
+
 /** An npm dist-tag: what `--to` takes besides an exact version. */
 export const DistTag = Schema.String.pipe(
   Schema.pattern(/^[a-z][a-z0-9._-]{0,63}$/i, { message: () => "not an exact version or a dist-tag" }),

@@ -10,7 +10,7 @@ export const shellWord = (word: string): string =>
 const isSentence = (next: string): boolean => /^[A-Z]/.test(next)
 
 /** Commands of `waiaas` that take `--data-dir`, and do not have it yet. */
-const lacksDataDir = /^(sudo (-u \S+ )?)?waiaas [a-z](?!.*--(data-dir|help))/
+const lacksDataDir = /^(sudo (-u \S+ )?|\w+="[^"]*" )?waiaas [a-z](?!.*--(data-dir|help))/
 
 /**
  * The same instruction for a data directory that the operator named: every `waiaas` command in it gets

@@ -1,6 +1,7 @@
 /** What every failure tells its operator to do next. */
 import { assert, describe, it } from "@effect/vitest"
 import * as DataErrors from "@waiaas/domain/DataErrors"
+import { NpmFailureKind } from "@waiaas/domain/NpmFailure"
 import * as PackageErrors from "@waiaas/domain/PackageErrors"
 import * as RunErrors from "@waiaas/domain/RunErrors"
 import { followedBy, inDataDir } from "@waiaas/domain/Shell"
@@ -32,7 +33,7 @@ const samples = [
   new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
   new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
-  ...PackageErrors.NpmFailureKind.literals.map(
+  ...NpmFailureKind.literals.map(
     (kind) => new PackageErrors.NpmFailed({ kind, asked: "view @waiaas/cli", output: "" }),
   ),
   new PackageErrors.BadTarget({ target: "2", problem: "not an exact version" }),

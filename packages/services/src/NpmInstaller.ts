@@ -1,25 +1,21 @@
 import { dirname, join, resolve } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, installOf, packagePaths } from "@waiaas/domain/Install"
-import {
-  CandidateBroken,
-  CandidateRefused,
-  NotNpmGlobal,
-  NpmFailed,
-  type NpmFailureKind,
-} from "@waiaas/domain/PackageErrors"
+import type { NpmFailureKind } from "@waiaas/domain/NpmFailure"
+import { type AgeLimit, ageLimitFor, registryFor } from "@waiaas/domain/NpmSettings"
+import { CandidateBroken, CandidateRefused, NotNpmGlobal, NpmFailed } from "@waiaas/domain/PackageErrors"
 import { redactText } from "@waiaas/domain/Redact"
-import { PACKAGE_NAME, ReleaseDocument } from "@waiaas/domain/Release"
+import { DistTags, PACKAGE_NAME, ReleaseDocument, ReleaseTimes } from "@waiaas/domain/Release"
+import { channelOf, compare, isPrerelease, isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Npm } from "./Npm.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Privilege } from "./platform/Privilege.ts"
-import { ProcessFailed, type ProcessResult, ProcessRunner } from "./platform/ProcessRunner.ts"
 
 /** What to install: a registry version, or a tarball for an offline upgrade. */
 export type Source =
@@ -28,22 +24,26 @@ export type Source =
 
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
 
-/** One small answer, whatever the size of the release. */
-const QUERY_LIMIT = Duration.seconds(60)
-/** npm's own patience is minutes, and a closed port would come out as its time-out. In milliseconds. */
-const QUERY_PATIENCE = [
-  "--fetch-retries=1",
-  "--fetch-retry-mintimeout=500",
-  "--fetch-retry-maxtimeout=1000",
-  "--fetch-timeout=20000",
-]
-/**
- * How often an install is looked at, and how many looks in a row may find no change: what npm downloads arrives in
- * the staging directory as it comes, so a slow network is waited for and a stuck npm is not. These 15 minutes are
- * as long as npm itself tries to reach a registry that does not answer. The daemon serves all along.
- */
-const LOOK_EVERY = Duration.seconds(30)
-const IDLE_LOOKS = 30
+/** What `npm view` answers: up to npm 11 a document, since npm 12 a list of one. */
+const viewOf = <A, I>(document: Schema.Schema<A, I>) => {
+  const decode = Schema.decodeUnknownOption(
+    Schema.parseJson(Schema.Union(Schema.Tuple([], document), document)),
+  )
+  return (text: string): Option.Option<A> =>
+    Option.flatMap(decode(text), (found) =>
+      Array.isArray(found) ? Option.fromNullable(found.at(-1)) : Option.some(found as A),
+    )
+}
+const decodeView = viewOf(ReleaseDocument)
+const decodeTimes = viewOf(ReleaseTimes)
+const decodeTags = viewOf(Schema.Struct({ "dist-tags": Schema.optional(DistTags) }))
+
+/** What npm would install, and what its settings keep back. */
+export interface Resolution {
+  readonly release: ReleaseDocument
+  /** A newer release that npm's age limit does not allow yet, in words; `null`: there is none. */
+  readonly heldBack: string | null
+}
 
 /** Talks to npm: finds how `waiaas` was installed, resolves releases, stages candidates. Changes nothing that runs. */
 export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
@@ -58,8 +58,8 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
     ) => Effect.Effect<void, CandidateRefused | FileFailed>
     /** The registry that npm uses for this install, without credentials. */
     readonly registry: (install: Install) => Effect.Effect<string, NpmFailed>
-    /** The release that an exact version or a dist-tag names. */
-    readonly resolve: (install: Install, spec: string) => Effect.Effect<ReleaseDocument, NpmFailed>
+    /** The release that npm would install for an exact version or a dist-tag: its age limits included. */
+    readonly resolve: (install: Install, spec: string) => Effect.Effect<Resolution, NpmFailed>
     /**
      * Installs a candidate with npm into the run's staging prefix, on the file system of the global
      * root, and makes it durable. Gives what its own `package.json` says.
@@ -74,110 +74,80 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const runner = yield* ProcessRunner
+      const npm = yield* Npm
       const files = yield* DurableFile
       const environment = yield* Environment
       const privilege = yield* Privilege
 
-      /** npm's own entry point, beside the Node that runs this: never a name looked up in PATH. */
-      const npmCli = Effect.gen(function* () {
-        const bin = dirname(environment.node)
-        for (const candidate of [
-          join(bin, "npm"),
-          join(dirname(bin), "lib/node_modules/npm/bin/npm-cli.js"),
-        ]) {
-          const found = yield* files.exists(candidate)
-          if (found) return yield* files.realPath(candidate)
-        }
-        return yield* new NpmFailed({
-          kind: "no-npm",
-          asked: "(any command)",
-          output: `looked beside ${environment.node}`,
-        })
-      }).pipe(
-        Effect.catchTag(
-          "FileFailed",
-          (error) => new NpmFailed({ kind: "no-npm", asked: "(any command)", output: error.message }),
-        ),
-      )
+      const fail = (kind: NpmFailureKind, asked: string, subject?: string, output = "") =>
+        new NpmFailed({ kind, asked, output, ...(subject === undefined ? {} : { subject }) })
 
-      /** Fails once an npm at work has changed nothing in a directory for too long. */
-      const idleIn = (directory: string, command: string) =>
+      const view = <A>(
+        install: Install,
+        spec: string,
+        fields: ReadonlyArray<string>,
+        decode: (text: string) => Option.Option<A>,
+      ) =>
         Effect.gen(function* () {
-          let before = 0
-          for (let idle = 0; idle < IDLE_LOOKS; idle++) {
-            yield* Effect.sleep(LOOK_EVERY)
-            const size = yield* files.sizeOfTree(directory).pipe(
-              // What was just listed and is gone was moved: that is a change.
-              Effect.catchIf(
-                ({ code }) => code === "ENOENT",
-                () => Effect.succeed(Number.NaN),
-              ),
-              Effect.mapError(
-                ({ message }) => new ProcessFailed({ command, reason: "other", output: message }),
-              ),
-            )
-            if (size !== before) idle = -1
-            before = size
-          }
-          return yield* new ProcessFailed({ command, reason: "timeout", output: "" })
+          const stdout = yield* npm.ask(install, ["view", spec, ...fields])
+          const asked = `view ${spec}`
+          if (["", "[]"].includes(stdout.trim())) return yield* fail("no-such-version", asked)
+          return yield* Option.match(decode(stdout), {
+            onNone: () => fail("unexpected-output", asked, undefined, redactText(stdout).slice(-500).trim()),
+            onSome: Effect.succeed,
+          })
         })
 
-      /** `patience`: how long it may take, or the directory that it fills for as long as it takes. */
-      const npm = (install: Install, args: ReadonlyArray<string>, patience: Duration.Duration | string) =>
+      const release = (install: Install, spec: string) =>
+        view(
+          install,
+          `${PACKAGE_NAME}@${spec}`,
+          ["name", "version", "engines", "deprecated", "bin", "waiaas", "dist"],
+          decodeView,
+        )
+
+      /** What the registry has instead of a version that it lacks. */
+      const lacks = (install: Install, spec: string, registry: string) =>
+        view(install, PACKAGE_NAME, ["name", "dist-tags"], decodeTags).pipe(
+          Effect.map((found) => found["dist-tags"]?.latest),
+          Effect.catchAll((error) =>
+            error.kind === "no-such-version"
+              ? fail("no-such-package", `view ${PACKAGE_NAME}`, registry)
+              : Effect.succeed(undefined),
+          ),
+          Effect.flatMap((newest) =>
+            fail(
+              "no-such-version",
+              `view ${PACKAGE_NAME}@${spec}`,
+              `${registry} has no ${spec}${newest === undefined ? "" : `; its newest is ${newest}`}`,
+            ),
+          ),
+        )
+
+      /** An exact version that is too young is refused; of a dist-tag the newest one before it that is not is taken. */
+      const oldEnough = (install: Install, spec: string, found: ReleaseDocument, age: AgeLimit) =>
         Effect.gen(function* () {
-          const cli = yield* npmCli
-          const asked = args.filter((arg) => !arg.startsWith("--")).join(" ")
-          const command = environment.node
-          const isWatched = typeof patience === "string"
-          const result = yield* runner
-            .run({
-              command,
-              args: [
-                cli,
-                ...args,
-                "--global",
-                `--globalconfig=${join(install.prefix, "etc", "npmrc")}`,
-                "--no-audit",
-                "--no-fund",
-                "--no-update-notifier",
-                "--loglevel=error",
-              ],
-              // A .npmrc where the operator happens to stand has no say.
-              cwd: install.prefix,
-              env: {
-                ...environment.variables,
-                PATH: `${dirname(environment.node)}:${environment.variables.PATH ?? "/usr/bin:/bin"}`,
-              },
-              timeout: isWatched ? Duration.infinity : patience,
-              asInstaller: true,
-            })
-            .pipe(
-              (asking) =>
-                isWatched
-                  ? // Both sides by name: what cannot be interrupted is waited for.
-                    Effect.raceFirst(
-                      Effect.interruptible(asking),
-                      Effect.interruptible(idleIn(patience, command)),
-                    )
-                  : asking,
-              privilege.asInstaller,
-              Effect.mapError(
-                (error) =>
-                  new NpmFailed({
-                    kind: error.reason === "timeout" ? "timeout" : "other",
-                    asked,
-                    output: lastLines(error.output),
-                  }),
-              ),
-            )
-          if (result.exitCode !== 0)
-            return yield* new NpmFailed({
-              kind: kindOf(result),
-              asked,
-              output: lastLines(result.stderr || result.stdout),
-            })
-          return { stdout: result.stdout, asked }
+          const { time, versions } = yield* view(
+            install,
+            `${PACKAGE_NAME}@${spec}`,
+            ["name", "time", "versions"],
+            decodeTimes,
+          )
+          const published = (version: string) => Date.parse(time?.[version] ?? "")
+          const isYoung = (version: string) => published(version) > age.limit
+          if (!isYoung(found.version)) return { release: found, heldBack: null }
+          const at = age.allowedAt(published(found.version))
+          const why = `${found.version} was published on ${day(published(found.version))}, and npm's setting ${age.setting} ${at === null ? "does not allow it" : `allows it from ${new Date(at).toISOString().slice(0, 16)}Z on`}`
+          const listed = typeof versions === "string" ? [versions] : (versions ?? [])
+          const older = listed
+            .filter(isVersion)
+            .filter((each) => !isYoung(each) && compare(each, found.version) < 0)
+            .filter((each) => !isPrerelease(each) || channelOf(each) === spec)
+            .sort(compare)
+            .at(-1)
+          if (isVersion(spec) || older === undefined)
+            return yield* fail("too-young", `view ${PACKAGE_NAME}@${spec}`, why)
+          return { release: yield* release(install, older), heldBack: why }
         })
 
       const readPackage = (directory: string) =>
@@ -215,40 +185,23 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             })
           }),
         registry: Effect.fn("NpmInstaller.registry")(function* (install: Install) {
-          const { stdout, asked } = yield* npm(install, ["config", "get", "registry"], QUERY_LIMIT)
-          const text = stdout.trim().split("\n").at(-1) ?? ""
-          if (!URL.canParse(text))
-            return yield* new NpmFailed({ kind: "unexpected-output", asked, output: "" })
-          const url = new URL(text)
-          url.username = ""
-          url.password = ""
-          return url.href
+          const address = registryFor(yield* npm.settings(install), PACKAGE_NAME)
+          return address ?? (yield* fail("unexpected-output", "config list"))
         }),
         resolve: Effect.fn("NpmInstaller.resolve")(function* (install: Install, spec: string) {
-          const { stdout, asked } = yield* npm(
-            install,
-            [
-              "view",
-              `${PACKAGE_NAME}@${spec}`,
-              "name",
-              "version",
-              "engines",
-              "deprecated",
-              "bin",
-              "waiaas",
-              "dist",
-              "--json",
-              ...QUERY_PATIENCE,
-            ],
-            QUERY_LIMIT,
-          )
-          if (stdout.trim() === "")
-            return yield* new NpmFailed({ kind: "no-such-version", asked, output: "" })
-          return yield* Schema.decodeUnknown(Schema.parseJson(ReleaseDocument))(stdout).pipe(
-            Effect.mapError(
-              () => new NpmFailed({ kind: "unexpected-output", asked, output: lastLines(stdout) }),
+          const settings = yield* npm.settings(install)
+          if (settings.offline === true) return yield* fail("offline", `view ${PACKAGE_NAME}@${spec}`)
+          const registry = registryFor(settings, PACKAGE_NAME) ?? "the registry"
+          const found = yield* release(install, spec).pipe(
+            Effect.catchIf(
+              ({ kind }) => kind === "no-such-version",
+              () => lacks(install, spec, registry),
             ),
           )
+          const age = ageLimitFor(settings, PACKAGE_NAME, yield* environment.now)
+          return age === null
+            ? { release: found, heldBack: null }
+            : yield* oldEnough(install, spec, found, age)
         }),
         stage: Effect.fn("NpmInstaller.stage")(function* (install: Install, run: number, source: Source) {
           const hidden = hiddenPaths(install.hidden)
@@ -260,11 +213,13 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
               yield* files.makeDirectory(join(staging, "lib"), 0o755)
             }),
           )
-          const spec =
-            source._tag === "Registry"
-              ? [`${PACKAGE_NAME}@${source.version}`]
-              : [resolve(environment.cwd ?? "/", source.file), "--offline"]
-          yield* npm(install, ["install", ...spec, `--prefix=${staging}`, "--ignore-scripts"], staging)
+          const offline = source._tag === "Tarball"
+          const spec = offline
+            ? resolve(environment.cwd ?? "/", source.file)
+            : `${PACKAGE_NAME}@${source.version}`
+          yield* npm.install(install, spec, staging, { offline })
+          // Whatever the umask of whoever upgrades: the daemon's user reads and runs it.
+          yield* privilege.asInstaller(files.publishTree(staging))
           const staged = hidden.stagedPackage(run)
           const broken = (problem: string) =>
             new CandidateBroken({
@@ -289,7 +244,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
         }),
       })
     }),
-  )
+  ).pipe(Layer.provide(Npm.layer))
 }
 
 const managers: ReadonlyArray<readonly [RegExp, manager: string, command: string]> = [
@@ -311,28 +266,4 @@ export const otherManager = (
   return null
 }
 
-const kinds: ReadonlyArray<readonly [RegExp, NpmFailureKind]> = [
-  [/\bENOSPC\b|no space left/i, "no-space"],
-  [/\bEINTEGRITY\b|integrity checksum failed|\bETARBALL\b|TAR_BAD_ARCHIVE|\bEBADCHECKSUM\b/i, "integrity"],
-  [/min-release-age|with a date before|\bETARGET\b[\s\S]*before/i, "too-young"],
-  [/\bETARGET\b|\bE404\b|No matching version|No match found/i, "no-such-version"],
-  [/\bEACCES\b|\bEPERM\b|\bEROFS\b/i, "no-permission"],
-  [/allow-scripts|\bESTRICTALLOWSCRIPTS\b|install scripts? .*(blocked|not allowed)/i, "script-blocked"],
-  [
-    /\bENOTFOUND\b|\bECONNREFUSED\b|\bECONNRESET\b|\bETIMEDOUT\b|\bEAI_AGAIN\b|\bENETUNREACH\b|\bENOTCACHED\b|\bEHOSTUNREACH\b|\bE50\d\b|\bERR_SOCKET|network/i,
-    "no-network",
-  ],
-]
-
-/** Which kind of failure npm's words tell of. */
-export const kindOf = (result: Pick<ProcessResult, "stdout" | "stderr">): NpmFailureKind => {
-  const text = `${result.stderr}\n${result.stdout}`
-  return kinds.find(([pattern]) => pattern.test(text))?.[1] ?? "other"
-}
-
-const lastLines = (text: string): string =>
-  redactText(text)
-    .split("\n")
-    .filter((line) => line.trim() !== "" && !/A complete log of this run|_logs\//.test(line))
-    .slice(-8)
-    .join("\n")
+const day = (milliseconds: number): string => new Date(milliseconds).toISOString().slice(0, 10)

@@ -94,8 +94,9 @@ export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")
           if (!isVersion(spec) && !Schema.is(DistTag)(spec))
             return yield* new BadTarget({ target: spec, problem: "not an exact version or a dist-tag" })
           const install = yield* installer.install
-          const release = yield* installer.resolve(install, spec)
-          const target = yield* judge(install, release, database)
+          const { release, heldBack } = yield* installer.resolve(install, spec)
+          const judged = yield* judge(install, release, database)
+          const target = heldBack === null ? judged : { ...judged, warnings: [heldBack, ...judged.warnings] }
           // Nobody asked for that version: a registry behind the installed one is no reason to fail.
           return Option.isNone(to) && !target.isNewer ? { ...target, refusal: null } : target
         }),

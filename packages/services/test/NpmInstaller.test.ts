@@ -1,8 +1,10 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { npmFailureOf } from "@waiaas/domain/NpmFailure"
+import { overriddenSettings } from "@waiaas/domain/NpmSettings"
 import { redactText } from "@waiaas/domain/Redact"
-import { kindOf, NpmInstaller, otherManager } from "@waiaas/services/NpmInstaller"
+import { NpmInstaller, otherManager } from "@waiaas/services/NpmInstaller"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,6 +13,12 @@ import { layerPlatform, temporaryDirectory } from "./support.ts"
 
 type Call = { readonly args: ReadonlyArray<string>; readonly cwd: string | undefined }
 
+/** As `npm config list --json` answers: every setting that this npm knows. */
+const defaults = {
+  ...Object.fromEntries(Object.keys(overriddenSettings).map((key) => [key, null])),
+  registry: "http://registry.test/",
+}
+
 /** A prefix as nvm lays it out, and npm as a process that answers what the test says. */
 const scenario = <A, E>(
   answer: (call: Call) => Partial<ProcessResult> | "timeout" | Effect.Effect<Partial<ProcessResult>>,
@@ -18,7 +26,7 @@ const scenario = <A, E>(
     readonly prefix: string
     readonly calls: Array<Call>
   }) => Effect.Effect<A, E, NpmInstaller>,
-  options: { readonly container?: boolean } = {},
+  options: { readonly container?: boolean; readonly settings?: Record<string, unknown> | "asked" } = {},
 ) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -39,7 +47,10 @@ const scenario = <A, E>(
         run: ({ command, args, cwd }) => {
           const call = { args, cwd }
           calls.push(call)
-          const said = answer(call)
+          const said =
+            args[1] === "config" && options.settings !== "asked"
+              ? { stdout: JSON.stringify({ ...defaults, ...options.settings }) }
+              : answer(call)
           return said === "timeout"
             ? new ProcessFailed({ command, reason: "timeout", output: "npm http fetch" })
             : Effect.map(Effect.isEffect(said) ? said : Effect.succeed(said), (result) => ({
@@ -58,7 +69,9 @@ const scenario = <A, E>(
     return yield* test({ prefix, calls }).pipe(
       Effect.provide(NpmInstaller.layer),
       Effect.provide(runner),
-      Effect.provide(layerPlatform({ node: `${prefix}/bin/node`, packageDir, ...options })),
+      Effect.provide(
+        layerPlatform({ node: `${prefix}/bin/node`, packageDir, container: options.container ?? false }),
+      ),
     )
   }).pipe(Effect.scoped, Effect.provide(layerPlatform()))
 
@@ -95,13 +108,46 @@ describe("NpmInstaller", () => {
         Effect.gen(function* () {
           const npm = yield* NpmInstaller
           const found = yield* npm.resolve(yield* npm.install, "latest")
-          assert.strictEqual(found.version, "2.1.0")
-          const [call] = calls
+          assert.strictEqual(found.release.version, "2.1.0")
+          const [first, call] = calls
+          assert.includeMembers(
+            [...(first?.args ?? [])],
+            ["config", "list", "--json", "--global", `--globalconfig=${prefix}/etc/npmrc`],
+          )
           assert.strictEqual(call?.cwd, prefix)
           assert.includeMembers(
             [...(call?.args ?? [])],
-            [`${prefix}/bin/npm`, "@waiaas/cli@latest", "--global", `--globalconfig=${prefix}/etc/npmrc`],
+            [
+              `${prefix}/bin/npm`,
+              "@waiaas/cli@latest",
+              "--global=true",
+              `--globalconfig=${prefix}/etc/npmrc`,
+            ],
           )
+        }),
+    ),
+  )
+
+  it.live("an answer that npm 12 wraps in a list is the same answer", () =>
+    scenario(
+      () => ({ stdout: `[${release}]` }),
+      () =>
+        Effect.gen(function* () {
+          const npm = yield* NpmInstaller
+          const found = yield* npm.resolve(yield* npm.install, "latest")
+          assert.strictEqual(found.release.version, "2.1.0")
+        }),
+    ),
+  )
+
+  it.live("an empty list is no version", () =>
+    scenario(
+      () => ({ stdout: "[]" }),
+      () =>
+        Effect.gen(function* () {
+          const npm = yield* NpmInstaller
+          const error = yield* Effect.flip(npm.resolve(yield* npm.install, "latest"))
+          assert.strictEqual(error.kind, "no-such-version")
         }),
     ),
   )
@@ -207,6 +253,134 @@ describe("NpmInstaller", () => {
     ).pipe(hurried),
   )
 
+  const daysAgo = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString()
+  /** 2.1.0 is two days old, 2.0.5 is ten, 2.1.0-rc.1 eight. */
+  const aged = ({ args }: Call) => {
+    const spec = args[2] ?? ""
+    if (args.includes("time"))
+      return {
+        stdout: JSON.stringify({
+          name: "@waiaas/cli",
+          time: { "2.0.0": daysAgo(90), "2.0.5": daysAgo(10), "2.1.0-rc.1": daysAgo(8), "2.1.0": daysAgo(2) },
+          versions: ["2.0.0", "2.0.5", "2.1.0-rc.1", "2.1.0"],
+        }),
+      }
+    const version = spec === "@waiaas/cli@latest" ? "2.1.0" : spec.replace("@waiaas/cli@", "")
+    return { stdout: JSON.stringify({ name: "@waiaas/cli", version }) }
+  }
+  const resolved = (settings: Record<string, unknown>, spec: string) =>
+    scenario(
+      aged,
+      () =>
+        Effect.gen(function* () {
+          const npm = yield* NpmInstaller
+          return yield* Effect.either(npm.resolve(yield* npm.install, spec))
+        }),
+      { settings },
+    )
+  const versionOf = (found: Effect.Effect.Success<ReturnType<typeof resolved>>) =>
+    found._tag === "Right" ? found.right.release.version : found.left.kind
+
+  it.live("npm's age limits decide what is newest, and the limit is named", () =>
+    Effect.gen(function* () {
+      const age = { "min-release-age": 7 }
+      const found = yield* resolved(age, "latest")
+      assert.strictEqual(versionOf(found), "2.0.5")
+      const held = found._tag === "Right" ? (found.right.heldBack ?? "") : ""
+      assert.match(held, /2\.1\.0 was published on .* min-release-age=7 allows it from/)
+      const exact = yield* resolved(age, "2.1.0")
+      assert.strictEqual(versionOf(exact), "too-young")
+      assert.strictEqual(versionOf(yield* resolved(age, "2.0.5")), "2.0.5")
+      assert.strictEqual(versionOf(yield* resolved({ before: daysAgo(5) }, "latest")), "2.0.5")
+      assert.strictEqual(versionOf(yield* resolved({ before: daysAgo(50), ...age }, "latest")), "2.0.0")
+      assert.strictEqual(versionOf(yield* resolved({ before: daysAgo(365) }, "latest")), "too-young")
+      assert.strictEqual(versionOf(yield* resolved({ "min-release-age": 1 }, "latest")), "2.1.0")
+      // An npm that does not know the setting does nothing with its text.
+      assert.strictEqual(versionOf(yield* resolved({ "min-release-age": "7" }, "latest")), "2.1.0")
+      for (const pattern of ["@waiaas/cli", "@waiaas/*", "left-pad, @waiaas/c?i", "**"])
+        assert.strictEqual(
+          versionOf(yield* resolved({ ...age, "min-release-age-exclude": [pattern] }, "latest")),
+          "2.1.0",
+          pattern,
+        )
+      for (const pattern of ["*", "@waiaas", "waiaas/cli", "!x"])
+        assert.strictEqual(
+          versionOf(yield* resolved({ ...age, "min-release-age-exclude": [pattern] }, "latest")),
+          "2.0.5",
+          pattern,
+        )
+    }),
+  )
+
+  it.live("offline=true is refused by its name", () =>
+    Effect.gen(function* () {
+      const found = yield* resolved({ offline: true }, "latest")
+      assert.strictEqual(versionOf(found), "offline")
+      assert.include(found._tag === "Left" ? found.left.message : "", "offline=true")
+      assert.include(found._tag === "Left" ? found.left.next : "", "--from")
+    }),
+  )
+
+  it.live("the registry is the scope's own before the general one, without credentials", () =>
+    Effect.gen(function* () {
+      const registryWith = (settings: Record<string, unknown>) =>
+        scenario(
+          () => ({}),
+          () =>
+            Effect.gen(function* () {
+              const npm = yield* NpmInstaller
+              return yield* npm.registry(yield* npm.install)
+            }),
+          { settings },
+        )
+      assert.strictEqual(yield* registryWith({}), "http://registry.test/")
+      assert.strictEqual(yield* registryWith({ "@waiaas:registry": "http://b.test" }), "http://b.test/")
+      const corp = { "@corp:registry": "http://corp.test/npm" }
+      assert.strictEqual(yield* registryWith(corp), "http://registry.test/")
+      assert.strictEqual(yield* registryWith({ ...corp, scope: "corp" }), "http://corp.test/npm")
+      assert.strictEqual(yield* registryWith({ registry: "https://me:secret@r.test/" }), "https://r.test/")
+    }),
+  )
+
+  it.live("a path that npm was refused says whether it is the cache's or the prefix's", () =>
+    Effect.gen(function* () {
+      const failing = (code: string, path: string) =>
+        scenario(
+          () => ({
+            exitCode: 1,
+            stdout: JSON.stringify({ error: { code, summary: "refused", detail: "" } }),
+            stderr: `npm error code ${code}\nnpm error path ${path}`,
+          }),
+          ({ prefix }) =>
+            Effect.gen(function* () {
+              const npm = yield* NpmInstaller
+              const install = yield* npm.install
+              const asked = yield* Effect.flip(npm.resolve(install, "latest"))
+              const staged = yield* Effect.flip(npm.stage(install, 1, { _tag: "Registry", version: "2.1.0" }))
+              const kinds = [asked, staged].map((error) =>
+                error._tag === "NpmFailed" ? error.kind : error._tag,
+              )
+              return { kinds, asked, prefix }
+            }),
+          { settings: { cache: "/home/op/.npm" } },
+        )
+      for (const [code, path] of [
+        ["EACCES", "/home/op/.npm/_cacache/tmp"],
+        ["EACCES", "/home"],
+        ["EROFS", "/home/op/.npm"],
+        ["ENOTDIR", "/home/op/.npm/_cacache"],
+      ] as const) {
+        const { kinds, asked } = yield* failing(code, path)
+        assert.deepStrictEqual(kinds, ["no-cache", "no-cache"], path)
+        assert.include(asked.message, "/home/op/.npm")
+        assert.include(asked.next, "npm_config_cache")
+      }
+      const { kinds, asked } = yield* failing("EACCES", "/home/op/.npmrc")
+      assert.deepStrictEqual(kinds, ["no-file", "no-file"])
+      assert.include(asked.message, "/home/op/.npmrc")
+    }),
+  )
+
   it.live("another version in the package's place is seen under the lock", () =>
     scenario(
       () => ({}),
@@ -222,28 +396,41 @@ describe("NpmInstaller", () => {
   )
 })
 
-describe("npm's failures are told apart", () => {
+describe("npm's failures are told apart by the code in its JSON, whatever its sentences say", () => {
   const cases = [
-    ["npm error code EACCES\nnpm error syscall mkdir", "no-permission"],
-    ["npm error code E404\nnpm error 404 Not Found", "no-such-version"],
-    [
-      "npm error code ETARGET\nnpm error notarget No matching version found for @waiaas/cli@9.9.9.",
-      "no-such-version",
-    ],
-    [
-      "npm error code ETARGET\nnpm error notarget No matching version found for @waiaas/cli@2.1.0 with a date before 11/1/2026",
-      "too-young",
-    ],
-    ["npm error code ECONNREFUSED\nnpm error network request failed", "no-network"],
-    ["npm error code ENOTCACHED", "no-network"],
-    ["npm error code E503\nnpm error 503 Service Unavailable", "no-network"],
-    ["npm error code EINTEGRITY\nnpm error sha512-... integrity checksum failed", "integrity"],
-    ["npm error code ENOSPC\nnpm error nospc ENOSPC: no space left on device, write", "no-space"],
-    ["npm error code ESTRICTALLOWSCRIPTS", "script-blocked"],
-    ["something new", "other"],
+    ["EACCES", "no-permission"],
+    ["E404", "no-such-version"],
+    ["ETARGET", "no-such-version"],
+    ["ECONNREFUSED", "no-network"],
+    ["ENOTCACHED", "no-network"],
+    ["E503", "no-network"],
+    ["E401", "no-access"],
+    ["UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "no-trust"],
+    ["EINTEGRITY", "integrity"],
+    ["ENOSPC", "no-space"],
+    ["ESTRICTALLOWSCRIPTS", "script-blocked"],
+    ["EUNKNOWNCONFIG", "settings"],
+    ["ENEW", "other"],
   ] as const
-  for (const [stderr, kind] of cases)
-    it(`${kind}: ${stderr.split("\n")[0]}`, () => assert.strictEqual(kindOf({ stderr, stdout: "" }), kind))
+  for (const [code, kind] of cases) {
+    const summary = "ENOSPC: aucun espace; E404 EACCES"
+    it(`${kind}: ${code}`, () => {
+      assert.strictEqual(
+        npmFailureOf({
+          stdout: JSON.stringify({ error: { code, summary, detail: "" } }, null, 2),
+          stderr: summary,
+        }).kind,
+        kind,
+      )
+      // An npm that dies before it writes JSON has logged the same code.
+      assert.strictEqual(
+        npmFailureOf({ stdout: "", stderr: `npm error code ${code}\nnpm error ${summary}` }).kind,
+        kind,
+      )
+    })
+  }
+  it("words without a code are of no kind", () =>
+    assert.strictEqual(npmFailureOf({ stdout: "", stderr: "npm error ENOSPC no space left" }).kind, "other"))
 })
 
 describe("other package managers own their directories", () => {

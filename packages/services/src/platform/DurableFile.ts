@@ -89,6 +89,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
     /** Copies a tree (files, directories, links) and syncs all of it. `to` must not exist. */
     readonly copyTree: (from: string, to: string) => Effect.Effect<void, FileFailed>
+    /** Lets everybody read a tree, and run what its owner may run: 0755 and 0644, whatever the umask was. */
+    readonly publishTree: (path: string) => Effect.Effect<void, FileFailed>
     /** Syncs every file and directory of a tree. */
     readonly syncTree: (path: string) => Effect.Effect<void, FileFailed>
     /** sha256 over names, kinds and contents of a tree. */

@@ -21,6 +21,8 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     readonly cwd: string | null
     readonly pid: number
     readonly platform: string
+    /** The processor, as Node names it. */
+    readonly architecture: string
     /** The Node that runs this code, links resolved. */
     readonly node: string
     readonly nodeVersion: string
@@ -41,6 +43,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     cwd: workingDirectory(),
     pid: process.pid,
     platform: process.platform,
+    architecture: process.arch,
     node: process.execPath,
     nodeVersion: process.versions.node,
     version: VERSION as Version,

@@ -57,6 +57,21 @@ export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
       yield* sync(to)
     })
 
+  const publishTree = (path: string): Effect.Effect<void, FileFailed> =>
+    Effect.gen(function* () {
+      const give = (child: string, mode: number, wanted: number) =>
+        (mode & 0o777) === wanted ? Effect.void : chmod(child, wanted)
+      yield* give(path, (yield* stat(path)).mode, 0o755)
+      for (const entry of yield* entries(path)) {
+        const child = join(path, entry.name)
+        if (entry.kind === "directory") yield* publishTree(child)
+        else if (entry.kind === "file") {
+          const { mode } = yield* stat(child)
+          yield* give(child, mode, (mode & 0o100) === 0 ? 0o644 : 0o755)
+        }
+      }
+    })
+
   const syncTree = (path: string): Effect.Effect<void, FileFailed> =>
     Effect.gen(function* () {
       for (const entry of yield* entries(path)) {
@@ -96,5 +111,5 @@ export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
       return size
     })
 
-  return { copyTree, syncTree, hashTree, sizeOfTree }
+  return { copyTree, publishTree, syncTree, hashTree, sizeOfTree }
 }

@@ -82,6 +82,16 @@ const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({
   stderr,
 })
 
+/** As `npm --json` fails. */
+const failed = (code: string, summary: string) =>
+  ended(
+    JSON.stringify({ error: { code, summary, detail: "" } }),
+    1,
+    `npm error code ${code}\nnpm error ${summary}`,
+  )
+/** As `npm config list --json` answers. */
+const npmSettings = { registry: "http://registry.test/", offline: false }
+
 const manifestOf = ({ version, schema }: SimulatedRelease) => ({
   name: PACKAGE_NAME,
   version,
@@ -151,13 +161,15 @@ export const makeProcesses = (
       Effect.gen(function* () {
         const [verb, spec = ""] = args
         const wanted = spec.replace(`${PACKAGE_NAME}@`, "")
+        // How npm is set is asked before every act of it.
+        if (verb === "config") return ended(JSON.stringify(npmSettings))
         acts.push(`npm ${verb}${verb === "view" || verb === "install" ? ` ${wanted}` : ""}`)
-        if (verb === "config") return ended("http://registry.test/\n")
         const release = wanted === "latest" ? known.at(-1) : known.find(({ version }) => version === wanted)
-        if (release === undefined) return ended("", 1, "npm error code E404\nnpm error 404 No match found")
+        if (wanted === PACKAGE_NAME)
+          return ended(JSON.stringify({ name: PACKAGE_NAME, "dist-tags": { latest: known.at(-1)?.version } }))
+        if (release === undefined) return failed("E404", "No match found for version")
         if (verb === "view") return ended(JSON.stringify(manifestOf(release)))
-        if (release.fault === "npm")
-          return ended("", 1, "npm error code ECONNRESET\nnpm error network aborted")
+        if (release.fault === "npm") return failed("ECONNRESET", "network aborted")
         const prefix = args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
         const put = release.fault === "version" ? { ...release, version: "9.9.9" } : release
         yield* writePackage(fs, join(prefix, "lib/node_modules", PACKAGE_NAME), put)

@@ -30,10 +30,10 @@ export const childFaults = {
     "garbage",
     "npm error code ENOSPC",
     "npm error code EINTEGRITY",
-    "npm error code ETARGET with a date before",
+    "npm error code ETARGET",
     "npm error code E404",
     "npm error code EACCES",
-    "npm error allow-scripts",
+    "npm error code ESTRICTALLOWSCRIPTS",
     "npm error code ENOTFOUND",
     "npm error of another kind",
   ],
@@ -141,6 +141,8 @@ const runNpm = (
   if (fault === "timeout") throw timedOut("npm")
   if (fault === "garbage" && args[0] !== "install") return ended("<html>")
   const spec = args.find((arg) => arg.startsWith("@waiaas/cli@"))?.slice("@waiaas/cli@".length) ?? ""
+  if (args[0] === "config")
+    return fault === null ? ended(JSON.stringify({ registry: "http://registry.test/" })) : ended("", 1, fault)
   if (args[0] === "view")
     return fault === null
       ? ended(JSON.stringify(releaseOf(spec === "latest" ? "2.1.0" : spec)))

@@ -51,6 +51,7 @@ const layerEnvironment = (host: Host, version: string, packageDir: string) =>
       return host.process.pid
     },
     platform: "linux",
+    architecture: "x64",
     node: install.node,
     nodeVersion: "24.21.0",
     version: makeVersion(version),

@@ -13,6 +13,7 @@ export const layerEnvironment = (given: Partial<Environment["Type"]> = {}): Laye
     cwd: "/",
     pid: 4242,
     platform: "linux",
+    architecture: "x64",
     node: "/nowhere/bin/node",
     nodeVersion: "24.1.0",
     version: makeVersion(VERSION),
