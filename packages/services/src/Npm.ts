@@ -174,6 +174,9 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
           `--globalconfig=${join(install.prefix, "etc", "npmrc")}`,
           "--loglevel=error",
           "--workspaces=false",
+          "--usage=false",
+          "--color=false",
+          "--timing=false",
         ]
         const result = yield* run(install, args)
         const found = result.exitCode === 0 ? decodeSettings(result.stdout) : undefined
