@@ -1,4 +1,4 @@
-import { dirname, join, resolve } from "node:path"
+import { join, resolve } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, installOf, packagePaths } from "@waiaas/domain/Install"
 import type { NpmFailureKind } from "@waiaas/domain/NpmFailure"
