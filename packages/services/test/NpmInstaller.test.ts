@@ -142,12 +142,15 @@ describe("NpmInstaller", () => {
 
   it.live("an empty list is no version", () =>
     scenario(
-      () => ({ stdout: "[]" }),
+      ({ args }) => ({
+        stdout: args.includes("dist-tags") ? '[{"dist-tags":{"latest":"2.0.0"}}]' : "[]",
+      }),
       () =>
         Effect.gen(function* () {
           const npm = yield* NpmInstaller
           const error = yield* Effect.flip(npm.resolve(yield* npm.install, "latest"))
           assert.strictEqual(error.kind, "no-such-version")
+          assert.include(error.message, "has no latest; its newest is 2.0.0")
         }),
     ),
   )

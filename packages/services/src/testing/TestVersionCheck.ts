@@ -19,24 +19,43 @@ const configToml = `[daemon]
 update_registry = "http://registry.test"
 `
 
-/** The boundary to files: these, read-only, and no others. */
-export const layerFiles = (files: Readonly<Record<string, string>>) =>
-  FileSystem.layerNoop({
+/** The boundary to files: these, read-only and private, and no others. */
+export const layerFiles = (files: Readonly<Record<string, string>>) => {
+  const found = (path: string, method: string) => {
+    const text = files[path]
+    return text === undefined
+      ? Effect.fail(
+          new PlatformError.SystemError({
+            reason: "NotFound",
+            module: "FileSystem",
+            method,
+            pathOrDescriptor: path,
+          }),
+        )
+      : Effect.succeed(text)
+  }
+  return FileSystem.layerNoop({
     exists: (path) => Effect.succeed(files[path] !== undefined),
-    readFileString: (path) => {
-      const text = files[path]
-      return text === undefined
-        ? Effect.fail(
-            new PlatformError.SystemError({
-              reason: "NotFound",
-              module: "FileSystem",
-              method: "readFileString",
-              pathOrDescriptor: path,
-            }),
-          )
-        : Effect.succeed(text)
-    },
+    readFileString: (path) => found(path, "readFileString"),
+    stat: (path) =>
+      Effect.map(found(path, "stat"), (text) => ({
+        type: "File" as const,
+        mtime: Option.none(),
+        atime: Option.none(),
+        birthtime: Option.none(),
+        dev: 1,
+        ino: Option.none(),
+        mode: 0o100600,
+        nlink: Option.none(),
+        uid: Option.none(),
+        gid: Option.none(),
+        rdev: Option.none(),
+        size: FileSystem.Size(text.length),
+        blksize: Option.none(),
+        blocks: Option.none(),
+      })),
   })
+}
 
 /** The version check over HTTP, a file system and a database of the test. */
 export const layerVersionCheck = (
