@@ -62,6 +62,8 @@ export interface Options {
   readonly changed?: (operation: Operation, world: World, main: SimulatedProcess | null) => void
   /** Kills the command right after this operation; what else runs goes on. */
   readonly killAfter?: number
+  /** The operator types Ctrl-C right after this operation. */
+  readonly interruptAt?: number
   /** Whether the operator starts the daemon at the end, where none runs. */
   readonly isLast?: boolean
 }
@@ -73,7 +75,13 @@ const LATER = 300
 export const simulate = (
   state: WorldState,
   actor: Actor,
-  { judge, changed, killAfter, isLast = judge === undefined && killAfter === undefined }: Options = {},
+  {
+    judge,
+    changed,
+    killAfter,
+    interruptAt,
+    isLast = judge === undefined && killAfter === undefined,
+  }: Options = {},
 ): Ended => {
   const probe = new World(state)
   const world = new World(state, factsIn(probe.disk).pid)
@@ -91,14 +99,21 @@ export const simulate = (
       const process = new SimulatedProcess(world, world.newPid(), "command", code)
       main = process
       world.processes.push(process)
-      launch(process, programs[actor], (ended) => {
-        if (!process.alive) return
-        exit = ended
-        world.kill(process)
+      // As the command runs it: uninterruptible, and what it ended with counts though a signal came too late.
+      const toItsEnd = Effect.uninterruptible(
+        Effect.map(Effect.exit(programs[actor]), (ended) => {
+          exit = ended
+        }),
+      )
+      launch(process, toItsEnd, () => {
+        if (process.alive) world.kill(process)
       })
     }
   }
-  world.judge = judge ?? null
+  world.judge = (operation) => {
+    if (operation.number === interruptAt) main?.interrupt()
+    return judge?.(operation) ?? null
+  }
   world.changed = (operation) => {
     changed?.(operation, world, main)
     if (operation.number === killAfter && main !== null) world.kill(main)

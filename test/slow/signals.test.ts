@@ -1,6 +1,9 @@
 import assert from "node:assert/strict"
-import { describe, it } from "vitest"
+import { spawn } from "node:child_process"
+import { setTimeout as delay } from "node:timers/promises"
+import { afterAll, beforeAll, describe, it } from "vitest"
 import { isCommitted, isEnded, readJournal } from "../../scripts/lib/chaos/journal.mts"
+import { Random } from "../../scripts/lib/chaos/random.mts"
 import { until } from "../support/net.mts"
 import { expectNoTrace, expectStands, newRelease, oldRelease, type Place, slowWorld } from "./support.ts"
 
@@ -79,6 +82,52 @@ describe("Ctrl-C", () => {
     assert.equal((await live.exit).code, 0, live.stderr())
     await expectStands(place, oldRelease, [], { aside: true })
   })
+})
+
+/** Every step, with how long it takes at most: instants before, inside and after it are aimed at. */
+const steps = {
+  upgrade: { check: 3000, stop: 400, backup: 300, update: 200, migrate: 400, verify: 400, restart: 1200 },
+  rollback: { check: 1000, stop: 400, aside: 300, restore: 200, update: 200, verify: 400, restart: 1200 },
+} as const
+const SEED = Number(process.env.WAIAAS_SEED ?? 9)
+
+describe(`a signal at a random instant of a step, under load (WAIAAS_SEED=${SEED})`, () => {
+  const load: Array<ReturnType<typeof spawn>> = []
+  beforeAll(() => {
+    for (let each = 0; each < 2; each++) load.push(spawn(process.execPath, ["-e", "for (;;);"]))
+  })
+  afterAll(() => {
+    for (const child of load) child.kill("SIGKILL")
+  })
+
+  for (const kind of ["upgrade", "rollback"] as const)
+    for (const [step, limit] of Object.entries(steps[kind])) {
+      const random = new Random(SEED, kind, step)
+      const [after, signal] = [random.next() * limit, random.pick(["SIGINT", "SIGTERM", "SIGQUIT"] as const)]
+      it(`${signal} ${Math.round(after)} ms after the ${kind}'s step ${step} began: 130 before the commit, 0 after it`, async () => {
+        const place = await world.serving(kind === "upgrade" ? "installed" : "upgraded")
+        const { machine, env } = place
+        const args = kind === "upgrade" ? ["upgrade"] : ["upgrade", "--rollback", "--yes"]
+        const live = machine.spawnWaiaas(args, { env })
+        await inPhase(place, step, kind === "upgrade" ? 0 : 1)
+        await delay(after)
+        live.child.kill(signal)
+        const { code, signal: ended } = await live.exit
+        const said = `${live.stdout()}${live.stderr()}`
+        const journal = readJournal(machine)
+        assert.ok(isEnded(journal), said)
+        assert.deepEqual({ code, ended }, { code: isCommitted(journal) ? 0 : 130, ended: null }, said)
+        expectNoTrace({ stdout: live.stdout(), stderr: live.stderr() })
+        if (isCommitted(journal)) {
+          assert.match(said, kind === "upgrade" ? /^Upgraded WAIaaS/m : /^Rolled back/m)
+          assert.doesNotMatch(said, /^error: /m)
+        } else assert.match(live.stderr(), /^next: /m)
+        const isOld = isCommitted(journal) === (kind === "rollback")
+        await expectStands(place, isOld ? oldRelease : newRelease, [], {
+          aside: kind === "rollback" && isOld,
+        })
+      })
+    }
 })
 
 describe("the end of the ssh session", () => {

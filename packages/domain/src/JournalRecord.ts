@@ -79,7 +79,10 @@ export const PhaseDone = Schema.TaggedStruct("PhaseDone", {
 })
 /** The word that a waiting start acts on: execute the new package's daemon, held. */
 export const Starting = Schema.TaggedStruct("Starting", { ...base, version: Version })
-/** The point of no return: before it back, after it forward. */
+/**
+ * Announces a commit that is durable already, in a file of its own (`CommitFile`): the word that a held daemon
+ * opens on. Whoever sees it may act, even if the record itself is lost again.
+ */
 export const Committed = Schema.TaggedStruct("Committed", base)
 export const Failed = Schema.TaggedStruct("Failed", {
   ...base,
@@ -123,7 +126,17 @@ export const JournalRecord = Schema.Union(
 )
 export type JournalRecord = typeof JournalRecord.Type
 
-/** A run as its records tell it. */
+/**
+ * The point of no return, as a file of its own beside the journal: before it back, after it forward. It appears
+ * whole, by one rename. Seen is not durable yet: only who synced it, or reads `Committed`, knows that.
+ */
+export const CommitFile = Schema.TaggedStruct("CommitFile", {
+  ...base,
+  run: Schema.Int.pipe(Schema.positive()),
+})
+export type CommitFile = typeof CommitFile.Type
+
+/** A run as its records and its commit file say. */
 export interface Run {
   readonly started: Started
   readonly records: ReadonlyArray<JournalRecord>
@@ -134,7 +147,10 @@ export interface Run {
   readonly goingBack: boolean
   /** The version that a waiting or a fresh start may become now. */
   readonly starting: Version | null
+  /** Whether it goes forward. A commit file alone may still be lost in a power cut. */
   readonly committed: boolean
+  /** Whether the commit is known to be durable: only then may a daemon accept writes because of it. */
+  readonly announced: boolean
   /** Recovery's actions that are done: they are not done again. */
   readonly undone: ReadonlyArray<RecoveryAction>
   readonly failure: typeof Failed.Type | null
@@ -143,8 +159,12 @@ export interface Run {
   readonly ended: typeof Ended.Type | null
 }
 
-/** `null` for a journal whose first record never became durable: that run changed nothing. */
-export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
+/**
+ * `null` for a journal whose first record never became durable: that run changed nothing. `hasCommitFile`: a
+ * commit file is seen. It counts for nothing once its run has failed or was begun to be undone: its writer
+ * could not make it durable, and a power cut may bring it back.
+ */
+export const foldRun = (records: ReadonlyArray<JournalRecord>, hasCommitFile = false): Run | null => {
   const [started] = records
   if (started?._tag !== "Started") return null
   const facts: PhaseFacts = Object.assign(
@@ -157,6 +177,8 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
     records.findLast((record): record is Extract<JournalRecord, { _tag: T }> => record._tag === tag) ?? null
   const back = records.findLastIndex((record) => record._tag === "Recovering" && record.direction === "back")
   const lastRecord = records.at(-1)
+  const failure = last("Failed")
+  const announced = last("Committed") !== null
   return {
     started,
     records,
@@ -168,9 +190,10 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>): Run | null => {
     starting:
       records.slice(back + 1).findLast((record): record is typeof Starting.Type => record._tag === "Starting")
         ?.version ?? null,
-    committed: last("Committed") !== null,
+    committed: announced || (hasCommitFile && failure === null && back === -1),
+    announced,
     undone: records.flatMap((record) => (record._tag === "ActionDone" ? [record.action] : [])),
-    failure: last("Failed"),
+    failure,
     paused: lastRecord?._tag === "Paused" ? lastRecord : null,
     ended: last("Ended"),
   }
@@ -191,6 +214,6 @@ export const gateFor = (run: Run | null, live: boolean, version: string): Gate =
   if (!live) return { _tag: "Recover" }
   if (run.starting !== version) return { _tag: "Wait" }
   // The old version is only ever started when back is decided and its data is in place again.
-  if (run.committed || run.starting === run.started.from) return { _tag: "Open" }
+  if (run.announced || run.starting === run.started.from) return { _tag: "Open" }
   return { _tag: "Held" }
 }

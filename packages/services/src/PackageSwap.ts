@@ -7,7 +7,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
+import { DurableFile, PROBE_FILE, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Privilege } from "./platform/Privilege.ts"
 
 const PARTIAL = ".partial"
@@ -95,8 +95,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
 
       const probeDirectory = (path: string) =>
         Effect.gen(function* () {
-          // One name for all: what a killed probe leaves is taken away by the next one.
-          const probe = join(path, ".waiaas-probe")
+          const probe = join(path, PROBE_FILE)
           yield* files.append(probe, "")
           yield* files.remove(probe)
         }).pipe(

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup } from "./Backup.ts"
+import { toItsEnd } from "./Cancellation.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -19,6 +20,7 @@ import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
+import { Privilege } from "./platform/Privilege.ts"
 import { RollbackSteps } from "./RollbackSteps.ts"
 import { type DataLease, RunLocks } from "./RunLocks.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
@@ -73,6 +75,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
       const steps = yield* RollbackSteps
       const progress = yield* UpgradeProgress
       const environment = yield* Environment
+      const { asInstaller } = yield* Privilege
 
       interface Context {
         readonly run: Run
@@ -174,25 +177,26 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
        * What a killed process did is seen here, and a power cut may still take it back. Nothing is
        * concluded from what is seen before it is durable.
        */
-      const settle = ({ started: { install, databasePath } }: Run) =>
-        Effect.forEach(
-          new Set([
-            paths.root,
-            paths.upgrade,
-            paths.backups,
-            dirname(databasePath),
-            install.hidden,
-            hiddenPaths(install.hidden).retainedAll,
-            install.root,
-            dirname(install.packageDir),
-            dirname(install.binLink),
-          ]),
-          (directory) =>
-            Effect.flatMap(files.isDirectory(directory), (there) =>
-              there ? files.syncDirectory(directory) : Effect.void,
-            ),
-          { discard: true },
-        )
+      const makeDurable = ({ started: { install, databasePath } }: Run) => {
+        const renew = (directories: ReadonlyArray<string>) =>
+          Effect.forEach(
+            new Set(directories),
+            (directory) =>
+              Effect.flatMap(files.isDirectory(directory), (there) =>
+                there ? files.renewDirectory(directory) : Effect.void,
+              ),
+            { discard: true },
+          )
+        const ofData = [paths.root, paths.upgrade, paths.backups, dirname(databasePath)]
+        const ofPackage = [
+          install.hidden,
+          hiddenPaths(install.hidden).retainedAll,
+          install.root,
+          dirname(install.packageDir),
+          dirname(install.binLink),
+        ]
+        return Effect.zipRight(renew(ofData), asInstaller(renew(ofPackage)))
+      }
 
       const carryOut = Effect.fn("Recover.execute")(function* (
         given: Run,
@@ -201,21 +205,26 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
       ) {
         const paused = (action: string) => (error: UpgradeError) =>
           error._tag === "RecoveryPaused" ? error : pausedBy(error, given, action, paths.root)
-        yield* settle(given).pipe(Effect.mapError(paused("begin")))
-        // What is written decides, not what the caller remembers: a record may stand whose sync failed.
+        // Gives back the space that was reserved for this moment.
+        yield* restore
+          .giveBack(given.started.run, given.started.databasePath)
+          .pipe(Effect.mapError(paused("begin")))
+        yield* makeDurable(given).pipe(Effect.mapError(paused("begin")))
+        // What is written decides, not what the caller remembers: a record may be there though its sync failed.
         const newest = yield* journal.latest.pipe(Effect.mapError(paused("begin")))
         const run = Option.getOrElse(
           Option.filter(newest, ({ started }) => started.run === given.started.run),
           () => given,
         )
         const plan = planFor(run)
-        // Gives back the space that was reserved for this moment.
-        yield* restore
-          .giveBack(run.started.run, run.started.databasePath)
-          .pipe(Effect.mapError(paused("begin")))
-        let current = yield* journal
-          .append(run, { _tag: "Recovering", direction: plan.direction, pid: environment.pid })
-          .pipe(Effect.mapError(paused("begin")))
+        let current = yield* Effect.gen(function* () {
+          // A commit that is only seen may be one whose sync failed. It is written anew, never synced again.
+          const decided = run.committed && !run.announced
+          const known = decided ? yield* journal.commit(run) : run
+          const { direction } = plan
+          const begun = yield* journal.append(known, { _tag: "Recovering", direction, pid: environment.pid })
+          return decided ? yield* journal.announce(begun) : begun
+        }).pipe(Effect.mapError(paused("begin")))
         const append = (record: RecordBody) =>
           Effect.tap(journal.append(current, record), (next) =>
             Effect.sync(() => {
@@ -267,7 +276,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
               return Option.some(yield* execute(run.value, lease, options))
             }),
           )
-        }),
+        }, toItsEnd),
       })
     }),
   )

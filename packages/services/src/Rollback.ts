@@ -2,7 +2,7 @@ import { dirname, join, resolve } from "node:path"
 import { type BackupManifest, CONFIG_FILE } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, LockBusy, NoBackup } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
-import type { Run } from "@waiaas/domain/JournalRecord"
+import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
@@ -19,7 +19,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup, type BackupEntry, noneFor } from "./Backup.ts"
-import { Cancellation } from "./Cancellation.ts"
+import { Cancellation, toItsEnd } from "./Cancellation.ts"
 import { Compatibility } from "./Compatibility.ts"
 import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
@@ -213,21 +213,20 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   run = next
                 }),
               )
-            const step = (name: "check" | "stop" | "aside", act: Effect.Effect<string, UpgradeError>) =>
+            const step = (
+              name: "check" | "stop" | "aside",
+              act: Effect.Effect<string, UpgradeError>,
+              facts?: PhaseFacts,
+            ) =>
               Effect.gen(function* () {
                 phase = name
-                yield* append({ _tag: "PhaseBegun", phase: name })
+                yield* append({ _tag: "PhaseBegun", phase: name, ...(facts && { facts }) })
                 yield* reporter.report("rollback", name, cancellable(act))
                 yield* append({ _tag: "PhaseDone", phase: name })
               })
             let aside = ""
 
             const untilCommit = Effect.gen(function* () {
-              yield* append({
-                _tag: "PhaseBegun",
-                phase: "check",
-                facts: { schemaTo: backup.manifest.schema },
-              })
               yield* swap.point(install, {
                 format: 1,
                 dataDir: paths.root,
@@ -251,6 +250,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   if (plan.code !== "same") yield* swap.detour(install, started.from)
                   return `backup ${backup.name} is whole`
                 }),
+                { schemaTo: backup.manifest.schema },
               )
               yield* step(
                 "stop",
@@ -380,7 +380,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               return yield* runPhases(run, plan, lease)
             }),
           )
-        }),
+        }, toItsEnd),
       }
     }),
   )

@@ -9,6 +9,7 @@ import type {
 } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -113,7 +114,6 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
         // Between the look and the lock a run may have begun; with the lock it cannot go past its stop.
         const again = yield* look
         if (again.gate._tag !== gate._tag || again.run?.started.run !== run?.started.run) return Option.none()
-        if (run !== null && run.ended === null) yield* journal.settle(run)
         return Option.some({
           _tag: "Admitted",
           held: gate._tag === "Held" ? Option.fromNullable(run) : Option.none(),
@@ -143,14 +143,19 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
               const live = yield* locks.live
               const run = yield* journal.latest
               if (Option.isNone(run) || run.value.started.run !== number) return "undone" as const
-              if (run.value.committed) {
-                // What is acknowledged from now on stands on this word: a power cut must not take it back.
-                yield* journal.settle(run.value)
-                return "opened" as const
-              }
+              // Only the announcement: a commit file that is seen may be one whose sync failed.
+              if (run.value.announced) return "opened" as const
               if (run.value.ended !== null || run.value.failure !== null || run.value.goingBack)
                 return "undone" as const
-              if (!live) return "abandoned" as const
+              if (!live && !run.value.committed) return "abandoned" as const
+              // Its upgrader died between the commit and its word: it is made durable here, then announced. What
+              // is left to do after that, and why it could not be done, comes again once the daemon is open.
+              if (!live) {
+                const recovered = yield* Effect.either(recover.onSight({ startDaemon: false }))
+                const announced = Option.exists(yield* journal.latest, (now) => now.announced)
+                const isFinal = Either.isLeft(recovered) && recovered.left._tag !== "LockBusy"
+                if (isFinal && !announced) return "abandoned" as const
+              }
               yield* Effect.sleep("50 millis")
             }
           }),

@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup } from "./Backup.ts"
-import { Cancellation } from "./Cancellation.ts"
+import { Cancellation, toItsEnd } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -154,11 +154,12 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
         })
 
       /** After the commit nothing goes back: what is left is done whatever is interrupted. */
-      const finish = (run: Run, append: PhaseContext["append"], stoppedAt: bigint | null) =>
+      const finish = (decided: Run, append: PhaseContext["append"], stoppedAt: bigint | null) =>
         Effect.gen(function* () {
-          const { started } = run
+          const { started } = decided
           // No undo needs it any more, and what is left to do may need space.
           yield* restore.giveBack(started.run, started.databasePath)
+          const run = yield* journal.announce(decided)
           const running = started.daemon !== null && started.restart
           // It has opened the database and is healthy: what it waits for is the commit, which has no size.
           if (running)
@@ -327,7 +328,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               return yield* runPhases(begun.run, begun.source, begun.lease, options.dryRun, checking)
             }),
           )
-        }),
+        }, toItsEnd),
       }
     }),
   )

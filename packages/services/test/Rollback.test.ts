@@ -1,6 +1,7 @@
 /** What a rollback refuses while the daemon serves, and what it does with data that cannot be read. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { rollbackPhases } from "@waiaas/domain/UpgradePhase"
 import { makeVersion } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -12,6 +13,7 @@ import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall, writePackage } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, contentOf, Heard } from "@waiaas/services/testing/SimulatedUpgrade"
 import { insertAgent } from "@waiaas/services/testing/TestDatabase"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -59,6 +61,19 @@ describe("a rollback", () => {
       disk.free = 1e12
       assert.strictEqual((yield* rollback).to, "2.0.0")
     }).pipe(Effect.provide(layerInstalled({ available: () => disk.free }))),
+  )
+
+  it.scopedLive("journals each of its steps once", () =>
+    Effect.gen(function* () {
+      yield* upgraded
+      yield* rollback
+      const run = Option.getOrThrow(yield* (yield* UpgradeJournal).latest)
+      assert.deepStrictEqual(
+        run.begun,
+        rollbackPhases.map(({ name }) => name),
+      )
+      assert.deepStrictEqual(run.done, run.begun)
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   it.scopedLive("tells of a newer backup that it passes over since it is damaged", () =>

@@ -4,6 +4,7 @@ import { dirname } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { installOf } from "@waiaas/domain/Install"
+import { gateFor } from "@waiaas/domain/JournalRecord"
 import { makeVersion } from "@waiaas/domain/Version"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
@@ -43,9 +44,7 @@ const written = Effect.gen(function* () {
   const journal = yield* UpgradeJournal
   const started = yield* here
   const run = yield* journal.begin(started)
-  yield* journal.append(yield* journal.append(run, { _tag: "PhaseBegun", phase: "check" }), {
-    _tag: "Committed",
-  })
+  yield* journal.announce(yield* journal.append(run, { _tag: "PhaseBegun", phase: "check" }))
   const fs = yield* FileSystem.FileSystem
   const path = yield* file
   return { path, text: yield* fs.readFileString(path), fs, journal, started }
@@ -245,6 +244,83 @@ describe("the directory of the journal", () => {
         runs,
         Array.from({ length: 51 }, (_, index) => index + 2),
       )
+    }).pipe(Effect.provide(layer)),
+  )
+})
+
+describe("the commit", () => {
+  const decidable = Effect.gen(function* () {
+    const journal = yield* UpgradeJournal
+    const started = yield* here
+    const run = yield* journal.append(yield* journal.begin(started), { _tag: "PhaseBegun", phase: "check" })
+    return { journal, run, started, path: (yield* file).replace("jsonl", "committed") }
+  })
+  const newest = Effect.flatMap(UpgradeJournal, ({ latest }) => Effect.map(latest, Option.getOrThrow))
+
+  it.scoped("decides which way a run goes; a held daemon opens only once it is announced", () =>
+    Effect.gen(function* () {
+      const { journal, run, started, path } = yield* decidable
+      const going = yield* journal.append(run, { _tag: "Starting", version: started.to })
+      yield* journal.commit(going)
+      const seen = yield* newest
+      assert.deepStrictEqual([seen.committed, seen.announced], [true, false])
+      assert.strictEqual(gateFor(seen, true, started.to)._tag, "Held")
+      yield* journal.announce(seen)
+      const announced = yield* newest
+      assert.deepStrictEqual([announced.committed, announced.announced], [true, true])
+      assert.strictEqual(gateFor(announced, true, started.to)._tag, "Open")
+      assert.strictEqual((yield* (yield* FileSystem.FileSystem).stat(path)).mode & 0o777, 0o600)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("counts for nothing once its run has failed or is undone, whatever a power cut brings back", () =>
+    Effect.gen(function* () {
+      const { journal, run, started } = yield* decidable
+      yield* journal.commit(run)
+      yield* journal.append(run, { _tag: "Recovering", direction: "back", pid: 1 })
+      assert.isFalse((yield* newest).committed)
+      const other = yield* journal.begin(started)
+      yield* journal.commit(other)
+      const failure = { phase: "restart", error: "FileFailed", message: "m", next: "n" } as const
+      yield* journal.append(other, { _tag: "Failed", ...failure })
+      assert.isFalse((yield* newest).committed)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("goes with its run's journal, and one that is left of a lost journal is no other run's", () =>
+    Effect.gen(function* () {
+      const { journal, run, started, path } = yield* decidable
+      const fs = yield* FileSystem.FileSystem
+      yield* fs.writeFileString(path.replace("000001", "000007"), "")
+      const next = yield* journal.begin(started)
+      assert.strictEqual(next.started.run, 8)
+      assert.deepStrictEqual(Option.getOrThrow(yield* journal.latest).committed, false)
+      yield* journal.commit(run)
+      for (let more = 9; more <= 60; more++) yield* journal.begin(started)
+      const names = yield* fs.readDirectory((yield* DataDir).paths.journals)
+      assert.isEmpty(names.filter((name) => name.endsWith(".committed")))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scoped("that was changed, or is another run's, is damage", () =>
+    Effect.gen(function* () {
+      const { journal, run, started, path } = yield* decidable
+      const fs = yield* FileSystem.FileSystem
+      yield* journal.commit(run)
+      const text = yield* fs.readFileString(path)
+      for (const changed of ["", text.trimEnd(), text.replace("1", "2"), "\0".repeat(text.length)]) {
+        yield* fs.writeFileString(path, changed)
+        assert.strictEqual((yield* Effect.flip(journal.latest))._tag, "JournalDamaged", changed)
+      }
+      const other = yield* Effect.flip(
+        Effect.gen(function* () {
+          yield* fs.writeFileString(path, text)
+          yield* journal.begin(started)
+          yield* fs.writeFileString(path.replace("000001", "000002"), text)
+          return yield* journal.latest
+        }),
+      )
+      assert.strictEqual(other._tag, "JournalDamaged")
     }).pipe(Effect.provide(layer)),
   )
 })

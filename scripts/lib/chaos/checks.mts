@@ -143,7 +143,7 @@ const allowed: ReadonlyArray<readonly [directory: (machine: Machine) => string, 
     ({ dataDir }) => join(dataDir, "upgrade"),
     /^(journal|probation\.json|(run|data)\.(lock(-journal)?|holder\.json)|tool\.lock(-journal)?)$/,
   ],
-  [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.jsonl$/],
+  [({ dataDir }) => join(dataDir, "upgrade/journal"), /^\d{6}\.(jsonl|committed)$/],
   [({ dataDir }) => join(dataDir, "logs"), /^daemon(\.out)?\.log(\.\d+)?$/],
   // Node's own cache of compiled code.
   [({ directory }) => join(directory, "tmp"), /^node-compile-cache$/],

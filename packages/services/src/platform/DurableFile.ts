@@ -15,6 +15,11 @@ const CHUNK = 4 * 1024 * 1024
 /** Bytes of a text that is read whole; nothing of ours gets near it. */
 const MOST_TEXT = 16 * 1024 * 1024
 
+/** One name for every probe: what a killed one leaves is taken away by the next. */
+export const PROBE_FILE = ".waiaas-probe"
+/** Not allowed here, or no room for a name. */
+const notChangeable = ["EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT"]
+
 const codeOfReason: Record<string, string> = {
   NotFound: "ENOENT",
   PermissionDenied: "EACCES",
@@ -63,13 +68,17 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly write: (path: string, text: string, mode?: number) => Effect.Effect<void, FileFailed>
     /** Adds to the end of a file and syncs it; creates it if it is not there. */
     readonly append: (path: string, text: string) => Effect.Effect<void, FileFailed>
-    /** Cuts a file to `size` bytes and syncs it. */
-    readonly truncate: (path: string, size: number) => Effect.Effect<void, FileFailed>
     /** A file of `size` bytes of real, allocated space. */
     readonly reserve: (path: string, size: number) => Effect.Effect<void, FileFailed>
     readonly makeDirectory: (path: string, mode?: number) => Effect.Effect<void, FileFailed>
     readonly chmod: (path: string, mode: number) => Effect.Effect<void, FileFailed>
     readonly syncDirectory: (path: string) => Effect.Effect<void, FileFailed>
+    /**
+     * Makes the entries durable of a directory whose last sync may have failed, in whatever process: the system may
+     * count them as written since, and answer a sync alone without doing anything. Where this user may not change
+     * the directory it is synced as it is.
+     */
+    readonly renewDirectory: (path: string) => Effect.Effect<void, FileFailed>
     /** Makes a file's content durable. */
     readonly sync: (path: string) => Effect.Effect<void, FileFailed>
     /** Renames and syncs both directories. */
@@ -161,6 +170,27 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           ),
         )
       const syncDirectory = sync
+      const renewDirectory = (path: string) =>
+        Effect.gen(function* () {
+          // A change, so that there is something to be written. What is there under this name is not followed.
+          const probe = join(path, PROBE_FILE)
+          const touched = Effect.zipRight(
+            Effect.scoped(fs.open(probe, { flag: "wx", mode: 0o600 })).pipe(
+              attempt("change", path),
+              Effect.catchIf(
+                ({ code }) => code === "EEXIST",
+                () => Effect.void,
+              ),
+            ),
+            fs.remove(probe).pipe(attempt("change", path)),
+          )
+          yield* Effect.catchIf(
+            touched,
+            ({ code }) => notChangeable.includes(code),
+            () => Effect.void,
+          )
+          yield* syncDirectory(path)
+        })
 
       const chmod = (path: string, mode: number) =>
         fs.chmod(path, mode).pipe(attempt("set the mode of", path))
@@ -266,6 +296,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         readLink,
         chmod,
         syncDirectory,
+        renewDirectory,
         sync,
         rename,
         remove,
@@ -312,14 +343,6 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             )
             if (isNew) yield* syncDirectory(dirname(path))
           }),
-        truncate: (path, size) =>
-          Effect.scoped(
-            Effect.gen(function* () {
-              const file = yield* fs.open(path, { flag: "r+" })
-              yield* file.truncate(size)
-              yield* file.sync
-            }).pipe(attempt("shorten", path)),
-          ),
         reserve: (path, size) =>
           Effect.scoped(
             Effect.gen(function* () {

@@ -93,6 +93,7 @@ const canonical = (text: string): string => {
     const end = frames.pop() ?? ""
     return `${frames.at(-1) ?? ""}\n${end.endsWith("}") || end === "" ? end : "torn"}`
   }
+  if (text.includes('"_tag":"CommitFile"')) return text.endsWith("\n") ? "commit" : "torn"
   return text.includes('"_tag":"Started"') ? decisiveOf(text) : text
 }
 

@@ -57,7 +57,7 @@ export const operate = <A>(
 export const takesSpace = (disk: Disk, what: string): boolean => {
   const [act = "", ...rest] = what.split(" ")
   const path = rest.at(-1) ?? ""
-  if (act === "open-w" || act === "open-a") return disk.node(path) === null
+  if (act.startsWith("open-") && act !== "open-r") return disk.node(path) === null
   if (act === "sqlite") return /^(append|open-wal|open-shm|copy to|checkpoint)/.test(rest.join(" "))
   return act === "write" || act === "makeDirectory" || act === "symlink" || what.startsWith("npm writes")
 }
@@ -189,13 +189,14 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
           : call("remove", "write", path, (disk) => disk.unlink(path)),
       open: (path, { flag = "r", mode = 0o644 } = {}) => {
         const append = flag === "a"
-        if (!["r", "r+", "w", "a"].includes(flag))
+        if (!["r", "w", "wx", "a"].includes(flag))
           return Effect.dieMessage(`open with ${flag} is not simulated`)
-        const create = append || flag === "w"
+        const create = flag !== "r"
         return Effect.map(
-          call(`open-${flag}`, create ? "write" : "read", path, (disk) =>
-            disk.open(path, { create, truncate: flag === "w", mode }),
-          ),
+          call(`open-${flag}`, create ? "write" : "read", path, (disk) => {
+            if (flag === "wx" && disk.node(path, false) !== null) throw new Errno("EEXIST", path)
+            return disk.open(path, { create, truncate: flag === "w", mode })
+          }),
           (ino) => openFile(path, ino, append),
         )
       },

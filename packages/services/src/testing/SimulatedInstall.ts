@@ -316,7 +316,7 @@ export const makeProcesses = (
         Effect.provide(context),
       )
       const run = Option.getOrNull(yield* journal.latest)
-      const held = daemon.held !== null && run?.started.run === daemon.held && !run.committed
+      const held = daemon.held !== null && run?.started.run === daemon.held && !run.announced
       const answer = {
         status: held ? "held" : "ok",
         version: daemon.version,

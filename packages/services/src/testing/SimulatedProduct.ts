@@ -7,7 +7,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import { Backup } from "../Backup.ts"
-import { Cancellation } from "../Cancellation.ts"
+import { Cancellation, cancellableBy } from "../Cancellation.ts"
 import { Compatibility } from "../Compatibility.ts"
 import { ConfigFile } from "../ConfigFile.ts"
 import { DaemonControl } from "../DaemonControl.ts"
@@ -60,6 +60,11 @@ const layerEnvironment = (host: Host, version: string, packageDir: string) =>
     now: Effect.sync(() => (host.process.world.boot === "0" ? NOW : NOW - DAY)),
   })
 
+const layerCancellation = (host: Host) =>
+  Layer.succeed(Cancellation, {
+    cancellable: (act) => Effect.suspend(() => cancellableBy(host.process.requested)(act)),
+  })
+
 const layerProduct = (host: Host, version: string, packageDir: string) => {
   const Platform = Layer.mergeAll(
     layerProcessRunner(host, (directory, fault) => startDaemon(host.process.world, directory, fault)),
@@ -83,7 +88,7 @@ const layerProduct = (host: Host, version: string, packageDir: string) => {
         DaemonControl.layer,
         NpmInstaller.layer,
         PackageSwap.layer,
-        Cancellation.layerNever,
+        layerCancellation(host),
       ),
     ),
     Layer.provideMerge(DatabaseTool.layer),
@@ -145,4 +150,6 @@ export const launch = <A, E>(
   process: SimulatedProcess,
   program: Effect.Effect<A, E, Services>,
   ended: (exit: Exit.Exit<A, E>) => void,
-): void => process.world.launch(Effect.provide(program, servicesOf(process)), ended)
+): void => {
+  process.fiber = process.world.launch(Effect.provide(program, servicesOf(process)), ended)
+}

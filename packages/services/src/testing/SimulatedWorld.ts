@@ -2,10 +2,14 @@
  * A machine for simulations: one disk, processes as fibers, locks, a clock that jumps to the next
  * timer. Everything runs synchronously and the same way each time; every operation has a number.
  */
+import { Interrupted } from "@waiaas/domain/RunErrors"
 import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import type * as Scheduler from "effect/Scheduler"
@@ -49,6 +53,10 @@ export class SimulatedProcess {
   /** A daemon between its start and its first answer, or between a stop and its end. */
   inTransit = false
   onStop: (() => void) | null = null
+  /** The fiber of its program, while there is one. */
+  fiber: Fiber.RuntimeFiber<unknown, unknown> | null = null
+  /** Fails once the operator has typed Ctrl-C. */
+  readonly requested = Deferred.unsafeMake<never, Interrupted>(FiberId.none)
   readonly world: World
   readonly pid: number
   readonly role: "command" | "daemon"
@@ -63,6 +71,11 @@ export class SimulatedProcess {
     this.role = role
     this.version = code.version
     this.packageDir = code.packageDir
+  }
+  /** Ctrl-C, as a command gets it: a request to its run, and an interruption of its main fiber. */
+  interrupt(): void {
+    Deferred.unsafeDone(this.requested, new Interrupted({}))
+    this.fiber?.unsafeInterruptAsFork(FiberId.none)
   }
   /** With the pid it names one process for good. */
   get start(): string {
@@ -209,11 +222,15 @@ export class World {
   }
 
   /** Starts a program as a process's fiber. */
-  launch<A, E>(program: Effect.Effect<A, E>, ended: (exit: Exit.Exit<A, E>) => void): void {
+  launch<A, E>(
+    program: Effect.Effect<A, E>,
+    ended: (exit: Exit.Exit<A, E>) => void,
+  ): Fiber.RuntimeFiber<A, E> {
     const fiber = runFork(program.pipe(Effect.withClock(this.clock), Effect.withTracerEnabled(false)), {
       scheduler: this.scheduler,
     })
     fiber.addObserver(ended)
+    return fiber
   }
 
   /** Lets everything happen until `until` holds, nothing is left to happen, or the world is stopped. */
