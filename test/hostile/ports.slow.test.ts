@@ -74,7 +74,7 @@ it.scopedLive(
         setKeys(join(machine.dataDir, "data/waiaas.db"), { latest_version: "2.1.0" })
         const { code, stdout, stderr } = await machine.waiaas(["agent", "list"])
         assert.notEqual(code, 0, stdout)
-        assert.match(stderr, /it does not run\.\nnext: waiaas start --background$/m)
+        assert.match(stderr, /^error: The daemon is not running\.\nnext: waiaas start --background$/m)
         assert.deepEqual(
           heard.filter(({ authorization }) => authorization !== undefined),
           [],

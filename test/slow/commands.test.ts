@@ -149,7 +149,7 @@ it.scopedLive(
         await machine.mustWaiaas(["stop"])
         const down = await machine.waiaas(["health"])
         assert.deepEqual([down.code, down.stdout], [1, ""])
-        assert.match(down.stderr, /does not answer: it does not run\.\nnext: waiaas start --background\n/)
+        assert.match(down.stderr, /is not running\.\nnext: waiaas start --background\n/)
       })
     }),
   LIMIT,

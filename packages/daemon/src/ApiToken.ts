@@ -1,29 +1,11 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
-import { ExitCode } from "@waiaas/domain/ExitCode"
-import { shellWord } from "@waiaas/domain/Shell"
+import type { FileFailed, TokenUnusable } from "@waiaas/domain/DataErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { readToken } from "@waiaas/services/TokenFile"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
-
-export class TokenUnusable extends Schema.TaggedError<TokenUnusable>()("TokenUnusable", {
-  path: Schema.String,
-  problem: Schema.String,
-  dataDir: Schema.String,
-}) {
-  override get message() {
-    return `The API token ${this.path} cannot be used: ${this.problem}.`
-  }
-  get next() {
-    return `rm -f ${shellWord(this.path)} && waiaas init --data-dir ${shellWord(this.dataDir)}`
-  }
-  get exitCode() {
-    return ExitCode.refused
-  }
-}
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
@@ -40,13 +22,7 @@ export class ApiToken extends Context.Tag("@waiaas/daemon/ApiToken")<
     Layer.effect(
       this,
       Effect.gen(function* () {
-        const files = yield* DurableFile
-        const { paths } = yield* DataDir
-        const unusable = (problem: string) =>
-          new TokenUnusable({ path: paths.token, problem, dataDir: paths.root })
-        if (!(yield* files.exists(paths.token))) return yield* unusable("it does not exist")
-        const token = (yield* files.readText(paths.token)).trim()
-        if (!/^[0-9a-f]{64}$/.test(token)) return yield* unusable("it is not 64 hexadecimal digits")
+        const token = yield* readToken
         // Digests have one length, which the comparison in constant time needs.
         const expected = digest(`Bearer ${token}`)
         return {

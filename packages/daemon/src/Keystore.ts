@@ -65,6 +65,8 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
       publicKey: string,
       message: Uint8Array,
     ) => Effect.Effect<Uint8Array, KeystoreDamaged | FileFailed>
+    /** Ids of the agents that have a sealed key, from one listing of the directory. */
+    readonly sealed: Effect.Effect<ReadonlySet<string>, FileFailed>
   }
 >() {
   /** Derives the data key once and proves it by the check value, before anything else is done. */
@@ -73,7 +75,8 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
     Effect.gen(function* () {
       const { key, source } = yield* openDataKey
       const files = yield* DurableFile
-      const { paths } = yield* DataDir
+      const directory = yield* DataDir
+      const { paths } = directory
       const pathOf = keystorePaths(paths).agent
 
       const createKey = Effect.fn("Keystore.createKey")(function* (agent: string) {
@@ -102,7 +105,13 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         )
       })
 
-      return { source, createKey, sign: signWith }
+      const sealed = sealedAgents.pipe(
+        Effect.map((agents) => new Set(agents)),
+        Effect.provideService(DataDir, directory),
+        Effect.provideService(DurableFile, files),
+      )
+
+      return { source, createKey, sign: signWith, sealed }
     }),
   )
 

@@ -28,7 +28,7 @@ const layerAgents = (root: string, schema: number) =>
     Layer.provideMerge(layerPlatform(root)),
     Layer.provideMerge(Logger.remove(Logger.defaultLogger)),
   )
-const wanted = { name: "alice", chain: "solana", network: "mainnet" }
+const wanted = { name: "alice", chain: "solana", network: "mainnet" } as const
 
 for (const schema of [2, 3, 4, 5])
   it.scopedLive(
@@ -54,7 +54,7 @@ for (const schema of [2, 3, 4, 5])
           assert.deepEqual(new Set(listed.map(({ id }) => id)), new Set([first.id, second.id]))
           assert.equal((yield* Effect.flip(agents.sign(first.id, "x")))._tag, "AgentSuspended")
           assert.equal((yield* agents.sign(second.id, "x")).publicKey, second.publicKey)
-          const withOwner = { ...wanted, ownerAddress: "0xabc" }
+          const withOwner = { ...wanted, name: "carol", ownerAddress: "0xabc" }
           if (schema >= 3) assert.equal((yield* agents.create(withOwner)).ownerAddress, "0xabc")
           else assert.equal((yield* Effect.flip(agents.create(withOwner)))._tag, "NoOwnerAddress")
         }).pipe(Effect.provide(layerAgents(root, schema)))

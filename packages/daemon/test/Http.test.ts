@@ -98,11 +98,11 @@ it.scopedLive("/openapi.json and /docs come from the API, and the page may load 
     const { call } = yield* startDaemon()
     const spec = (yield* call("GET", "/openapi.json")).json
     assert.equal(spec.openapi, "3.1.0")
-    assert.ok(spec.paths["/v1/agents/{id}/sign"].post)
+    assert.ok(spec.paths["/v1/agents/{agent}/sign"].post)
     const page = yield* call("GET", "/docs")
     assert.match(page.headers["content-type"] ?? "", /text\/html/)
     assert.match(String(page.headers["content-security-policy"]), /^default-src 'none'; style-src 'sha256-/)
-    assert.ok(page.text.includes("/v1/agents/{id}/sign"))
+    assert.ok(page.text.includes("/v1/agents/{agent}/sign"))
     assert.doesNotMatch(page.text, /<script|https?:\/\/|src=/)
   }),
 )

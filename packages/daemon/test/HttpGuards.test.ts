@@ -153,11 +153,17 @@ it.scopedLive("every error is JSON", () =>
       [call("GET", `/v1/agents/${nobody}/sign`), 405, "MethodNotAllowed"],
       [ask(port, "/health", { method: "POST" }), 405, "MethodNotAllowed"],
       [post("{"), 400, "BadRequest"],
-      [post(""), 400, "HttpApiDecodeError"],
-      [post("{}"), 400, "HttpApiDecodeError"],
-      [post('{"name":"../x"}'), 400, "HttpApiDecodeError"],
-      [call("GET", "/v1/agents/not-an-id"), 400, "HttpApiDecodeError"],
+      [post(""), 400, "BadRequest"],
+      [post("{}"), 400, "BadRequest"],
+      [post("[]"), 400, "BadRequest"],
+      [post('{"name":"../x"}'), 400, "BadRequest"],
+      [post('{"name":"x","chain":"bitcoin","network":"nonsense"}'), 400, "BadRequest"],
+      [call("GET", "/v1/agents/not-an-agent"), 404, "NotFound"],
+      [call("GET", "/v1/agents/%00"), 400, "BadRequest"],
+      [call("GET", "/v1/agents?all=1"), 400, "BadRequest"],
       [post("a=1", { "content-type": "application/x-www-form-urlencoded" }), 415, "UnsupportedMediaType"],
+      [post("{}", { "content-type": "application/json; charset=latin1" }), 415, "UnsupportedMediaType"],
+      [post("{}", { "content-encoding": "gzip" }), 415, "UnsupportedMediaType"],
       [post("--x", { "content-type": "multipart/form-data; boundary=x" }), 415, "UnsupportedMediaType"],
       [post("{}", { expect: "magic" }), 417, "ExpectationFailed"],
     ]
@@ -165,13 +171,14 @@ it.scopedLive("every error is JSON", () =>
       const answer = yield* request
       assert.equal(answer.status, status, tag)
       assert.equal(answer.json?._tag, tag)
-      assert.equal(typeof answer.json.message, "string")
+      assert.deepEqual(Object.keys(answer.json), ["_tag", "message", "next"], tag)
+      assert.doesNotMatch(answer.text, /readonly|\\n|└|HttpApi/, "no inner schema")
     }
     assert.equal((yield* call("DELETE", "/v1/agents")).headers.allow, "POST, GET")
     const broken = yield* raw(port, "NONSENSE\r\n\r\n")
     assert.match(broken, /^HTTP\/1.1 400 [\s\S]*\{"_tag":"BadRequest"/)
     const huge = yield* raw(port, `GET /health HTTP/1.1\r\nx: ${"y".repeat(40_000)}\r\n\r\n`)
-    assert.match(huge, /^HTTP\/1.1 431 [\s\S]*\{"_tag":"TooLarge"/)
+    assert.match(huge, /^HTTP\/1.1 431 [\s\S]*\{"_tag":"HeadersTooLarge"/)
     const absolute = yield* raw(
       port,
       `GET http://evil.example/v1/agents HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\nauthorization: Bearer ${token}\r\nconnection: close\r\n\r\n`,
@@ -199,6 +206,7 @@ it.scopedLive("the daemon's own trouble is a 500 that says nothing of it", () =>
       assert.deepEqual(answer.json, {
         _tag: "Internal",
         message: "The daemon failed at this request; its log says why.",
+        next: "Read the end of `logs/daemon.log` in the data directory.",
       })
     }
   }),

@@ -18,6 +18,7 @@ const agent = Schema.encodeSync(Agent)({
   network: "mainnet",
   publicKey: "cb".repeat(32),
   status: "active",
+  signingKey: "present",
   ownerAddress: null,
   createdAt: 1_770_000_000,
   updatedAt: 1_770_000_000,
@@ -36,8 +37,9 @@ const health = {
 const answer = (request: http.IncomingMessage, body: string): readonly [status: number, body: unknown] => {
   if (request.url === "/health") return [200, health]
   if (request.headers.authorization !== `Bearer ${token}`)
-    return [401, { _tag: "Unauthorized", message: "The request carries no valid bearer token." }]
-  if (request.url !== "/v1/agents") return [404, { _tag: "NotFound", message: "There is no such agent." }]
+    return [401, { _tag: "Unauthorized", message: "No.", next: "Send it." }]
+  if (request.url !== "/v1/agents")
+    return [404, { _tag: "NotFound", message: "There is no agent x.", next: "waiaas agent list" }]
   return request.method === "POST" ? [201, { ...agent, name: JSON.parse(body).name }] : [200, [agent]]
 }
 
@@ -75,21 +77,18 @@ it.scopedLive("what the daemon refuses is an error that says why", () =>
     const baseUrl = yield* serve
     const { call } = yield* clientOf(baseUrl, "0".repeat(64))
     const refused = yield* Effect.flip(call((api) => api.agents.list()))
-    assert.equal(
-      refused.message,
-      "The daemon refused the request (401): The request carries no valid bearer token.",
-    )
+    assert.match(refused.message, /does not accept the API token/)
+    const known = yield* clientOf(baseUrl, token)
+    const missing = yield* Effect.flip(known.call((api) => api.agents.show({ path: { agent: "x" } })))
+    assert.deepEqual([missing.message, missing.next], ["There is no agent x.", "waiaas agent list"])
   }),
 )
 
 it.scopedLive("a request that is wrong says which field is", () =>
   Effect.gen(function* () {
     const { call } = yield* clientOf(yield* serve, token)
-    const refused = yield* Effect.flip(call((api) => api.agents.show({ path: { id: "no-id" } })))
-    assert.match(
-      refused.message,
-      /^The daemon refused the request \(400\): id: Expected a Universally Unique Identifier/,
-    )
+    const refused = yield* Effect.flip(call((api) => api.agents.show({ path: { agent: "../x" } })))
+    assert.equal(refused.message, "agent: Expected the id or the name of an agent.")
     assert.doesNotMatch(refused.message, /\n/)
   }),
 )

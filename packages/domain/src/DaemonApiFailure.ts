@@ -3,39 +3,56 @@ import * as ParseResult from "effect/ParseResult"
 import * as Predicate from "effect/Predicate"
 import { DaemonUnreachable, RequestRefused } from "./RunErrors.ts"
 
+/** The HTTP status of each failure that the API documents. */
 const statusOf: Readonly<Record<string, number>> = {
+  BadRequest: 400,
   Unauthorized: 401,
   NotFound: 404,
+  MethodNotAllowed: 405,
+  Timeout: 408,
   Conflict: 409,
+  NameTaken: 409,
+  Ambiguous: 409,
   Suspended: 409,
-  HttpApiDecodeError: 400,
-  ParseError: 400,
+  KeyUnavailable: 409,
+  TooLarge: 413,
+  UnsupportedMediaType: 415,
+  ExpectationFailed: 417,
+  Misdirected: 421,
+  HeadersTooLarge: 431,
+  Internal: 500,
   Unavailable: 503,
+  StorageFull: 507,
 }
 
-interface Issue {
-  readonly path: ReadonlyArray<PropertyKey>
-  readonly message: string
-}
-
-/** What is wrong with the request, as its sender (`ParseError`) or the daemon (`HttpApiDecodeError`) found. */
-const issuesOf = (error: object): ReadonlyArray<Issue> => {
-  if (error instanceof ParseResult.ParseError) return ParseResult.ArrayFormatter.formatErrorSync(error)
-  return Predicate.isTagged(error, "HttpApiDecodeError") && "issues" in error && Array.isArray(error.issues)
-    ? error.issues
-    : []
+/** What the sender itself found wrong with the request, before it was sent. */
+const problemOf = (error: ParseResult.ParseError): string => {
+  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const place = issue?.path.map(String).join(".") ?? ""
+  const [line = "The request is not one of this API"] = issue?.message.split("\n") ?? []
+  return `${place === "" ? "" : `${place}: `}${line}.`
 }
 
 /** Any failure of a call to the daemon at `address`. */
 export const explainFailure = (address: string, error: unknown): DaemonUnreachable | RequestRefused => {
-  const failure: { readonly _tag?: string; readonly message?: string } = Predicate.isObject(error)
-    ? error
-    : { message: String(error) }
-  const { _tag: tag = "", message = "" } = failure
+  if (error instanceof ParseResult.ParseError)
+    return new RequestRefused({ status: 400, problem: problemOf(error) })
+  const failure: { readonly _tag?: string; readonly message?: string; readonly next?: string } =
+    Predicate.isObject(error) ? error : { message: String(error) }
+  const { _tag: tag = "", message = "", next } = failure
   if (tag === "RequestError")
     return new DaemonUnreachable({ address, problem: "no connection", instead: "waiaas start --background" })
   if (tag === "TimeoutException") return new DaemonUnreachable({ address, problem: "no answer within 30 s" })
-  const [issue] = issuesOf(failure)
-  const problem = issue ? `${issue.path.map(String).join(".")}: ${issue.message.split("\n")[0]}` : message
-  return new RequestRefused({ status: statusOf[tag] ?? 500, problem: problem || tag })
+  // Its `next` is for whoever sends the header; the command sent it, from the file.
+  if (tag === "Unauthorized")
+    return new RequestRefused({
+      status: 401,
+      problem: "The daemon does not accept the API token: it is not the one that it began with.",
+      instead: "waiaas stop && waiaas start --background",
+    })
+  return new RequestRefused({
+    status: statusOf[tag] ?? 500,
+    problem: message || `The daemon's answer is not one of its API: ${tag}.`,
+    ...(next === undefined || tag === "BadRequest" ? {} : { instead: next }),
+  })
 }

@@ -122,6 +122,28 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
   }
 }
 
+/** Whether a failure is that no space is left: the one trouble of a daemon that its operator can end without its log. */
+export const isDiskFull = (error: { readonly _tag: string }): boolean =>
+  error instanceof FileFailed
+    ? error.code === "ENOSPC" || error.code === "EDQUOT"
+    : error instanceof DatabaseFailed && /disk is full/.test(error.reason)
+
+/** The file of the API's token is missing, or holds something else. */
+export class TokenUnusable extends Schema.TaggedError<TokenUnusable>()("TokenUnusable", {
+  path: Schema.String,
+  problem: Schema.String,
+}) {
+  override get message() {
+    return `The API token ${this.path} cannot be used: ${this.problem}.`
+  }
+  get next() {
+    return `waiaas stop && rm -f ${shellWord(this.path)} && waiaas init && waiaas start --background`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 export class LockBusy extends Schema.TaggedError<LockBusy>()("LockBusy", {
   lock: Schema.Literal("install", "run", "data", "tool"),
   path: Schema.String,

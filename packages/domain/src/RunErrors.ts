@@ -196,25 +196,35 @@ export class Unconfirmed extends Schema.TaggedError<Unconfirmed>()("Unconfirmed"
   }
 }
 
-/** What a refused request leaves to look at, by its HTTP status. */
-const nextAfter: Readonly<Record<number, string>> = {
-  400: "waiaas agent --help",
-  404: "waiaas agent list",
-  409: "waiaas agent list",
-}
-
-export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
-  status: Schema.Int,
-  problem: Schema.String,
-}) {
+/** No daemon has the data directory open. */
+export class DaemonNotRunning extends Schema.TaggedError<DaemonNotRunning>()("DaemonNotRunning", {}) {
   override get message() {
-    return `The daemon refused the request (${this.status}): ${this.problem}`
+    return "The daemon is not running."
   }
   get next() {
-    return nextAfter[this.status] ?? "waiaas status"
+    return "waiaas start --background"
   }
   get exitCode() {
     return ExitCode.failed
+  }
+}
+
+export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
+  /** Of HTTP. */
+  status: Schema.Int,
+  /** A whole sentence. */
+  problem: Schema.String,
+  /** What the daemon said to do about it, where it did. */
+  instead: Schema.optional(Schema.String),
+}) {
+  override get message() {
+    return this.problem
+  }
+  get next() {
+    return this.instead ?? (this.status === 400 ? "waiaas agent --help" : "waiaas status")
+  }
+  get exitCode() {
+    return this.status === 400 ? ExitCode.usage : this.status < 500 ? ExitCode.refused : ExitCode.failed
   }
 }
 

@@ -52,6 +52,9 @@ const samples = [
   ...[400, 401, 404, 409, 500, 503].map(
     (status) => new RunErrors.RequestRefused({ status, problem: "no such agent" }),
   ),
+  new RunErrors.RequestRefused({ status: 409, problem: "It is suspended.", instead: "waiaas agent list" }),
+  new RunErrors.DaemonNotRunning(),
+  new DataErrors.TokenUnusable({ path: "/home/op/.waiaas/api.token", problem: "it does not exist" }),
   new RunErrors.CommandFailed({ text: "error: no\n  next: waiaas status", exitCode: 1 }),
   new RunErrors.CommandFailed({ text: "error: no", exitCode: 1 }),
 ]

@@ -1,16 +1,17 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import type { DaemonApiClient } from "@waiaas/domain/DaemonApiClient"
 import { explainFailure } from "@waiaas/domain/DaemonApiFailure"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import type { FileFailed, TokenUnusable } from "@waiaas/domain/DataErrors"
 import { addressOf } from "@waiaas/domain/Health"
-import { DaemonUnreachable, type RequestRefused } from "@waiaas/domain/RunErrors"
+import { DaemonNotRunning, DaemonUnreachable, type RequestRefused } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile } from "./platform/DurableFile.ts"
+import type { DurableFile } from "./platform/DurableFile.ts"
+import { readToken } from "./TokenFile.ts"
 
 /** The API of the running daemon, with the token of the data directory. */
 export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
@@ -19,14 +20,14 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
     /** One call; what the daemon refuses becomes an error for the operator. At most 30 s. */
     readonly call: <A, E>(
       use: (client: DaemonApiClient) => Effect.Effect<A, E>,
-    ) => Effect.Effect<A, DaemonUnreachable | RequestRefused | FileFailed>
+    ) => Effect.Effect<A, DaemonNotRunning | DaemonUnreachable | RequestRefused | TokenUnusable | FileFailed>
   }
 >() {
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
       const { paths } = yield* DataDir
-      const files = yield* DurableFile
+      const context = yield* Effect.context<DataDir | DurableFile>()
       const control = yield* DaemonControl
       const http = yield* HttpClient.HttpClient
       return {
@@ -38,12 +39,11 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
               yield* control.health(state.facts)
               state = yield* control.state
             }
-            if (state._tag !== "Running")
+            if (state._tag === "Stopped") return yield* new DaemonNotRunning()
+            if (state._tag === "Busy")
               return yield* new DaemonUnreachable({
                 address: paths.root,
-                ...(state._tag === "Stopped"
-                  ? { problem: "it does not run", instead: "waiaas start --background" }
-                  : { problem: `it does not run; the data is in use by ${state.holder}` }),
+                problem: `it does not run; the data is in use by ${state.holder}`,
               })
             const base = addressOf(state.facts.hostname, state.facts.port)
             // The token is for nobody else, and nobody else's answer is believed.
@@ -51,7 +51,7 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
               return yield* new DaemonUnreachable({ address: base, problem: "no answer within 1 s" })
             if (state.health.value.status === "stopping")
               return yield* new DaemonUnreachable({ address: base, problem: "it is stopping" })
-            const token = (yield* files.readText(paths.token)).trim()
+            const token = yield* Effect.provide(readToken, context)
             // Evaluated on use (it is in the same bundle): most commands never call the API.
             const { makeDaemonApiClient } = yield* Effect.promise(
               () => import("@waiaas/domain/DaemonApiClient"),

@@ -17,6 +17,7 @@ import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
+import { readToken } from "./TokenFile.ts"
 
 type Answer = Health | HealthError
 const decodeAnswer = Schema.decodeUnknown(Schema.Union(Health, HealthError))
@@ -78,6 +79,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
     Effect.gen(function* () {
       const { paths } = yield* DataDir
       const files = yield* DurableFile
+      const context = yield* Effect.context<DataDir | DurableFile>()
       const lock = yield* ExclusiveLock
       const runner = yield* ProcessRunner
       const environment = yield* Environment
@@ -135,10 +137,11 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           yield* health(facts)
           // Alive after the answer, it was the one that gave it: the port was its own until then.
           if (!(yield* isProven(facts))) return false
-          const token = yield* files.readText(paths.token)
+          // A damaged file is no reason not to stop: then a signal asks.
+          const token = yield* Effect.provide(readToken, context)
           const response = yield* client.execute(
             HttpClientRequest.post(`${addressOf(facts.hostname, facts.port)}/v1/daemon/shutdown`).pipe(
-              HttpClientRequest.bearerToken(token.trim()),
+              HttpClientRequest.bearerToken(token),
             ),
           )
           return response.status === 202

@@ -15,6 +15,7 @@ import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { readStoredValues } from "./StoredValues.ts"
+import { readToken } from "./TokenFile.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
 
 /** Seconds between two notices of the same version. */
@@ -64,6 +65,7 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
       const journal = yield* UpgradeJournal
       const files = yield* DurableFile
       const lock = yield* ExclusiveLock
+      const context = yield* Effect.context<DataDir | DurableFile>()
       const client = yield* HttpClient.HttpClient
       const environment = yield* Environment
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
@@ -76,10 +78,10 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
           // The token is for the daemon alone, not for whoever has its port.
           if (state._tag !== "Running" || Option.isNone(state.health)) return
           const { hostname, port } = state.facts
-          const token = yield* files.readText(paths.token)
+          const token = yield* Effect.provide(readToken, context)
           yield* client.execute(
             HttpClientRequest.post(`${addressOf(hostname, port)}/v1/version/notified`).pipe(
-              HttpClientRequest.bearerToken(token.trim()),
+              HttpClientRequest.bearerToken(token),
               HttpClientRequest.bodyUnsafeJson({ version: notice.latest }),
             ),
           )

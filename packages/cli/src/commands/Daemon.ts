@@ -5,7 +5,7 @@ import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import type { Run } from "@waiaas/domain/JournalRecord"
-import { DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import { DaemonNotRunning, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
@@ -204,11 +204,11 @@ export const health = Command.make("health", {}, () =>
     const control = yield* DaemonControl
     const state = yield* control.state
     const { hostname, port } = config.daemon
-    if (state._tag !== "Running")
+    if (state._tag === "Stopped") return yield* new DaemonNotRunning()
+    if (state._tag === "Busy")
       return yield* new DaemonUnreachable({
         address: addressOf(hostname, port),
-        problem: "it does not run",
-        ...(state._tag === "Stopped" ? { instead: "waiaas start --background" } : {}),
+        problem: `it does not run; the data is in use by ${state.holder}`,
       })
     const answer = yield* control.health(state.facts)
     if (!isServing(answer))

@@ -1,14 +1,22 @@
 /** The API as one HTTP application: bounded in body and time, its every failure an answer in JSON. */
+import type { IncomingHttpHeaders } from "node:http"
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
+import { HttpApiDecodeError } from "@effect/platform/HttpApiError"
 import { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { HttpProblem } from "./Answers.ts"
-import { problemOf, problems, toResponse } from "./Answers.ts"
-import { methodsOf } from "./Docs.ts"
+import { describe, problemOf, problems, toResponse } from "./Answers.ts"
+import { checkBody, textOf } from "./Body.ts"
+import { methodsOf, operationOf } from "./Docs.ts"
 import type { Limits } from "./Limits.ts"
+
+/** JSON, in UTF-8, as it is: what was sent in another form would be read as something else. */
+const isJson = ({ "content-type": type, "content-encoding": encoding }: IncomingHttpHeaders): boolean =>
+  (type === undefined || /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) &&
+  (encoding === undefined || encoding === "identity")
 
 /** Reads a body of at most `limit` bytes. What is beyond is read and dropped, so that the answer still arrives. */
 const readBody = (request: HttpServerRequest, limit: number): Effect.Effect<string, HttpProblem> =>
@@ -17,8 +25,7 @@ const readBody = (request: HttpServerRequest, limit: number): Effect.Effect<stri
     const announced = Number(source.headers["content-length"] ?? 0)
     const hasBody = announced > 0 || source.headers["transfer-encoding"] !== undefined
     if (!hasBody) return resume(Effect.succeed(""))
-    const type = source.headers["content-type"]
-    if (announced > limit || (type !== undefined && !/^application\/json\s*(;|$)/i.test(type))) {
+    if (announced > limit || !isJson(source.headers)) {
       source.resume()
       return resume(Effect.fail(announced > limit ? problems.tooLarge(limit) : problems.notJson))
     }
@@ -32,21 +39,41 @@ const readBody = (request: HttpServerRequest, limit: number): Effect.Effect<stri
         resume(Effect.fail(problems.tooLarge(limit)))
       }
     })
-    source.on("end", () => resume(Effect.succeed(Buffer.concat(chunks).toString("utf8"))))
+    source.on("end", () => resume(textOf(Buffer.concat(chunks))))
     // The connection broke: nobody reads this answer.
     source.on("error", () => resume(Effect.fail(problems.badRequest("The request ended early."))))
   })
 
+/** What a request asks for beside its method and path has to be what the operation takes. */
+const checkRequest = (request: HttpServerRequest, text: string): Effect.Effect<string, HttpProblem> => {
+  const [path = "", query = ""] = request.url.split("?", 2)
+  const operation = operationOf(request.method, path)
+  if (operation === undefined) return Effect.succeed(text)
+  if (query !== "") return problems.badRequest("This operation takes no query parameters.")
+  return checkBody(text, operation.requestBody !== undefined)
+}
+
 /** The same request with its body read already. */
 const withText = (request: HttpServerRequest, text: string): HttpServerRequest =>
   Object.create(request, { text: { value: Effect.succeed(text) } })
+
+/** The library's failure of a request that it could not decode says too much: it is answered as every other one is. */
+export const layerDecodeErrors = HttpApiBuilder.middleware((api) =>
+  Effect.catchAllCause(api, (cause) => {
+    // Failures pass through here though its type has none.
+    const error: unknown = Cause.squash(cause)
+    return error instanceof HttpApiDecodeError
+      ? Effect.succeed(toResponse(problems.badRequest(describe(error))))
+      : Effect.failCause(cause)
+  }),
+)
 
 export const makeApp = (limits: Limits) =>
   Effect.map(HttpApiBuilder.httpApp, (api) => {
     const seconds = Duration.toSeconds(limits.time)
     const bounded = Effect.gen(function* () {
       const request = yield* HttpServerRequest
-      const text = yield* readBody(request, limits.bodyBytes)
+      const text = yield* checkRequest(request, yield* readBody(request, limits.bodyBytes))
       return yield* Effect.provideService(api, HttpServerRequest, withText(request, text))
     }).pipe(
       Effect.timeoutFail({ duration: limits.time, onTimeout: () => problems.outOfTime(seconds) }),

@@ -33,6 +33,10 @@ const operations = lazy(() =>
   ),
 )
 
+/** The operation that a request asks for; none where the API has no such one. */
+export const operationOf = (method: string, path: string): OpenApi.OpenAPISpecOperation | undefined =>
+  operations().find((each) => each.method === method && each.pattern.test(path))?.operation
+
 /** The methods that a path has, `/openapi.json` and `/docs` included; empty where there is no such path. */
 export const methodsOf = (path: string): ReadonlyArray<string> =>
   path === "/openapi.json" || path === "/docs"
@@ -63,7 +67,7 @@ const page = lazy(() => {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escapeHtml(info.title)} ${VERSION} API</title><style>${style}</style>
 <h1>${escapeHtml(info.title)} ${VERSION} API</h1>
-<p>Everything but <code>/health</code> needs <code>authorization: Bearer &lt;token&gt;</code>, the token of <code>api.token</code> in the data directory. Errors are JSON: <code>{"_tag", "message"}</code>.</p>
+<p>Everything but <code>/health</code> needs <code>authorization: Bearer &lt;token&gt;</code>, the token of <code>api.token</code> in the data directory. Errors are JSON: <code>{"_tag", "message", "next"}</code>.</p>
 ${parts.join("\n")}
 <h2>Schemas</h2>${Object.entries(components.schemas)
     .map(([name, schema]) => section(`<code>${escapeHtml(name)}</code>`, schema))

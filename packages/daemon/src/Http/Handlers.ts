@@ -2,17 +2,25 @@
 import * as HttpApiBuilder from "@effect/platform/HttpApiBuilder"
 import * as HttpServerRequest from "@effect/platform/HttpServerRequest"
 import * as HttpServerResponse from "@effect/platform/HttpServerResponse"
+import { Authorization, DaemonApi } from "@waiaas/domain/DaemonApi"
 import {
-  Authorization,
+  Ambiguous,
   Conflict,
-  DaemonApi,
   Internal,
+  KeyUnavailable,
+  NameTaken,
   NotFound,
+  StorageFull,
   Suspended,
   Unauthorized,
   Unavailable,
-} from "@waiaas/domain/DaemonApi"
-import type { DatabaseFailed, FileFailed, KeystoreDamaged } from "@waiaas/domain/DataErrors"
+} from "@waiaas/domain/DaemonApiProblem"
+import {
+  type DatabaseFailed,
+  type FileFailed,
+  isDiskFull,
+  type KeystoreDamaged,
+} from "@waiaas/domain/DataErrors"
 import { Backup } from "@waiaas/services/Backup"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -25,15 +33,37 @@ import { UpdateCheck } from "../UpdateCheck.ts"
 import { VersionInfo } from "../VersionInfo.ts"
 import { problems } from "./Answers.ts"
 
-/** The daemon's own trouble: the log gets all of it, the client that it happened. */
-const internal = (error: DatabaseFailed | FileFailed | KeystoreDamaged) =>
+interface Said {
+  readonly message: string
+  readonly next: string
+}
+const said = ({ message, next }: Said): Said => ({ message, next })
+
+/** The daemon's own trouble: the log gets all of it, the client that it happened. A full disk is for the operator to know. */
+const internal = (
+  error: DatabaseFailed | FileFailed | KeystoreDamaged,
+): Effect.Effect<never, typeof Internal.Type | typeof StorageFull.Type> =>
   Effect.zipRight(
     Effect.logError(error.message),
-    Effect.fail(Internal.make({ message: problems.internal.message })),
+    Effect.fail(
+      isDiskFull(error)
+        ? StorageFull.make(said(problems.storageFull))
+        : Internal.make(said(problems.internal)),
+    ),
   )
 
 const inner = { DatabaseFailed: internal, FileFailed: internal, KeystoreDamaged: internal } as const
-const notFound = (error: Error) => Effect.fail(NotFound.make({ message: error.message }))
+
+const refused =
+  <P>(make: (props: Said) => P) =>
+  (error: Said): Effect.Effect<never, P> =>
+    Effect.fail(make(said(error)))
+
+/** Whom a request names, and does not. */
+const named = {
+  AgentNotFound: refused((props) => NotFound.make(props)),
+  AgentAmbiguous: refused((props) => Ambiguous.make(props)),
+} as const
 
 const health = HttpApiBuilder.group(DaemonApi, "health", (handlers) =>
   Effect.map(HealthReport, (report) =>
@@ -53,25 +83,34 @@ const agents = HttpApiBuilder.group(DaemonApi, "agents", (handlers) =>
         service.create(payload).pipe(
           Effect.catchTags({
             ...inner,
-            NoOwnerAddress: (error) => Effect.fail(Conflict.make({ message: error.message })),
+            NoOwnerAddress: refused((props) => Conflict.make(props)),
+            AgentNameTaken: refused((props) => NameTaken.make(props)),
           }),
         ),
       )
-      .handle("list", () => Effect.catchTag(service.list, "DatabaseFailed", internal))
+      .handle("list", () =>
+        Effect.catchTags(service.list, { DatabaseFailed: internal, FileFailed: internal }),
+      )
       .handle("show", ({ path }) =>
-        service.show(path.id).pipe(Effect.catchTags({ DatabaseFailed: internal, AgentNotFound: notFound })),
+        service.show(path.agent).pipe(Effect.catchTags({ DatabaseFailed: internal, ...named })),
       )
       .handle("suspend", ({ path }) =>
-        service
-          .suspend(path.id)
-          .pipe(Effect.catchTags({ DatabaseFailed: internal, AgentNotFound: notFound })),
+        service.suspend(path.agent).pipe(Effect.catchTags({ DatabaseFailed: internal, ...named })),
+      )
+      .handle("resume", ({ path }) =>
+        service.resume(path.agent).pipe(Effect.catchTags({ DatabaseFailed: internal, ...named })),
       )
       .handle("sign", ({ path, payload }) =>
-        service.sign(path.id, payload.message).pipe(
+        service.sign(path.agent, payload.message).pipe(
           Effect.catchTags({
-            ...inner,
-            AgentNotFound: notFound,
-            AgentSuspended: (error) => Effect.fail(Suspended.make({ message: error.message })),
+            DatabaseFailed: internal,
+            ...named,
+            AgentSuspended: refused((props) => Suspended.make(props)),
+            AgentKeyUnavailable: (error) =>
+              Effect.zipRight(
+                Effect.logError(error.message),
+                refused((props) => KeyUnavailable.make(props))(error),
+              ),
           }),
         ),
       ),
@@ -111,7 +150,12 @@ const version = HttpApiBuilder.group(DaemonApi, "version", (handlers) =>
       .handle("check", () =>
         update.check.pipe(
           Effect.catchTag("UpdateCheckFailed", (error) =>
-            Effect.fail(Unavailable.make({ message: error.message })),
+            Effect.fail(
+              Unavailable.make({
+                message: error.message,
+                next: "Set [daemon] update_registry in config.toml if it is the wrong one.",
+              }),
+            ),
           ),
           Effect.zipRight(status),
         ),
@@ -140,7 +184,7 @@ const authorization = Layer.effect(
       Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
         token.matches(request.headers.authorization)
           ? Effect.void
-          : Effect.fail(Unauthorized.make({ message: problems.unauthorized.message })),
+          : Effect.fail(Unauthorized.make(said(problems.unauthorized))),
       ),
   })),
 )

@@ -6,7 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { rawAnswer } from "./Answers.ts"
+import { type HttpProblem, problems, rawAnswer, send } from "./Answers.ts"
 import type { Limits } from "./Limits.ts"
 
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -32,16 +32,11 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
   }
 }
 
-const unparsed: Record<string, readonly [status: number, reason: string, tag: string, message: string]> = {
-  HPE_HEADER_OVERFLOW: [
-    431,
-    "Request Header Fields Too Large",
-    "TooLarge",
-    "The request headers are too large.",
-  ],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, "Request Timeout", "Timeout", "The request took too long to arrive."],
+const unparsed: Readonly<Record<string, HttpProblem>> = {
+  HPE_HEADER_OVERFLOW: problems.headersTooLarge,
+  ERR_HTTP_REQUEST_TIMEOUT: problems.timeout,
 }
-const malformed = [400, "Bad Request", "BadRequest", "That is no HTTP request."] as const
+const malformed = problems.badRequest("What was sent is not an HTTP request.")
 
 export const makeServer = (limits: Limits): Server => {
   const time = Duration.toMillis(limits.time)
@@ -53,13 +48,10 @@ export const makeServer = (limits: Limits): Server => {
     requireHostHeader: false,
   })
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (socket.writable) socket.end(rawAnswer(...(unparsed[error.code ?? ""] ?? malformed)))
+    if (socket.writable) socket.end(rawAnswer(unparsed[error.code ?? ""] ?? malformed))
     else socket.destroy()
   })
-  server.on("checkExpectation", (_request, response) => {
-    response.writeHead(417, { "content-type": "application/json", connection: "close" })
-    response.end(JSON.stringify({ _tag: "ExpectationFailed", message: "Only 100-continue can be expected." }))
-  })
+  server.on("checkExpectation", (_request, response) => send(response, problems.expectationFailed))
   return server
 }
 

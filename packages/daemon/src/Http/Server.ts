@@ -13,7 +13,7 @@ import { Facts } from "../Facts.ts"
 import { HealthReport } from "../HealthReport.ts"
 import { HeldGate } from "../HeldGate.ts"
 import { ProcessLifetime } from "../ProcessLifetime.ts"
-import { makeApp } from "./App.ts"
+import { layerDecodeErrors, makeApp } from "./App.ts"
 import { layerDocs } from "./Docs.ts"
 import { makeFront } from "./Front.ts"
 import { layerApi } from "./Handlers.ts"
@@ -104,7 +104,7 @@ export class HttpAddress extends Context.Tag("@waiaas/daemon/HttpAddress")<
    */
   static readonly layer = (options: ServerOptions) =>
     Layer.scoped(this, serve(options)).pipe(
-      Layer.provide([layerApi, layerDocs]),
+      Layer.provide([layerApi, layerDocs, layerDecodeErrors]),
       Layer.provide([HttpApiBuilder.Router.Live, HttpApiBuilder.Middleware.layer, HttpServer.layerContext]),
     )
 }

@@ -80,7 +80,7 @@ export const installed = (rows: ReadonlyArray<string>): Disk => {
   disk.symlink("../lib/node_modules/npm/bin/npm-cli.js", "/p/bin/npm")
   disk.symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", install.binLink)
   writeFile(disk, `${dataDir}/config.toml`, "[daemon]\nport = 3100\n", 0o600)
-  writeFile(disk, `${dataDir}/api.token`, "token", 0o600)
+  writeFile(disk, `${dataDir}/api.token`, "5".repeat(64), 0o600)
   writeFile(disk, keyFile, "sealed", 0o600)
   for (const name of ["logs", "backups", "upgrade/journal"]) makeAll(disk, `${dataDir}/${name}`, 0o700)
   writeFile(disk, database, JSON.stringify({ schema: schemaOf[OLD], rows }), 0o600)

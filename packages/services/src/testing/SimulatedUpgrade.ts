@@ -144,7 +144,7 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
           const files = yield* DurableFile
           yield* create
           yield* files.write(paths.config, setup.configToml ?? "[daemon]\nport = 3100\n")
-          yield* files.write(paths.token, "token\n")
+          yield* files.write(paths.token, `${"5".repeat(64)}\n`)
           yield* files.write(join(paths.keystore, KEY_FILE), SEALED)
           const { databasePath } = yield* (yield* ConfigFile).load
           yield* Effect.gen(function* () {

@@ -1,0 +1,17 @@
+import { TokenUnusable } from "@waiaas/domain/DataErrors"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+
+/** Reads the API's token: 64 hexadecimal digits in `api.token`, and nothing else gets into a header. */
+export const readToken = Effect.gen(function* () {
+  const { paths } = yield* DataDir
+  const text = yield* (yield* DurableFile).readTextIfThere(paths.token)
+  if (Option.isNone(text))
+    return yield* new TokenUnusable({ path: paths.token, problem: "it does not exist" })
+  const token = text.value.trim()
+  if (!/^[0-9a-f]{64}$/.test(token))
+    return yield* new TokenUnusable({ path: paths.token, problem: "it is not 64 hexadecimal digits" })
+  return token
+})
