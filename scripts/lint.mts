@@ -23,9 +23,10 @@ const allowed = {
   "global fetch": [],
   "node:fs": [
     "packages/cli/src/bin.ts",
-    // What @effect/platform's FileSystem does not offer: statfs, /proc, synchronous appends of a log.
+    // What @effect/platform's FileSystem does not offer: statfs, lstat, /proc, synchronous appends of a log.
     "packages/services/src/platform/DiskSpace.ts",
     "packages/services/src/platform/Environment.ts",
+    "packages/services/src/platform/Ownership.ts",
     "packages/services/src/platform/ProcessRunner.ts",
     "packages/daemon/src/RotatingFile.ts",
     "packages/daemon/src/Supervision.ts",

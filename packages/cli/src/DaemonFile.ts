@@ -2,6 +2,7 @@ import { packagePaths } from "@waiaas/domain/Install"
 import { CommandFailed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { Privilege } from "@waiaas/services/platform/Privilege"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { flushStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
@@ -59,7 +60,16 @@ const become = (args: ReadonlyArray<string>) =>
 
 /** Becomes the daemon: one process, which a supervisor or a terminal goes on to own. */
 export const takeOver = (args: ReadonlyArray<string>) =>
-  Effect.flatMap(Environment, ({ packageDir }) => become([packagePaths(packageDir).daemon, ...args]))
+  Effect.gen(function* () {
+    const { packageDir } = yield* Environment
+    // The daemon is the data owner's, for good: it reads files that the owner writes.
+    yield* (yield* Privilege).renounce
+    yield* become([packagePaths(packageDir).daemon, ...args])
+  })
 
 /** Becomes this command again, as the link names it now: the package may be another one than when it began. */
-export const runAgain = Effect.suspend(() => become(process.argv.slice(1)))
+export const runAgain = Effect.gen(function* () {
+  // It finds out anew whose data it is.
+  yield* (yield* Privilege).restore
+  yield* become(process.argv.slice(1))
+})

@@ -21,19 +21,26 @@ const help = typeof __WAIAAS_HELP__ === "undefined" ? "" : __WAIAAS_HELP__
  */
 const useCompileCache = () => {
   // Imported, each would be loaded with everything that it only offers.
-  const { mkdirSync, readdirSync, rmSync, statSync } = process.getBuiltinModule("node:fs")
+  const { lstatSync, mkdirSync, readdirSync, rmSync } = process.getBuiltinModule("node:fs")
   const { join } = process.getBuiltinModule("node:path")
   const { homedir } = process.getBuiltinModule("node:os")
   const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
   const directory = join(all, VERSION)
+  // Under sudo the home can be another user's, who could put a link where this looks, and code where it is loaded from.
+  if ((process.env.SUDO_USER ?? "") !== "") return
+  /** A directory itself, not a link to one, that nobody else can write to. */
+  const isOwn = (path: string) => {
+    const found = lstatSync(path)
+    return found.isDirectory() && found.uid === process.geteuid?.() && (found.mode & 0o022) === 0
+  }
   try {
+    mkdirSync(all, { recursive: true, mode: 0o700 })
+    if (!isOwn(all)) return
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined)
       for (const other of readdirSync(all))
-        if (other !== VERSION) rmSync(join(all, other), { recursive: true, force: true })
-    for (const path of [directory, all]) {
-      const { uid, mode } = statSync(path)
-      if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) return
-    }
+        if (/^\d+\.\d+\.\d+/.test(other) && other !== VERSION)
+          rmSync(join(all, other), { recursive: true, force: true })
+    if (!isOwn(directory)) return
     process.getBuiltinModule("node:module").enableCompileCache(directory)
   } catch {
     // Without a place for it the command starts a little slower, and that is all.

@@ -14,10 +14,11 @@ import { createDatabase, expectDatabase } from "./PrepareDatabase.ts"
 /** Creates what is missing of a data directory and changes nothing that is there. */
 export const initialise = Effect.scoped(
   Effect.gen(function* () {
-    const { paths, create } = yield* DataDir
+    const { paths, create, expectRoom } = yield* DataDir
     const files = yield* DurableFile
     const lock = yield* ExclusiveLock
     const config = yield* ConfigFile
+    yield* expectRoom
     yield* create
     yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "init" })
     // While a run is not over, the data is the run's.

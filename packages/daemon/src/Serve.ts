@@ -45,7 +45,7 @@ export const serve = (background: boolean) =>
     Effect.gen(function* () {
       // Before anything else that a stop takes down: so it is in force until all of that is.
       const endInTime = yield* stopDeadline
-      const { paths, check } = yield* DataDir
+      const { paths, check, checkAll } = yield* DataDir
       yield* check
       const loaded = yield* (yield* ConfigFile).load
       const { config } = loaded
@@ -60,8 +60,11 @@ export const serve = (background: boolean) =>
         if (admission._tag === "BecomeOther") return admission
         const { held } = admission
         const facts = yield* writeFacts(loaded.digest, config.daemon)
-        // A held daemon opens what the upgrade migrated: it changes nothing itself.
-        if (Option.isNone(held)) yield* prepareDatabase(loaded.databasePath)
+        // A held daemon opens what the upgrade has checked and migrated: it changes nothing itself.
+        if (Option.isNone(held)) {
+          yield* checkAll(loaded)
+          yield* prepareDatabase(loaded.databasePath)
+        }
         const probation = yield* Probation
         const files = yield* DurableFile
         // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.

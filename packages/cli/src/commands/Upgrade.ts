@@ -284,8 +284,10 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     const { cwd } = yield* Environment
     if (cwd === null && Option.isSome(given.from) && !isAbsolute(given.from.value))
       return yield* new NoWorkingDirectory({ path: given.from.value })
-    yield* (yield* DataDir).check
+    const { check: checkDirectory, checkAll } = yield* DataDir
+    yield* checkDirectory
     if (given.status) return yield* tellStatus
+    yield* checkAll(yield* (yield* ConfigFile).load)
     if (given.check) return yield* check(given.to)
     // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
     if (given.rollback) return yield* toItsEnd(Effect.zipRight(recoverFirst, rollbackRun(given)))

@@ -1,14 +1,15 @@
-import { isAbsolute, join, resolve } from "node:path"
-import type * as FileSystem from "@effect/platform/FileSystem"
+import { dirname, isAbsolute, join, resolve } from "node:path"
 import { type FileFailed, NotInitialised, NoWorkingDirectory, UnsafeDataDir } from "@waiaas/domain/DataErrors"
 import { OtherOwner } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile } from "./DurableFile.ts"
 import { Environment } from "./Environment.ts"
+import { type Entry, entriesAt, entriesBelow, entryAt, linksTo, nearestAbove } from "./Ownership.ts"
 import { Privilege } from "./Privilege.ts"
 
 /** Everything below a data directory has its one name here. */
@@ -46,13 +47,23 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
     readonly explicit: boolean
     /** Fails where a relative path of the operator's has no working directory to be relative to. */
     readonly expectPlace: Effect.Effect<void, NoWorkingDirectory>
-    /** Fails unless it is there, is ours and is private. */
+    /** Fails unless it is there, is ours and is private: the directory and what is directly in it. */
     readonly check: Effect.Effect<
       void,
       NotInitialised | UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory
     >
+    /**
+     * Fails unless every file of ours is private and this user's, and those that the configuration puts elsewhere are
+     * where nobody else can replace them. Reads no content.
+     */
+    readonly checkAll: (places: {
+      readonly databasePath: string
+      readonly logFile: string
+    }) => Effect.Effect<void, UnsafeDataDir | FileFailed>
+    /** Fails unless a data directory may be made here: nothing is there, or nothing that is not ours. */
+    readonly expectRoom: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory>
     /** Creates what is missing, private whatever the umask. */
-    readonly create: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory>
+    readonly create: Effect.Effect<void, FileFailed>
   }
 >() {
   static readonly layer = (flag: Option.Option<string>) =>
@@ -80,37 +91,43 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           if (Option.isSome(uid) && uid.value !== 0)
             yield* privilege.become({ uid: uid.value, gid: Option.getOrElse(gid, () => uid.value) })
         }
+        const user = privilege.taken()?.uid ?? environment.uid
+        const isForeign = ({ uid }: { readonly uid: number }) => user !== null && uid !== user
 
-        const checkOne = (path: string, info: FileSystem.File.Info) =>
-          Effect.gen(function* () {
-            const owner = Option.getOrElse(info.uid, () => 0)
-            const user = privilege.taken()?.uid ?? environment.uid
-            if (user !== null && owner !== user)
-              return yield* new OtherOwner({ path, dataDir: real, owner, user })
-            if ((info.mode & 0o077) !== 0)
-              return yield* new UnsafeDataDir({
-                path,
-                problem: `others may read or write it (mode ${(info.mode & 0o777).toString(8)})`,
-                command: `chmod -R go= ${shellWord(real)}`,
-              })
-          })
+        const otherOwner = (path: string, owner: number) =>
+          new OtherOwner({ path, dataDir: real, owner, user: environment.uid ?? owner })
 
-        /** Owner and mode of what is there; gives whether the directory and its configuration are. */
-        const checkAll = Effect.gen(function* () {
-          const root = yield* files.statIfThere(real)
-          if (Option.isSome(root) && root.value.type !== "Directory")
+        /** Whoever puts a link there chooses whose data is worked on: under sudo that is its owner or root alone. */
+        const checkLinks = Effect.gen(function* () {
+          if (!underSudo || user === null) return
+          const link = (yield* linksTo(wanted)).find(({ uid }) => uid !== 0 && uid !== user)
+          if (link !== undefined)
+            return yield* new UnsafeDataDir({
+              path: link.path,
+              problem: `it is a link of user ${link.uid}, and leads to data of user ${user}`,
+              command: `Name the directory itself after --data-dir (${shellWord(real)}) if it is the one that is meant.`,
+            })
+        })
+
+        /** The directory itself, of this user; none where it is not there. */
+        const rootEntry = Effect.gen(function* () {
+          const seen = yield* Effect.either(entryAt(real))
+          if (Either.isLeft(seen)) {
+            // What keeps this user from seeing it belongs to somebody: that says more than "permission denied".
+            const above = yield* nearestAbove(real)
+            if (isForeign(above) && above.uid !== 0) return yield* otherOwner(above.path, above.uid)
+            return yield* seen.left
+          }
+          const entry = Option.getOrNull(seen.right)
+          if (entry === null) return null
+          if (entry.kind !== "directory")
             return yield* new UnsafeDataDir({
               path: real,
               problem: "it is no directory",
               command: "Name a directory after --data-dir, or leave it out for ~/.waiaas.",
             })
-          const config = yield* files.statIfThere(paths.config)
-          const { token, data, keystore, backups, upgrade } = paths
-          const found = [[real, root] as const, [paths.config, config] as const]
-          for (const path of [token, data, keystore, backups, upgrade])
-            found.push([path, yield* files.statIfThere(path)])
-          for (const [path, info] of found) if (Option.isSome(info)) yield* checkOne(path, info.value)
-          return Option.isSome(root) && Option.isSome(config)
+          if (isForeign(entry)) return yield* otherOwner(real, entry.uid)
+          return entry
         })
 
         /** What the operator named by a relative path has to have a directory that it is relative to. */
@@ -122,6 +139,66 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           if (environment.cwd === null && relative !== undefined)
             return yield* new NoWorkingDirectory({ path: relative })
         })
+
+        /** Of another program `config.toml` can be as well: ours has a keystore or a journal with it. */
+        const isOurs = Effect.gen(function* () {
+          if (!(yield* files.exists(paths.config))) return false
+          return (yield* files.exists(paths.keystore)) || (yield* files.exists(paths.journals))
+        })
+
+        /** Fails at the first of these that another user owns, or else names all that others may read or write. */
+        const expectPrivate = (entries: ReadonlyArray<Entry>) => {
+          const foreign = entries.find(isForeign)
+          if (foreign !== undefined)
+            return new UnsafeDataDir({
+              path: foreign.path,
+              problem: `it belongs to user ${foreign.uid}, and the data to user ${user}`,
+              command:
+                "Find out who put it there; move it away, or give it to the data's owner if it is theirs, then run the command again.",
+            })
+          // The mode of a link says nothing.
+          const open = entries.filter(({ kind, mode }) => kind !== "link" && (mode & 0o077) !== 0)
+          const [first] = open
+          return first === undefined
+            ? Effect.void
+            : new UnsafeDataDir({
+                path: first.path,
+                problem: `others may read or write it (mode ${(first.mode & 0o777).toString(8)})${
+                  open.length > 1
+                    ? `, and ${open.length - 1} more ${open.length === 2 ? "file" : "files"} of the data`
+                    : ""
+                }`,
+                command: chmodOf(open),
+              })
+        }
+
+        const checkRoot = Effect.gen(function* () {
+          yield* checkLinks
+          const root = yield* rootEntry
+          if (root === null || !(yield* isOurs)) return false
+          const { config, token, data, keystore, backups, upgrade } = paths
+          const found = [root]
+          for (const path of [config, token, data, keystore, backups, upgrade])
+            found.push(...(yield* entriesAt(path)))
+          yield* expectPrivate(found)
+          return true
+        })
+
+        /** Where a file of ours is outside of the data directory, nobody else may put another in its place. */
+        const checkOutside = (path: string) =>
+          Effect.gen(function* () {
+            if (path.startsWith(`${real}/`)) return
+            const directory = yield* nearestAbove(path)
+            const isOpen = (directory.mode & 0o002) !== 0 && (directory.mode & 0o1000) === 0
+            if (isOpen || (isForeign(directory) && directory.uid !== 0))
+              return yield* new UnsafeDataDir({
+                path: directory.path,
+                problem: isOpen
+                  ? `everybody may put files there, and ${path} is to be there`
+                  : `it belongs to user ${directory.uid}, and ${path} of user ${user} is to be there`,
+                command: `Choose another place for ${path} in config.toml, then run the command again.`,
+              })
+          })
 
         return {
           paths,
@@ -136,11 +213,48 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
                 command:
                   "Run the command again with the data directory of its owner, such as --data-dir ~/.waiaas, at its end.",
               })
-            if (!(yield* checkAll)) return yield* new NotInitialised({ dataDir: real })
+            if (!(yield* checkRoot)) return yield* new NotInitialised({ dataDir: real })
+          }),
+          checkAll: ({ databasePath, logFile }) =>
+            Effect.gen(function* () {
+              for (const path of [databasePath, logFile]) yield* checkOutside(path)
+              const { keystore, data, backups, upgrade, token, config, facts, registry } = paths
+              const single = [token, config, facts, registry]
+              for (const suffix of ["", "-wal", "-shm"]) single.push(`${databasePath}${suffix}`)
+              const found: Array<Entry> = []
+              for (const path of single) found.push(...(yield* entriesAt(path)))
+              for (const directory of [keystore, data, backups, upgrade])
+                found.push(...(yield* entriesBelow(directory)))
+              yield* expectPrivate([...new Map(found.map((entry) => [entry.path, entry])).values()])
+            }),
+          expectRoom: Effect.gen(function* () {
+            yield* expectPlace
+            yield* checkLinks
+            const root = yield* rootEntry
+            if (root === null) {
+              const above = yield* nearestAbove(real)
+              if (isForeign(above) && above.uid !== 0) return yield* otherOwner(above.path, above.uid)
+              return
+            }
+            if (yield* isOurs) return void (yield* checkRoot)
+            const instead = `Name a directory that does not exist yet, as in \`waiaas init --data-dir ${shellWord(join(real, "waiaas"))}\`: it is made private.`
+            const foreign = (yield* files.list(real)).filter(
+              (name) => !known.has(name) && !temporary.test(name),
+            )
+            if (foreign.length > 0)
+              return yield* new UnsafeDataDir({
+                path: real,
+                problem: `it is no data directory of WAIaaS, and it is not empty (it has ${foreign.slice(0, 3).join(", ")}${foreign.length > 3 ? ", ..." : ""})`,
+                command: instead,
+              })
+            if ((root.mode & 0o077) !== 0)
+              return yield* new UnsafeDataDir({
+                path: real,
+                problem: `others may read or write it (mode ${(root.mode & 0o777).toString(8)})`,
+                command: instead,
+              })
           }),
           create: Effect.gen(function* () {
-            yield* expectPlace
-            yield* checkAll
             for (const path of [
               real,
               paths.data,
@@ -155,4 +269,33 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
         }
       }),
     )
+}
+
+/** What an init that was cut off can have made, and what a new file system has in it. */
+const known = new Set([
+  "api.token",
+  "backups",
+  "config.toml",
+  "daemon.json",
+  "data",
+  "keystore",
+  "logs",
+  "registry.json",
+  "upgrade",
+  "lost+found",
+])
+const temporary = /^\..*\.tmp$/
+
+const MOST_NAMED = 8
+
+/** Closes just these, and nothing else that is in their directories. */
+const chmodOf = (open: ReadonlyArray<Entry>): string => {
+  const of = new Map<string, Array<string>>()
+  for (const { path } of open) of.set(dirname(path), [...(of.get(dirname(path)) ?? []), path])
+  const words = [...of].flatMap(([directory, paths]) => {
+    const keys = paths.every((path) => path.endsWith(".json"))
+    // Too many to type one by one: the keys of one directory.
+    return paths.length > MOST_NAMED && keys ? [`${shellWord(directory)}/*.json`] : paths.map(shellWord)
+  })
+  return `chmod go= ${words.join(" ")}`
 }

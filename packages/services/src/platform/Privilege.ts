@@ -13,6 +13,10 @@ interface Rights {
   readonly taken: () => Identity | undefined
   /** An act on the installed package, with the rights that this process began with. */
   readonly asInstaller: <A, E, R>(act: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Root's rights again, for what replaces this process and begins anew. */
+  readonly restore: Effect.Effect<void>
+  /** The data owner's rights and no way back to root's: for a program that takes this process over. */
+  readonly renounce: Effect.Effect<void>
   /** Calls `start` so that the child is the data owner for good, not only in effect. */
   readonly asOwner: <A>(start: (identity: Identity | undefined) => A) => A
 }
@@ -23,6 +27,8 @@ const makeRights = (): Rights => {
     process.setegid?.(gid)
     process.seteuid?.(uid)
   }
+  // What root may through its groups, the owner may not.
+  const leaveGroups = ({ gid }: Identity) => process.setgroups?.([gid])
   const raise = () => {
     process.seteuid?.(0)
     process.setegid?.(0)
@@ -32,8 +38,19 @@ const makeRights = (): Rights => {
     become: (identity) =>
       Effect.sync(() => {
         owner = identity
+        leaveGroups(identity)
         drop(identity)
       }),
+    restore: Effect.sync(() => {
+      if (owner !== undefined) raise()
+    }),
+    renounce: Effect.sync(() => {
+      if (owner === undefined) return
+      raise()
+      leaveGroups(owner)
+      process.setgid?.(owner.gid)
+      process.setuid?.(owner.uid)
+    }),
     asInstaller: (act) =>
       Effect.suspend(() => {
         const identity = owner

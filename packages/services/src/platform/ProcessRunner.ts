@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
 import { closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs"
 import { createInterface } from "node:readline"
 import * as Context from "effect/Context"
@@ -145,6 +145,12 @@ const makeRunner = ({
   identity: (pid) => Effect.sync(() => processStart(pid)),
   signal: (pid, signal) =>
     Effect.sync(() => {
+      // The pid comes from a file of the data's owner, and a process that was root's may signal anybody: the
+      // system is asked with nothing but the owner's rights.
+      const asked = asOwner((identity) =>
+        identity === undefined ? undefined : spawnSync(process.execPath, kill(pid, signal), identity).status,
+      )
+      if (asked !== undefined) return asked === 0
       try {
         return process.kill(pid, signal)
       } catch {
@@ -152,6 +158,13 @@ const makeRunner = ({
       }
     }),
 })
+
+const kill = (pid: number, signal: string): ReadonlyArray<string> => [
+  "--eval",
+  "process.kill(Number(process.argv[1]), process.argv[2])",
+  String(pid),
+  signal,
+]
 
 const startFailure = (command: string, cause: NodeJS.ErrnoException): ProcessFailed =>
   new ProcessFailed({
