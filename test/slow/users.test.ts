@@ -1,11 +1,14 @@
 /** Who may do what: the data belongs to one user, the npm prefix to root. */
 import assert from "node:assert/strict"
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -18,7 +21,7 @@ import { join } from "node:path"
 import { crc32 } from "node:zlib"
 import { afterAll, beforeAll, describe, it } from "vitest"
 import { type Machine, makeMachine } from "../support/machine.mts"
-import { freePort } from "../support/net.mts"
+import { freePort, until } from "../support/net.mts"
 import { Registry } from "../support/registry.mts"
 import { release } from "../support/releases.mts"
 
@@ -95,6 +98,108 @@ describe.runIf(isRoot)("sudo", () => {
     const { code, text } = run(0, ["upgrade"], { SUDO_USER: "operator" })
     assert.equal(code, 4, text)
     assert.match(text, /--data-dir/)
+  })
+
+  it("another user than the owner is told whose it is, not that access is denied", () => {
+    const { code, text } = run(operator - 1, ["status", "--data-dir", data])
+    assert.equal(code, 4, text)
+    assert.match(text, /belongs to user 65534, you are user 65533/)
+  })
+
+  it("a link of another user's does not choose whose data is worked on", () => {
+    const theirs = join(machine.directory, "theirs")
+    mkdirSync(theirs, { mode: 0o755 })
+    chownSync(theirs, operator - 1, operator - 1)
+    symlinkSync(data, join(theirs, "data"))
+    lchownSync(join(theirs, "data"), operator - 1, operator - 1)
+    const { code, text } = run(0, ["status", "--data-dir", join(theirs, "data")], { SUDO_USER: "operator" })
+    assert.equal(code, 4, text)
+    assert.match(text, /it is a link of user 65533/)
+  })
+
+  it("a link where the compiled command is kept removes nothing behind it", () => {
+    const kept = join(machine.directory, "kept")
+    mkdirSync(join(kept, "1.0.0"), { recursive: true })
+    const cache = join(machine.directory, "cache")
+    mkdirSync(cache)
+    symlinkSync(kept, join(cache, "waiaas"))
+    for (const env of [{ SUDO_USER: "operator" }, {}])
+      run(0, ["backup", "list", "--data-dir", data], { ...env, XDG_CACHE_HOME: cache })
+    assert.deepEqual(readdirSync(kept), ["1.0.0"])
+  })
+
+  it("a daemon.json that names a process of root's ends nothing of root's", async () => {
+    assert.equal(run(operator, ["stop", "--data-dir", data]).code, 0)
+    const victim = spawn("sleep", ["600"])
+    const script = `const { DatabaseSync } = require("node:sqlite"); const lock = new DatabaseSync(process.argv[1]); lock.exec("BEGIN EXCLUSIVE"); console.log("held"); setInterval(() => lock, 1e6)`
+    const holder = spawn(
+      "setpriv",
+      [
+        "--reuid",
+        `${operator}`,
+        "--regid",
+        `${operator}`,
+        "--clear-groups",
+        machine.node,
+        "-e",
+        script,
+        join(data, "upgrade/data.lock"),
+      ],
+      { stdio: ["ignore", "pipe", "ignore"] },
+    )
+    try {
+      await once(holder.stdout, "data")
+      const stat = readFileSync(`/proc/${victim.pid}/stat`, "utf8")
+      const facts = {
+        format: 1,
+        pid: victim.pid,
+        processStart: stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19],
+        instance: "0".repeat(32),
+        version: "2.0.0",
+        hostname: "127.0.0.1",
+        port: 9,
+        supervisor: null,
+        packageDir: machine.packageDir,
+        configDigest: "",
+        shutdownTimeout: 1,
+        startedAt: 1,
+      }
+      const path = join(data, "daemon.json")
+      writeFileSync(path, JSON.stringify(facts), { mode: 0o600 })
+      chownSync(path, operator, operator)
+      const { code, text } = run(0, ["stop", "--data-dir", data], { SUDO_USER: "operator" })
+      assert.notEqual(code, 0, text)
+      assert.equal(victim.exitCode, null)
+      assert.equal(victim.signalCode, null)
+      assert.ok(existsSync(`/proc/${victim.pid}`))
+    } finally {
+      holder.kill("SIGKILL")
+      victim.kill("SIGKILL")
+      await once(holder, "close")
+    }
+    assert.equal(run(operator, ["start", "--background", "--data-dir", data]).code, 0)
+  })
+
+  it("a daemon in the foreground has no way back to root's rights", async () => {
+    assert.equal(run(operator, ["stop", "--data-dir", data]).code, 0)
+    const home = join(machine.directory, "home-0")
+    const daemon = spawn(machine.bin, ["start", "--data-dir", data], {
+      env: { ...machine.env(), HOME: home, SUDO_USER: "operator" },
+      cwd: "/",
+      stdio: "ignore",
+    })
+    try {
+      await until("it serves", async () => run(operator, ["health", "--data-dir", data]).code === 0)
+      const status = readFileSync(`/proc/${daemon.pid}/status`, "utf8")
+      const one = `${operator}`
+      assert.deepEqual(/^Uid:\s+(.*)$/m.exec(status)?.[1]?.split(/\s+/), [one, one, one, one])
+      assert.deepEqual(/^Gid:\s+(.*)$/m.exec(status)?.[1]?.split(/\s+/), [one, one, one, one])
+      assert.match(status, new RegExp(`^Groups:\\s+${operator}\\s*$`, "m"))
+    } finally {
+      daemon.kill("SIGTERM")
+      await once(daemon, "close")
+    }
+    assert.equal(run(operator, ["start", "--background", "--data-dir", data]).code, 0)
   })
 
   describe("a journal that the data's owner has forged", () => {

@@ -6,7 +6,6 @@ import { SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { ExclusiveLock, holderPath } from "@waiaas/services/platform/ExclusiveLock"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
@@ -370,56 +369,6 @@ describe("DurableFile", () => {
       const files = yield* DurableFile
       const error = yield* Effect.flip(files.readText("/no/such/file"))
       assert.deepStrictEqual([error.code, error.path], ["ENOENT", "/no/such/file"])
-    }).pipe(Effect.provide(layer)),
-  )
-})
-
-describe("DataDir", () => {
-  const at = (flag: string | null, options: Parameters<typeof layerPlatform>[0]) =>
-    DataDir.pipe(
-      Effect.provide(DataDir.layer(Option.fromNullable(flag))),
-      Effect.provide(layerPlatform(options)),
-    )
-
-  it.scopedLive("is --data-dir, then WAIAAS_DATA_DIR, then ~/.waiaas; links are resolved once", () =>
-    Effect.gen(function* () {
-      const root = yield* temporaryDirectory
-      const fs = yield* FileSystem.FileSystem
-      yield* fs.makeDirectory(`${root}/real`)
-      yield* fs.symlink("real", `${root}/link`)
-      const variables = { WAIAAS_DATA_DIR: "/from/environment" }
-      assert.strictEqual((yield* at(`${root}/link`, { variables })).paths.root, `${root}/real`)
-      assert.strictEqual((yield* at(null, { variables })).paths.root, "/from/environment")
-      assert.strictEqual((yield* at(null, { home: "/home/u" })).paths.root, "/home/u/.waiaas")
-    }).pipe(Effect.provide(layer)),
-  )
-
-  it.scopedLive("refuses what others can read, what belongs to another, and what is not there", () =>
-    Effect.gen(function* () {
-      const root = `${yield* temporaryDirectory}/d`
-      const uid = process.getuid?.() ?? 0
-      const absent = yield* Effect.flip((yield* at(root, { uid })).check)
-      assert.strictEqual(absent._tag, "NotInitialised")
-      const { create, paths } = yield* at(root, { uid })
-      yield* create
-      const files = yield* DurableFile
-      yield* files.write(paths.config, "")
-      yield* (yield* at(root, { uid })).check
-      assert.strictEqual((yield* Effect.flip((yield* at(root, { uid: uid + 1 })).check))._tag, "OtherOwner")
-      yield* files.chmod(paths.keystore, 0o755)
-      const open = yield* Effect.flip((yield* at(root, { uid })).check)
-      assert.strictEqual(open._tag, "UnsafeDataDir")
-      assert.include(open.message, "755")
-      assert.include(open.next, "chmod")
-    }).pipe(Effect.provide(layer)),
-  )
-
-  it.scopedLive("under sudo asks whose data is meant", () =>
-    Effect.gen(function* () {
-      const place = yield* at(null, { uid: 0, home: "/root", variables: { SUDO_USER: "someone" } })
-      const error = yield* Effect.flip(place.check)
-      assert.include(error.message, "sudo")
-      assert.include(error.next, "--data-dir")
     }).pipe(Effect.provide(layer)),
   )
 })

@@ -80,9 +80,8 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           environment.cwd ?? "/",
           Option.getOrElse(named, () => join(environment.home, ".waiaas")),
         )
-        const real = (yield* files.exists(wanted))
-          ? yield* files.realPath(wanted).pipe(Effect.orElseSucceed(() => wanted))
-          : wanted
+        // What is not there, or may not be seen, is what `check` says.
+        const real = yield* Effect.orElseSucceed(files.realPath(wanted), () => wanted)
         const paths = dataPaths(real)
 
         const underSudo = environment.uid === 0 && (environment.variables.SUDO_USER ?? "") !== ""
