@@ -1,4 +1,5 @@
 import { packagePaths } from "@waiaas/domain/Install"
+import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import { CommandFailed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -53,7 +54,7 @@ const become = (args: ReadonlyArray<string>) =>
           Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
         )
         if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
-        process.execve(node, [node, ...args], env)
+        process.execve(node, [node, NO_DEBUGGER, ...args], env)
       }),
     ),
   )

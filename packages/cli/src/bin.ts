@@ -2,6 +2,7 @@
  * The `waiaas` command's first file: it answers `--version` and `--help` before anything else is loaded, and
  * tells an old Node so in one line. Written for Nodes far older than the ones that are supported.
  */
+import "@waiaas/services/platform/NoDebugger"
 import { VERSION } from "@waiaas/domain/Build"
 import { isSupportedNode, NODE_RANGE } from "@waiaas/domain/NodeRange"
 import { guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"

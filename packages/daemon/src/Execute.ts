@@ -1,3 +1,4 @@
+import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { flushStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
@@ -21,7 +22,7 @@ export const execute = (
           Object.entries(variables).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
         )
         if (process.execve === undefined) throw new Error(`This Node has no execve (${process.version})`)
-        process.execve(node, [node, daemon, "serve", ...args], env)
+        process.execve(node, [node, NO_DEBUGGER, daemon, "serve", ...args], env)
       }),
     ),
   )

@@ -1,4 +1,5 @@
 /** `serve` (the daemon) and `init` (a data directory), wiring only. */
+import "@waiaas/services/platform/NoDebugger"
 import { setFlagsFromString } from "node:v8"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"

@@ -2,6 +2,7 @@
  * `dist/tool.js`: acts on a database with this code, for an upgrader of any version. Wiring only, and of no more than
  * it needs: the daemon is down while its start is waited for.
  */
+import "@waiaas/services/platform/NoDebugger"
 import { setFlagsFromString } from "node:v8"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { layerDatabaseToolLocal } from "@waiaas/services/DatabaseToolLocal"

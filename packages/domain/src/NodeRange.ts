@@ -8,3 +8,6 @@ export const isSupportedNode = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split(".").map(Number)
   return major > 23 || (major === 23 && minor >= 11) || (major === 22 && minor >= 15)
 }
+
+/** An option of every supported Node: SIGUSR1 is blocked, and so opens no debugger. */
+export const NO_DEBUGGER = "--disable-sigusr1"

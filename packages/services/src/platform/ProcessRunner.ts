@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
 import { closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs"
 import { createInterface } from "node:readline"
+import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
@@ -63,6 +64,10 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
   )
 }
 
+/** A Node that is started here blocks SIGUSR1 from its first instant: no signal opens its debugger. */
+const withoutDebugger = (command: string, args: ReadonlyArray<string>): Array<string> =>
+  command === process.execPath ? [NO_DEBUGGER, ...args] : [...args]
+
 const makeRunner = ({
   asOwner,
 }: Context.Tag.Service<typeof Privilege>): Context.Tag.Service<typeof ProcessRunner> => ({
@@ -72,7 +77,7 @@ const makeRunner = ({
       return Effect.acquireUseRelease(
         Effect.sync(() => {
           const start = (identity?: Identity) =>
-            spawn(command, [...args], {
+            spawn(command, withoutDebugger(command, args), {
               ...identity,
               cwd,
               env: env ?? process.env,
@@ -133,7 +138,13 @@ const makeRunner = ({
         return
       }
       const child = asOwner((identity) =>
-        spawn(command, [...args], { ...identity, cwd, env, detached: true, stdio: ["ignore", fd, fd] }),
+        spawn(command, withoutDebugger(command, args), {
+          ...identity,
+          cwd,
+          env,
+          detached: true,
+          stdio: ["ignore", fd, fd],
+        }),
       )
       closeSync(fd)
       child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
