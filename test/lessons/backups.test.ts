@@ -133,7 +133,7 @@ it.effect("a newer `-wal` left in place undoes the restore", () =>
     assert.deepEqual((yield* contentOf(naive)).names, ["changed later"])
     leave(database)
     const restore = yield* DataRestore
-    yield* restore.undo({ run: 1, backup: name, database, schema: 4, tables: {}, packageDir })
+    yield* restore.undo({ run: 1, backup: name, database, schema: 4, packageDir })
     assert.deepEqual(yield* contentOf(database), { names: ["alice"], schema: 4 })
     assert.ok(existsSync(join(dirname(database), ".failed-1", "waiaas.db-wal")), "moved out, not deleted")
   }).pipe(Effect.provide(layerInstallation())),

@@ -6,7 +6,7 @@ import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { initialise } from "@waiaas/daemon/Initialise"
 import { ProcessLifetime } from "@waiaas/daemon/ProcessLifetime"
 import { serve } from "@waiaas/daemon/Serve"
-import { describeHere } from "@waiaas/daemon/Tool"
+import { dataDirectoryActs } from "@waiaas/daemon/Tool"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { installOf } from "@waiaas/domain/Install"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
@@ -26,7 +26,6 @@ import { PhaseReporter } from "@waiaas/services/PhaseReporter"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
-import type { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Registry } from "@waiaas/services/platform/Registry"
@@ -64,11 +63,9 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
     Layer.provideMerge(DataDir.layer(Option.some(root))),
     Layer.provideMerge(platform),
   )
-  const tool = Layer.unwrapEffect(
-    Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-      layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
-    ),
-  ).pipe(Layer.provideMerge(platform))
+  const tool = Layer.unwrapEffect(Effect.map(dataDirectoryActs, (acts) => layerDatabaseToolLocal(acts))).pipe(
+    Layer.provideMerge(platform),
+  )
   const data = Layer.mergeAll(DataRestore.layer, Compatibility.layerOf(rangeFor(LATEST_SCHEMA))).pipe(
     Layer.provideMerge(Backup.layer),
     Layer.provideMerge(tool),

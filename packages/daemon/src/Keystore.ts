@@ -125,28 +125,30 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
 
   /**
    * Whether the keystore opens from this environment, and every sealed key in it: derives once, opens each,
-   * and forgets. Gives how many there are.
+   * and forgets. Gives the ids of the agents whose keys they are.
    */
-  static readonly proveKeys: Effect.Effect<number, OpenError, OpenNeeds> = Effect.gen(function* () {
-    const { key } = yield* openDataKey
-    return yield* Effect.gen(function* () {
-      const files = yield* DurableFile
-      const { paths } = yield* DataDir
-      const agents = yield* sealedAgents
-      yield* Effect.forEach(
-        agents,
-        (agent) =>
-          Effect.gen(function* () {
-            const path = keystorePaths(paths).agent(agent)
-            const text = yield* files.readText(path)
-            yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
-          }),
-        // Reading one is mostly waiting, and the daemon is down.
-        { discard: true, concurrency: 16 },
-      )
-      return agents.length
-    }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
-  }).pipe(Effect.withSpan("Keystore.proveKeys"))
+  static readonly proveKeys: Effect.Effect<ReadonlyArray<string>, OpenError, OpenNeeds> = Effect.gen(
+    function* () {
+      const { key } = yield* openDataKey
+      return yield* Effect.gen(function* () {
+        const files = yield* DurableFile
+        const { paths } = yield* DataDir
+        const agents = yield* sealedAgents
+        yield* Effect.forEach(
+          agents,
+          (agent) =>
+            Effect.gen(function* () {
+              const path = keystorePaths(paths).agent(agent)
+              const text = yield* files.readText(path)
+              yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
+            }),
+          // Reading one is mostly waiting, and the daemon is down.
+          { discard: true, concurrency: 16 },
+        )
+        return agents
+      }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
+    },
+  ).pipe(Effect.withSpan("Keystore.proveKeys"))
 
   /**
    * Creates an empty keystore, under the master password where one is set, else under a random key

@@ -3,11 +3,14 @@ import { text } from "node:stream/consumers"
 import { LATEST_SCHEMA, VERSION } from "@waiaas/domain/Build"
 import { RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
-import { shellWord } from "@waiaas/domain/Shell"
+import { NotUnderstood } from "@waiaas/domain/ToolErrors"
 import {
+  Comparison,
   Description,
   Examination,
+  errorOf,
   Migration,
+  refusedWith,
   type ToolError,
   ToolReply,
   ToolRequest,
@@ -15,11 +18,15 @@ import {
 import { makeVersion } from "@waiaas/domain/Version"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import type { DataDirectoryActs } from "@waiaas/services/DatabaseToolLocal"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import type { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import type { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { Keystore } from "./Keystore.ts"
 import { underGuard } from "./ToolGuard.ts"
@@ -39,7 +46,7 @@ export const describeHere = (
       Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot, NoWorkingDirectory: cannot }),
     )
     const { digest, databasePath } = yield* config.load
-    const keys = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
+    const { length: keys } = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
     return {
       version: makeVersion(VERSION),
       schema: rangeFor(LATEST_SCHEMA),
@@ -49,30 +56,43 @@ export const describeHere = (
     }
   }).pipe(Effect.provide(ConfigFile.layerOf(configFile)), Effect.provide(DataDir.layer(Option.some(dataDir))))
 
-const reply = (message: ToolReply): Effect.Effect<void> =>
-  Effect.sync(() => void process.stdout.write(`${JSON.stringify(Schema.encodeSync(ToolReply)(message))}\n`))
+/** Opens every sealed key of a data directory; gives the ids of the agents whose keys they are. */
+const openKeysHere = (
+  dataDir: string,
+): Effect.Effect<ReadonlyArray<string>, ToolError, DurableFile | Environment> =>
+  Keystore.proveKeys.pipe(
+    Effect.catchTag("KeystoreLocked", cannot),
+    Effect.provide(DataDir.layer(Option.some(dataDir))),
+  )
 
-const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTool | Environment> =>
+/** What this code makes of a data directory, for `DatabaseTool`. */
+export const dataDirectoryActs = Effect.map(
+  Effect.context<DurableFile | Environment>(),
+  (context): DataDirectoryActs => ({
+    describe: (dataDir, config) => Effect.provide(describeHere(dataDir, config), context),
+    openKeys: (dataDir) => Effect.provide(openKeysHere(dataDir), context),
+  }),
+)
+
+const act = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTool | Environment> =>
   Effect.gen(function* () {
     const tool = yield* DatabaseTool
     const { packageDir } = yield* Environment
     switch (request._tag) {
       case "Describe":
         return Schema.encodeSync(Description)(
-          yield* tool
-            .describe(packageDir, request.dataDir, request.config)
-            .pipe(
-              Effect.mapError((error) =>
-                error._tag === "KeystoreDamaged" && !request.keys ? cannot(error) : error,
-              ),
-            ),
+          yield* tool.describe(packageDir, request.dataDir, request.config),
         )
-      case "Examine":
+      case "Examine": {
+        const { database, check, tables, dataDir } = request
         return Schema.encodeSync(Examination)(
-          yield* request.dataDir === undefined
-            ? tool.examine(packageDir, request.database, request.check, request.tables)
-            : tool.verify(packageDir, request.database, request.dataDir),
+          yield* dataDir === undefined
+            ? tool.examine(packageDir, database, check, tables)
+            : tool.examineKeys(packageDir, database, check, dataDir, tables),
         )
+      }
+      case "Compare":
+        return Schema.encodeSync(Comparison)(yield* tool.compare(packageDir, request))
       case "Checkpoint":
         return yield* tool.checkpoint(packageDir, request.database)
       case "CopyLive":
@@ -82,16 +102,39 @@ const answer = (request: ToolRequest): Effect.Effect<unknown, ToolError, Databas
     }
   })
 
+/** A field that is not known is refused too: to do less than what was asked would look like having done it. */
+const decodeRequest = Schema.decodeUnknownEither(Schema.parseJson(ToolRequest), { onExcessProperty: "error" })
+
+/** What is wrong with a request, in one line; its own values are not repeated. */
+const problemOf = (error: ParseResult.ParseError): string => {
+  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  const where = (issue?.path ?? []).join(".")
+  return where === "" ? "it is none of protocol 1" : `its field ${where} is not of protocol 1`
+}
+
+/** The reply to a request as the tool writes it. `args`: the command line's, which name the run that asks. */
+export const replyTo = (
+  input: string,
+  args: ReadonlyArray<string>,
+): Effect.Effect<ToolReply, never, DatabaseTool | Environment | ExclusiveLock> =>
+  Effect.gen(function* () {
+    const request = decodeRequest(input)
+    if (Either.isLeft(request))
+      return yield* new NotUnderstood({ version: VERSION, problem: problemOf(request.left) })
+    const result = yield* underGuard(args, act(request.right))
+    return { _tag: "Done", result: result ?? null } as const
+  }).pipe(Effect.catchAll((error) => Effect.succeed(refusedWith(error))))
+
 /** `args`: the command line's. */
 export const runTool = (args: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const input = yield* Effect.promise(() => text(process.stdin))
-    const request = Schema.decodeUnknownOption(Schema.parseJson(ToolRequest))(input)
-    if (Option.isNone(request))
-      return yield* new RestartWouldFail({
-        missing: `this code does not know the request ${input.slice(0, 200)}`,
-        command: `npm install --global ${shellWord(`@waiaas/cli@${VERSION}`)}`,
-      })
-    const result = yield* underGuard(args, answer(request.value))
-    yield* reply({ _tag: "Done", result: result ?? null })
-  }).pipe(Effect.tapError((error) => reply({ _tag: "Refused", error })))
+    const reply: ToolReply = yield* replyTo(input, args)
+    yield* Effect.async<void>((resume) => {
+      // Only once it is written: an end of the process cuts what is still in the pipe.
+      process.stdout.write(`${JSON.stringify(Schema.encodeSync(ToolReply)(reply))}\n`, () =>
+        resume(Effect.void),
+      )
+    })
+    if (reply._tag === "Refused") return yield* errorOf(reply)
+  })

@@ -33,7 +33,7 @@ import { initialise } from "./Initialise.ts"
 import { ProcessLifetime } from "./ProcessLifetime.ts"
 import { runMain } from "./RunMain.ts"
 import { serve } from "./Serve.ts"
-import { describeHere } from "./Tool.ts"
+import { dataDirectoryActs } from "./Tool.ts"
 
 const [verb, ...rest] = process.argv.slice(2)
 // A daemon that waits most of the time should not grow its young generation: it saves a sixth of its memory.
@@ -52,11 +52,9 @@ const Place = Probation.layer.pipe(
   Layer.provideMerge(Platform),
 )
 /** The daemon's own code works on the database in this process: it holds the data lock. */
-const Tool = Layer.unwrapEffect(
-  Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context)),
-  ),
-).pipe(Layer.provideMerge(Platform))
+const Tool = Layer.unwrapEffect(Effect.map(dataDirectoryActs, (acts) => layerDatabaseToolLocal(acts))).pipe(
+  Layer.provideMerge(Platform),
+)
 const Data = Layer.mergeAll(DataRestore.layer, Compatibility.layer).pipe(
   Layer.provideMerge(Backup.layer),
   Layer.provideMerge(Tool),

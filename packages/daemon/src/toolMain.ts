@@ -12,7 +12,7 @@ import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { runMain } from "./RunMain.ts"
-import { describeHere, runTool } from "./Tool.ts"
+import { dataDirectoryActs, runTool } from "./Tool.ts"
 
 /** What SQLite maps at most, in bytes; it reads the rest of a larger database as usual. */
 const MOST_MAPPED = 0x7fff0000
@@ -26,11 +26,7 @@ const Platform = ExclusiveLock.layer.pipe(
 )
 /** Works on the database in this process, which is one of its own. */
 const Tool = Layer.unwrapEffect(
-  Effect.map(Effect.context<DurableFile | Environment>(), (context) =>
-    layerDatabaseToolLocal((...about) => Effect.provide(describeHere(...about), context), {
-      mapped: MOST_MAPPED,
-    }),
-  ),
+  Effect.map(dataDirectoryActs, (acts) => layerDatabaseToolLocal(acts, { mapped: MOST_MAPPED })),
 ).pipe(Layer.provideMerge(Platform))
 
 runMain(runTool(process.argv.slice(2)).pipe(Effect.provide(Tool)))

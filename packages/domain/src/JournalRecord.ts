@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { DaemonFacts } from "./DaemonFacts.ts"
 import { Install } from "./Install.ts"
+import { Change } from "./SchemaChange.ts"
 import { type PhaseName, PhaseName as PhaseNameSchema, RecoveryAction, RunKind } from "./UpgradePhase.ts"
 import { Version } from "./Version.ts"
 
@@ -11,14 +12,8 @@ const base = {
   at: Schema.Int,
 }
 
-/** Row counts and digests of the tables that hold value, and a digest of the keystore's files. */
-export const Invariants = Schema.Struct({
-  tables: Schema.Record({
-    key: Schema.String,
-    value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
-  }),
-  keystore: Schema.String,
-})
+/** What no upgrade changes: a digest of the keystore's files. The data are compared with the backup itself. */
+export const Invariants = Schema.Struct({ keystore: Schema.String })
 export type Invariants = typeof Invariants.Type
 
 /** A backup's directory name, never a path: it is joined to the directory of the backups. */
@@ -63,6 +58,8 @@ export const PhaseFacts = Schema.Struct({
   /** Directory name of the backup that the run makes. */
   backup: Schema.optional(BackupDirectory),
   invariants: Schema.optional(Invariants),
+  /** What the migrations declare that they change; all else is compared. */
+  changes: Schema.optional(Schema.Array(Change)),
   estimate: Schema.optional(Estimate),
 })
 export type PhaseFacts = typeof PhaseFacts.Type

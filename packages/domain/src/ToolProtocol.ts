@@ -1,9 +1,12 @@
 /**
  * The protocol between an upgrader and the code of any version: one request as JSON on standard
  * input of `dist/tool.js`, lines of JSON on standard output, the last one a reply.
- * It is what an old upgrader relies on in a new package, so protocol 1 never changes:
- * a field that is added is optional, and an error that is added is only sent to who asks for it.
+ * Either side may be the newer one, so protocol 1 is frozen by the files of `domain/test/tool-protocol`:
+ * - A tool does all of what it is asked and refuses what it does not know, a field included: it never does less in silence.
+ * - A reader of a reply passes over fields that it does not know; those that it knows are always there.
+ * - An error that a reader does not know says itself what happened and what to type.
  */
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import {
   ConfigInvalid,
@@ -17,15 +20,15 @@ import {
   NotInitialised,
 } from "./DataErrors.ts"
 import { RestartWouldFail } from "./PackageErrors.ts"
+import { Change, Comparison, UnknownChange } from "./SchemaChange.ts"
 import { SchemaRange } from "./SchemaRange.ts"
+import { NotUnderstood, OtherRefusal } from "./ToolErrors.ts"
 import { Version } from "./Version.ts"
 
+/** Columns of tables. */
 export const Tables = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
 
-/**
- * Tables that hold value, with the columns that no migration may change. Row counts and digests of
- * these are compared before and after.
- */
+/** Tables whose rows a rollback counts for its operator, with their columns. */
 export const valueTables: typeof Tables.Type = {
   agents: ["id", "name", "chain", "network", "public_key", "created_at"],
 }
@@ -36,14 +39,13 @@ const protocol = { protocol: Schema.Literal(1) }
 export const Describe = Schema.TaggedStruct("Describe", {
   ...protocol,
   dataDir: Schema.String,
-  /** Decoded in the place of the data directory's `config.toml`; ignored by code whose answer counts no `keys`. */
+  /** Decoded in the place of the data directory's `config.toml`. */
   config: Schema.optional(Schema.String),
-  /** Whoever asks knows `KeystoreDamaged`; others hear of it as `RestartWouldFail`. */
-  keys: Schema.optional(Schema.Literal(true)),
 })
 /**
- * Look at a database that nobody migrates meanwhile; `quick` and `full` are SQLite's own checks. With
- * `dataDir` every sealed key is opened too, and `KeystoreDamaged` is an answer.
+ * Examine a database that nobody migrates meanwhile. Everything that is asked for is done: `quick` and `full` are
+ * SQLite's own checks; each of the `tables` is counted and digested, a missing one is left out; with `dataDir`
+ * every sealed key there is opened, and the agents that have none are named.
  */
 export const Examine = Schema.TaggedStruct("Examine", {
   ...protocol,
@@ -51,6 +53,15 @@ export const Examine = Schema.TaggedStruct("Examine", {
   check: Schema.Literal("none", "quick", "full"),
   tables: Tables,
   dataDir: Schema.optional(Schema.String),
+})
+/** Compare every column of every table of two databases, and all their rows, with what a migration declares. */
+export const Compare = Schema.TaggedStruct("Compare", {
+  ...protocol,
+  before: Schema.String,
+  after: Schema.String,
+  changes: Schema.Array(Change),
+  /** How many rows of each difference are named at most. */
+  limit: Schema.NonNegativeInt,
 })
 /** Bring everything from the write-ahead log into the main file and close it. */
 export const Checkpoint = Schema.TaggedStruct("Checkpoint", { ...protocol, database: Schema.String })
@@ -63,32 +74,49 @@ export const CopyLive = Schema.TaggedStruct("CopyLive", {
 /** Every pending migration in one transaction; then checkpointed and closed. */
 export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: Schema.String })
 
-export const ToolRequest = Schema.Union(Describe, Examine, Checkpoint, CopyLive, Migrate)
+export const ToolRequest = Schema.Union(Describe, Examine, Compare, Checkpoint, CopyLive, Migrate)
 export type ToolRequest = typeof ToolRequest.Type
-
-/** How many sealed keys were opened; none is said by code that opens the check value alone. */
-const keys = Schema.optional(Schema.Int)
 
 export const Description = Schema.Struct({
   version: Version,
   schema: SchemaRange,
   configDigest: Schema.String,
   databasePath: Schema.String,
-  keys,
+  /** How many sealed keys were opened. */
+  keys: Schema.Int,
 })
 export const TableDigests = Schema.Record({
   key: Schema.String,
   value: Schema.Struct({ rows: Schema.Int, digest: Schema.String }),
 })
+/** The agents of one moment, and the sealed keys that are there for them after it. */
+export const KeyReport = Schema.Struct({
+  agents: Schema.Int,
+  /** Sealed keys that open, those of no agent included. */
+  open: Schema.Int,
+  /** Agents without a key that opens: they cannot sign. */
+  missing: Schema.Int,
+  /** Names of the first of them. */
+  names: Schema.Array(Schema.String),
+})
+export type KeyReport = typeof KeyReport.Type
 export const Examination = Schema.Struct({
   schema: Schema.Int,
   tables: TableDigests,
-  keys,
+  /** There where `dataDir` was given. */
+  keys: Schema.optional(KeyReport),
   /** The version that wrote the database, where it has recorded itself there. */
   writtenBy: Schema.optional(Version),
 })
 export type Examination = typeof Examination.Type
-export const Migration = Schema.Struct({ from: Schema.Int, to: Schema.Int })
+export { Comparison }
+export const Migration = Schema.Struct({
+  from: Schema.Int,
+  to: Schema.Int,
+  /** What the migrations between declare that they change. One of a later kind is known by its name alone. */
+  changes: Schema.Array(Schema.Union(Change, UnknownChange)),
+})
+export type Migration = typeof Migration.Type
 
 export const ToolError = Schema.Union(
   ConfigInvalid,
@@ -100,6 +128,8 @@ export const ToolError = Schema.Union(
   MigrationFailed,
   MigrationHistoryDiffers,
   NotInitialised,
+  NotUnderstood,
+  OtherRefusal,
   RestartWouldFail,
 )
 export type ToolError = typeof ToolError.Type
@@ -107,6 +137,31 @@ export type ToolError = typeof ToolError.Type
 export const ToolReply = Schema.Union(
   Schema.TaggedStruct("Progress", { text: Schema.String }),
   Schema.TaggedStruct("Done", { result: Schema.Unknown }),
-  Schema.TaggedStruct("Refused", { error: ToolError }),
+  Schema.TaggedStruct("Refused", {
+    /** A `ToolError` in code that knows it. */
+    error: Schema.Unknown,
+    /** The same for code that does not. */
+    message: Schema.String,
+    next: Schema.String,
+    exitCode: Schema.Int,
+  }),
 )
 export type ToolReply = typeof ToolReply.Type
+
+/** The reply to a request that failed. */
+export const refusedWith = (error: ToolError): ToolReply => ({
+  _tag: "Refused",
+  error: Schema.encodeSync(ToolError)(error),
+  message: error.message,
+  next: error.next,
+  exitCode: error.exitCode,
+})
+
+const decodeError = Schema.decodeUnknownOption(ToolError)
+
+/** The error of a reply; in its own words where this code does not know it. */
+export const errorOf = (reply: Extract<ToolReply, { readonly _tag: "Refused" }>): ToolError =>
+  Option.getOrElse(
+    decodeError(reply.error),
+    () => new OtherRefusal({ said: reply.message, command: reply.next, code: reply.exitCode }),
+  )

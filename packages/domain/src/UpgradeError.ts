@@ -42,6 +42,7 @@ import type {
   UpgradeInProgress,
   VerificationFailed,
 } from "./RunErrors.ts"
+import type { NotUnderstood, OtherRefusal } from "./ToolErrors.ts"
 
 export type UpgradeError =
   | NotInitialised
@@ -78,3 +79,5 @@ export type UpgradeError =
   | RecoveryPaused
   | Unconfirmed
   | RequestRefused
+  | NotUnderstood
+  | OtherRefusal

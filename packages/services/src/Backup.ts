@@ -10,7 +10,6 @@ import {
   MANIFEST_FILE,
 } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, type DatabaseFailed, type FileFailed, NoBackup } from "@waiaas/domain/DataErrors"
-import type { Examination, Tables } from "@waiaas/domain/ToolProtocol"
 import type { Version } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -34,7 +33,6 @@ export interface BackupEntry {
 
 export interface MadeBackup extends BackupEntry {
   readonly manifest: BackupManifest
-  readonly tables: Examination["tables"]
 }
 
 const decodeManifest = Schema.decodeUnknownOption(Schema.parseJson(BackupManifest))
@@ -97,8 +95,6 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       readonly to?: Version
       /** The code that looks at the database. */
       readonly packageDir: string
-      /** Tables whose rows are counted and digested on the copy. */
-      readonly tables?: typeof Tables.Type
     }) => Effect.Effect<MadeBackup, DatabaseFailed | FileFailed>
     /** Finds what a rollback from `installed` would take, and the newer ones that it passes over since they are damaged, with the reason. */
     readonly lookForRollback: (installed: Version) => Effect.Effect<
@@ -215,7 +211,6 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         readonly from: Version
         readonly to?: Version
         readonly packageDir: string
-        readonly tables?: typeof Tables.Type
       }) {
         const { database, packageDir } = options
         yield* files.makeDirectory(paths.backups)
@@ -226,7 +221,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.makeDirectory(partial)
         return yield* Effect.gen(function* () {
           const copy = join(partial, DATABASE_FILE)
-          const examine = (path: string) => tool.examine(packageDir, path, "quick", options.tables ?? {})
+          const examine = (path: string) => tool.examine(packageDir, path, "quick", {})
           const takeClosed = Effect.gen(function* () {
             // A daemon that stopped in order has left no log to bring in.
             if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
@@ -244,9 +239,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             const examined = yield* examine(copy)
             return { hashed: yield* files.hash(copy), ...examined }
           })
-          const { hashed, schema, tables, writtenBy } = yield* options.source === "closed"
-            ? takeClosed
-            : takeLive
+          const { hashed, schema, writtenBy } = yield* options.source === "closed" ? takeClosed : takeLive
           const from = isOfRun[options.kind] ? options.from : (writtenBy ?? options.from)
           const config = (yield* files.exists(paths.config))
             ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
@@ -270,7 +263,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           const name = backupName({ kind: options.kind, from, createdAt, sequence })
           const path = join(paths.backups, name)
           yield* files.rename(partial, path)
-          return { name, path, manifest, problem: null, tables }
+          return { name, path, manifest, problem: null }
         }).pipe(Effect.onError(() => Effect.orElseSucceed(files.remove(partial), () => undefined)))
       })
 

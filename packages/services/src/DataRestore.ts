@@ -1,15 +1,12 @@
 import { basename, dirname, join } from "node:path"
 import { CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, DatabaseFailed, type FileFailed, type NoBackup } from "@waiaas/domain/DataErrors"
-import type { Invariants } from "@waiaas/domain/JournalRecord"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
-import { valueTables } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
-import { expectSame } from "./Invariants.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 
@@ -38,8 +35,6 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       readonly backup: string
       readonly database: string
       readonly schema: number
-      /** The tables as they were before anything was changed, where that is known. */
-      readonly tables: Invariants["tables"]
       readonly packageDir: string
     }) => Effect.Effect<void, FileFailed | DatabaseFailed | VerificationFailed | BackupDamaged | NoBackup>
     /** Makes verified copies of a backup's files beside their places; nothing is replaced yet. */
@@ -104,7 +99,7 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         giveBack: (run, database) =>
           Effect.zipRight(files.remove(paths.reserve), files.remove(reserve(run, database))),
         undo: Effect.fn("DataRestore.undo")(function* (options) {
-          const { run, backup, database, schema, tables, packageDir } = options
+          const { run, backup, database, schema, packageDir } = options
           const source = join(paths.backups, backup, DATABASE_FILE)
           // Where it is gone it was verified and moved by an undo that was cut off.
           if (yield* files.exists(source)) yield* backups.verify(backup, run)
@@ -118,8 +113,18 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
             yield* replace(run, database, copy)
           }
           const kept = `what was there before it is kept in ${aside(run, database)}`
+          // Before SQLite opens it: byte by byte what was backed up, so all of its content is.
+          const manifest = (yield* backups.list).find(({ name }) => name === backup)?.manifest
+          const expected = manifest?.files.find(({ name }) => name === DATABASE_FILE)?.sha256
+          const { sha256 } = yield* files.hash(database)
+          if (sha256 !== expected)
+            return yield* new VerificationFailed({
+              what: "the restored database",
+              expected: `the bytes of backup ${backup}`,
+              found: `another content; ${kept}`,
+            })
           const found = yield* tool
-            .examine(packageDir, database, "quick", valueTables)
+            .examine(packageDir, database, "quick", {})
             .pipe(
               Effect.mapError(
                 ({ operation, path, reason }) =>
@@ -132,16 +137,6 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
               expected: String(schema),
               found: `${found.schema}; ${kept}`,
             })
-          yield* expectSame(tables, found.tables).pipe(
-            Effect.mapError(
-              ({ what, expected, found: is }) =>
-                new VerificationFailed({
-                  what: `${what} of the restored database`,
-                  expected,
-                  found: `${is}; ${kept}`,
-                }),
-            ),
-          )
         }),
         prepareRollback: Effect.fn("DataRestore.prepareRollback")(function* (
           run: number,

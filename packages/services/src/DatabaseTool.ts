@@ -1,23 +1,20 @@
 import { dirname } from "node:path"
-import {
-  DatabaseFailed,
-  type DatabaseTooNew,
-  type DatabaseTooOld,
-  type MigrationFailed,
-  type MigrationHistoryDiffers,
-} from "@waiaas/domain/DataErrors"
+import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
 import { PACKAGE_NAME } from "@waiaas/domain/Release"
 import { shellWord } from "@waiaas/domain/Shell"
 import {
+  type Compare,
+  Comparison,
   Description,
   Examination,
+  errorOf,
+  KeyReport,
   Migration,
   type Tables,
   type ToolError,
   ToolReply,
   ToolRequest,
-  valueTables,
 } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -33,12 +30,16 @@ import { Environment } from "./platform/Environment.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
 
 type ReadError = DatabaseFailed
-type MigrateError =
-  | DatabaseFailed
-  | DatabaseTooNew
-  | DatabaseTooOld
-  | MigrationHistoryDiffers
-  | MigrationFailed
+const ofMigration = [
+  "DatabaseFailed",
+  "DatabaseTooNew",
+  "DatabaseTooOld",
+  "MigrationHistoryDiffers",
+  "MigrationFailed",
+] as const
+type MigrateError = Extract<ToolError, { readonly _tag: (typeof ofMigration)[number] }>
+const isOfMigration = (error: ToolError): error is MigrateError =>
+  ofMigration.some((tag) => tag === error._tag)
 
 /** Below this the slowest disk that we know reads and checks a database; the rest scales with its size. */
 const BYTES_PER_SECOND = 5e6
@@ -53,6 +54,7 @@ const PER_KEY = Duration.millis(30)
 const acts: Record<ToolRequest["_tag"], string> = {
   Describe: "check what a start with it needs",
   Examine: "examine it",
+  Compare: "compare it",
   Checkpoint: "checkpoint it",
   CopyLive: "copy it",
   Migrate: "migrate it",
@@ -64,6 +66,10 @@ const lastWords = (stderr: string): string => {
   const line = lines.find((each) => /^(\w*Error\b|error:|A bug in )/.test(each)) ?? lines.at(-1)
   return line === undefined ? "said nothing" : `said: ${line.slice(0, 500)}`
 }
+
+/** An examination that was asked for the keys too. */
+const KeyExamination = Schema.Struct({ ...Examination.fields, keys: KeyReport })
+export type KeyExamination = typeof KeyExamination.Type
 
 const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 
@@ -85,18 +91,25 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       check: "none" | "quick" | "full",
       tables: typeof Tables.Type,
     ) => Effect.Effect<Examination, ReadError>
-    /** The quick check, the tables that hold value, and a start on these data: every sealed key is opened. */
-    readonly verify: (
+    /** The same, with every sealed key of a data directory opened: which of the database's agents have none that opens. */
+    readonly examineKeys: (
       packageDir: string,
       database: string,
+      check: "none" | "quick" | "full",
       dataDir: string,
-    ) => Effect.Effect<Examination, ToolError>
+      tables?: typeof Tables.Type,
+    ) => Effect.Effect<KeyExamination, ToolError>
+    /**
+     * Compares two databases, all columns and all rows of each table: what differs beyond the declared changes, and
+     * which of those did not happen. `limit`: how many rows of a difference are named.
+     */
+    readonly compare: (
+      packageDir: string,
+      options: Pick<typeof Compare.Type, "before" | "after" | "changes" | "limit">,
+    ) => Effect.Effect<Comparison, ReadError>
     readonly checkpoint: (packageDir: string, database: string) => Effect.Effect<void, ReadError>
     readonly copyLive: (packageDir: string, from: string, to: string) => Effect.Effect<void, ReadError>
-    readonly migrate: (
-      packageDir: string,
-      database: string,
-    ) => Effect.Effect<typeof Migration.Type, MigrateError>
+    readonly migrate: (packageDir: string, database: string) => Effect.Effect<Migration, MigrateError>
   }
 >() {
   /** Each act in a child process of the package's own code. */
@@ -162,7 +175,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             .filter(Either.isRight)
             .map((reply) => reply.right)
           const last = replies.at(-1)
-          if (last?._tag === "Refused") return yield* last.error
+          if (last?._tag === "Refused") return yield* errorOf(last)
           if (last?._tag !== "Done" || ended.exitCode !== 0)
             return yield* failed(
               `${packagePaths(packageDir).tool} ended with ${ended.exitCode ?? ended.signal} and ${lastWords(ended.stderr)}`,
@@ -186,7 +199,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         describe: (packageDir, dataDir, config) =>
           ask(
             packageDir,
-            { _tag: "Describe", protocol: 1, dataDir, config, keys: true },
+            { _tag: "Describe", protocol: 1, dataDir, config },
             Description,
             `${dataDir}/config.toml`,
           ),
@@ -196,12 +209,18 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             "examine it",
             ask(packageDir, { _tag: "Examine", protocol: 1, database, check, tables }, Examination, database),
           ),
-        verify: (packageDir, database, dataDir) =>
+        examineKeys: (packageDir, database, check, dataDir, tables = {}) =>
           ask(
             packageDir,
-            { _tag: "Examine", protocol: 1, database, check: "quick", tables: valueTables, dataDir },
-            Examination,
+            { _tag: "Examine", protocol: 1, database, check, tables, dataDir },
+            KeyExamination,
             database,
+          ),
+        compare: (packageDir, options) =>
+          readOnly(
+            options.after,
+            "compare it",
+            ask(packageDir, { _tag: "Compare", protocol: 1, ...options }, Comparison, options.after),
           ),
         checkpoint: (packageDir, database) =>
           readOnly(
@@ -218,13 +237,9 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
         migrate: (packageDir, database) =>
           ask(packageDir, { _tag: "Migrate", protocol: 1, database }, Migration, database).pipe(
             Effect.mapError((error) =>
-              error._tag === "ConfigInvalid" ||
-              error._tag === "FileFailed" ||
-              error._tag === "KeystoreDamaged" ||
-              error._tag === "NotInitialised" ||
-              error._tag === "RestartWouldFail"
-                ? new DatabaseFailed({ operation: "migrate it", path: database, reason: error.message })
-                : error,
+              isOfMigration(error)
+                ? error
+                : new DatabaseFailed({ operation: "migrate it", path: database, reason: error.message }),
             ),
           ),
       })

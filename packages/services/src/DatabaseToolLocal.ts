@@ -1,26 +1,35 @@
-import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
-import { type Description, type Tables, type ToolError, valueTables } from "@waiaas/domain/ToolProtocol"
+import type { Description, KeyReport, Tables, ToolError } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { compareWith } from "./CompareDatabases.ts"
 import { databaseFailed, layerDatabase } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
+import { digestTable } from "./DigestTable.ts"
 import { migrate, readSchema } from "./Migrator.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import type { Environment } from "./platform/Environment.ts"
+import { tablesOf } from "./TableShapes.ts"
 import { readWrittenBy } from "./WrittenBy.ts"
+
+/** What this code makes of a data directory: only the daemon's part of it knows configuration and keystore. */
+export interface DataDirectoryActs {
+  readonly describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>
+  /** Opens every sealed key; gives the ids of the agents whose keys they are. */
+  readonly openKeys: (dataDir: string) => Effect.Effect<ReadonlyArray<string>, ToolError>
+}
+
+/** How many agents without a key are named; the rest is counted. */
+const NAMED = 20
 
 /**
  * `DatabaseTool` in this process, with this code: what the child side, the daemon's start and tests use.
  * `mapped`: how many bytes of a database an examination may read through a memory map, which halves its
  * time. An error of the disk then ends the process, so only a child may.
  */
-export const layerDatabaseToolLocal = (
-  describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>,
-  { mapped = 0 } = {},
-) =>
+export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs, { mapped = 0 } = {}) =>
   Layer.effect(
     DatabaseTool,
     Effect.gen(function* () {
@@ -40,14 +49,28 @@ export const layerDatabaseToolLocal = (
         describe: (_packageDir, dataDir, config) => describe(dataDir, config),
         examine: (_packageDir, database, check, tables) =>
           within(database)(examineHere(database, check, tables, mapped)),
-        verify: (_packageDir, database, dataDir) =>
-          // The master key is derived off the main thread, while SQLite reads.
-          Effect.zipWith(
-            describe(dataDir),
-            within(database)(examineHere(database, "quick", valueTables, mapped)),
-            ({ keys }, found) => ({ ...found, keys }),
-            { concurrent: true },
-          ),
+        examineKeys: (_packageDir, database, check, dataDir, tables = {}) =>
+          Effect.gen(function* () {
+            // The agents first: a key is sealed before its agent is there, so none that was made meanwhile is missed.
+            const agents = yield* within(database)(agentIds(database))
+            // The master key is derived off the main thread, while SQLite reads.
+            const [open, found] = yield* Effect.all(
+              [openKeys(dataDir), within(database)(examineHere(database, check, tables, mapped))],
+              { concurrency: 2 },
+            )
+            const isOpen = new Set(open.map((id) => id.toLowerCase()))
+            const missing = agents.filter((id) => !isOpen.has(id.toLowerCase()))
+            const names = yield* within(database)(agentNames(database, missing.slice(0, NAMED)))
+            const keys: KeyReport = {
+              agents: agents.length,
+              open: open.length,
+              missing: missing.length,
+              names,
+            }
+            return { ...found, keys }
+          }),
+        compare: (_packageDir, { before, after, changes, limit }) =>
+          within(after)(compareWith({ before, after, changes, limit, mapped })),
         checkpoint: (_packageDir, database) => within(database)(checkpointHere(database)),
         copyLive: (_packageDir, from, to) =>
           within(from)(
@@ -101,38 +124,33 @@ const examineHere = (
     }
     const schema = yield* readSchema(path)
     const digests: Record<string, { rows: number; digest: string }> = {}
-    for (const [table, columns] of Object.entries(tables)) {
-      const digest = yield* digestTable(path, table, columns)
-      if (Option.isSome(digest)) digests[table] = digest.value
-    }
+    if (Object.keys(tables).length > 0)
+      yield* Effect.gen(function* () {
+        const known = yield* tablesOf("main")
+        for (const [table, columns] of Object.entries(tables)) {
+          const digest = yield* digestTable(known.get(table), table, columns)
+          if (Option.isSome(digest)) digests[table] = digest.value
+        }
+      }).pipe(sql.withTransaction, databaseFailed("read its tables", path))
     const writtenBy = Option.getOrUndefined(yield* readWrittenBy(path, schema))
     return { schema, tables: digests, ...(writtenBy === undefined ? {} : { writtenBy }) }
   })
 
-/** Row count and digest of a table's columns in key order; none where it does not exist yet. */
-const digestTable = (path: string, table: string, columns: ReadonlyArray<string>) =>
+/** Ids of all agents at one moment; none before the table is there. */
+const agentIds = (path: string) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
-    const present = yield* sql<{ name: string }>`SELECT name FROM pragma_table_info(${table})`
-    if (present.length === 0) return Option.none()
-    const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
-    const key = columns[0] ?? "rowid"
-    const row = columns.map((name) => `quote(${quoted(name)})`).join(" || ',' || ")
-    const hash = createHash("sha256")
-    let rows = 0
-    let after: unknown = null
-    while (true) {
-      // Batches by key keep memory flat whatever the table's size. SQLite joins a batch in the order that it reads it:
-      // that takes a fifth less than to make a string of each row here. Another order would be told as a difference.
-      const [batch]: ReadonlyArray<ReadonlyArray<unknown>> = yield* sql.unsafe(
-        `SELECT count(*), max(key), group_concat(row, char(10)) FROM (SELECT ${quoted(key)} AS key, ${row} AS row FROM ${quoted(table)} ${after === null ? "" : `WHERE ${quoted(key)} > ?`} ORDER BY ${quoted(key)} LIMIT 5000)`,
-        after === null ? [] : [after],
-      ).values
-      const [count, last, text] = batch ?? []
-      if (Number(count) === 0) break
-      hash.update(`${text}\n`)
-      rows += Number(count)
-      after = last
-    }
-    return Option.some({ rows, digest: hash.digest("hex") })
-  }).pipe(databaseFailed(`read its table ${table}`, path))
+    const there = yield* sql`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'agents'`
+    if (there.length === 0) return []
+    const rows = yield* sql`SELECT id FROM agents ORDER BY id`.values
+    return rows.map(([id]) => String(id))
+  }).pipe(databaseFailed("read its agents", path))
+
+const agentNames = (path: string, ids: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    if (ids.length === 0) return []
+    const sql = yield* SqlClient
+    const rows = yield* sql<{ name: string }>`
+      SELECT name FROM agents WHERE ${sql.in("id", ids)} ORDER BY created_at, id`
+    return rows.map(({ name }) => name)
+  }).pipe(databaseFailed("read its agents", path))

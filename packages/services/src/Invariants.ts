@@ -1,29 +1,50 @@
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
-import type { Invariants } from "@waiaas/domain/JournalRecord"
+import type { Run } from "@waiaas/domain/JournalRecord"
+import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
+import { type Change, type Comparison, differenceInWords, isKnown } from "@waiaas/domain/SchemaChange"
+import type { KeyReport, Migration } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 
-type Digests = Invariants["tables"]
-
-/** No row that holds value was lost, added or changed. */
-export const expectSame = (before: Digests, after: Digests): Effect.Effect<void, VerificationFailed> =>
-  Effect.forEach(
-    Object.entries(before),
-    ([table, was]) => {
-      const is = after[table]
-      if (is?.digest === was.digest && is.rows === was.rows) return Effect.void
-      return new VerificationFailed({
-        what: `the table ${table}`,
-        expected: `${was.rows} rows, unchanged`,
-        found: is === undefined ? "gone" : is.rows === was.rows ? "changed" : `${is.rows} rows`,
+/** The data after a migration are those before it, but for what the migration declares. */
+export const expectDeclared = ({ differences }: Comparison): Effect.Effect<void, VerificationFailed> =>
+  differences.length === 0
+    ? Effect.void
+    : new VerificationFailed({
+        what: "what the migration changes",
+        expected: "what it declares and nothing else",
+        found: `this too: ${differences.map(differenceInWords).join("; ")}`,
       })
-    },
-    { discard: true },
-  )
+
+/** What cannot be compared is not installed: the declaration is of a later kind than this code. */
+export const expectKnown = (
+  { started }: Run,
+  changes: Migration["changes"],
+): Effect.Effect<ReadonlyArray<Change>, CandidateRefused> => {
+  const known = changes.filter(isKnown)
+  const other = changes.find((change) => !isKnown(change))
+  return other === undefined
+    ? Effect.succeed(known)
+    : new CandidateRefused({
+        version: started.to,
+        reason: `its migration declares a change of a kind that ${started.from} cannot verify (${other._tag})`,
+        command:
+          "Go through a release in between: choose one out of `npm view @waiaas/cli versions`, then `waiaas upgrade --to <version>`.",
+      })
+}
+
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
+
+/** Which agents cannot sign since they have no sealed key that opens; null where all have one. */
+export const agentsWithoutKey = ({ agents, missing, names }: KeyReport): string | null => {
+  if (missing === 0) return null
+  const more = missing > names.length ? `, and ${missing - names.length} more` : ""
+  return `${missing} of ${counted(agents, "agent")} cannot sign, their sealed keys are missing (${names.join(", ")}${more})`
+}
 
 const Manifest = Schema.Struct({ version: Schema.String })
 

@@ -8,11 +8,12 @@ import {
   MigrationFailed,
   MigrationHistoryDiffers,
 } from "@waiaas/domain/DataErrors"
+import type { Change } from "@waiaas/domain/SchemaChange"
 import { judge, rangeFor, type SchemaRange } from "@waiaas/domain/SchemaRange"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { databaseFailed, reasonOf } from "./Database.ts"
-import { checksumOf, createSchemaVersion, type Migration, migrations } from "./migrations/index.ts"
+import { changesOf, checksumOf, createSchemaVersion, type Migration, migrations } from "./migrations/index.ts"
 import { type Environment, unixSeconds } from "./platform/Environment.ts"
 
 const AppliedRow = Schema.Struct({ version: Schema.Int, name: Schema.String, checksum: Schema.String })
@@ -68,13 +69,13 @@ export const checkCompatible = (
 
 /**
  * Brings a database to the newest schema: all pending migrations and their rows in one transaction,
- * or none of them (MIG-03). The caller has made sure of a backup (MIG-04).
+ * or none of them (MIG-03). The caller has made sure of a backup (MIG-04). Gives what they declare that they change.
  */
 export const migrate = (
   path: string,
   known: ReadonlyArray<Migration> = migrations,
 ): Effect.Effect<
-  { readonly from: number; readonly to: number },
+  { readonly from: number; readonly to: number; readonly changes: ReadonlyArray<Change> },
   DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers | MigrationFailed,
   SqlClient | Environment
 > =>
@@ -82,14 +83,15 @@ export const migrate = (
     const sql = yield* SqlClient
     const target = known.at(-1)?.id ?? 0
     const from = yield* checkCompatible(path, rangeFor(target), known)
-    if (from === target) return { from, to: target }
+    if (from === target) return { from, to: target, changes: [] }
+    const pending = known.filter(({ id }) => id > from)
     const at = yield* unixSeconds
     const failed = (error: SqlError) =>
       new MigrationFailed({ path, from, to: target, reason: reasonOf(error) })
     yield* Effect.gen(function* () {
       // A write comes first: a transaction that begins by reading ignores the busy time-out.
       yield* sql.unsafe(createSchemaVersion)
-      for (const migration of known.filter(({ id }) => id > from)) {
+      for (const migration of pending) {
         for (const statement of migration.statements) yield* sql.unsafe(statement)
         yield* sql`INSERT INTO schema_version (version, name, applied_at, checksum)
           VALUES (${migration.id}, ${migration.name}, ${at}, ${checksumOf(migration)})`
@@ -106,5 +108,5 @@ export const migrate = (
         to: target,
         reason: `the database is at schema ${to} afterwards`,
       })
-    return { from, to }
+    return { from, to, changes: changesOf(pending, from) }
   })

@@ -106,7 +106,6 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
               backup: facts.backup,
               database: started.databasePath,
               schema: facts.schemaFrom,
-              tables: facts.invariants?.tables ?? {},
               packageDir: hiddenPaths(started.install.hidden).retained(started.from),
             })
           }),

@@ -157,14 +157,11 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           const file = join(backup.path, CONFIG_FILE)
           const text = yield* files.readTextIfThere(file)
           const before = yield* Effect.gen(function* () {
-            const told =
-              code === "same"
-                ? { schema: range, databasePath: database, keys: undefined }
-                : yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
-            // Code that counts no keys is older than the question about another file too: it answered for today's.
-            if (Option.isNone(text) || told.keys !== undefined) return told
+            if (code !== "same")
+              return yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
+            if (Option.isNone(text)) return { schema: range, databasePath: database }
             const decoded = yield* decodeConfig(file, text.value, environment.variables)
-            return { ...told, databasePath: resolve(paths.root, decoded.database.path) }
+            return { schema: range, databasePath: resolve(paths.root, decoded.database.path) }
           }).pipe(
             Effect.mapError((error) =>
               error._tag === "ConfigInvalid" && error.source === file

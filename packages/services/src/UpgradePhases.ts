@@ -1,11 +1,11 @@
 import { dirname, join } from "node:path"
+import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
-import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
@@ -18,7 +18,7 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
-import { expectSame, expectVersion } from "./Invariants.ts"
+import { agentsWithoutKey, counted, expectDeclared, expectKnown, expectVersion } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -32,6 +32,9 @@ import { UpgradeProgress } from "./UpgradeProgress.ts"
 
 /** Seconds that a daemon takes to stop and to answer again, whatever the size of its database. */
 const STOP_AND_START = 1
+
+/** How many rows of a difference are named. */
+const NAMED = 5
 
 /** An estimate for an operator. */
 export const estimated = ({ downtime, bytes }: Estimate): string =>
@@ -87,8 +90,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const packageSize = yield* files.sizeOfTree(install.packageDir)
           const copy = yield* restore.sizeOfUndo(databasePath, database)
           yield* expectSpace(files, disk, [
-            // The rehearsal's copy and its migrated growth, gone before the backup is made.
-            [paths.upgrade, database * 2 + RESERVE],
+            // The rehearsal's copy, its migrated growth and what it is compared with, gone before the backup is made.
+            [paths.upgrade, database * 3 + RESERVE],
             [install.root, packageSize * 3],
             // On another file system: the backup there, the migration's growth and the undo's copy here.
             ...(copy === 0
@@ -131,21 +134,31 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
         Effect.gen(function* () {
           const directory = join(paths.upgrade, `rehearsal-${run.started.run}`)
           const copy = join(directory, "rehearsal.db")
+          const untouched = join(directory, "before.db")
           yield* files.remove(directory)
           yield* files.makeDirectory(directory)
           const [copying] = yield* Effect.timed(
             tool.copyLive(environment.packageDir, run.started.databasePath, copy),
           )
-          const before = yield* tool.examine(environment.packageDir, copy, "full", valueTables)
+          yield* tool.examine(environment.packageDir, copy, "full", {})
+          yield* files.copy(copy, untouched)
           const [migrating, migrated] = yield* Effect.timed(tool.migrate(candidate, copy))
-          const [checking, after] = yield* Effect.timed(tool.examine(candidate, copy, "full", valueTables))
-          yield* expectSame(before.tables, after.tables)
+          const changes = yield* expectKnown(run, migrated.changes)
+          const [checking] = yield* Effect.timed(tool.examine(candidate, copy, "full", {}))
+          // By the code that runs now: what the candidate does is not for the candidate to judge.
+          const compared = yield* tool.compare(environment.packageDir, {
+            before: untouched,
+            after: copy,
+            changes,
+            limit: NAMED,
+          })
+          yield* expectDeclared(compared)
           const bytes = yield* sizeOfDatabase(files, copy)
           yield* files.remove(directory)
           // The full check takes about as long as the two quick ones while the daemon is down.
           const work = [copying, migrating, checking].reduce((sum, each) => Duration.sum(sum, each))
           const downtime = Math.round(Duration.toMillis(work) / 100) / 10 + STOP_AND_START
-          return { ...migrated, agents: before.tables.agents?.rows ?? 0, estimate: { downtime, bytes } }
+          return { from: migrated.from, to: migrated.to, changes, estimate: { downtime, bytes } }
         })
 
       return {
@@ -156,7 +169,19 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.
-            const { keys } = yield* tool.describe(environment.packageDir, paths.root)
+            const { keys } = yield* tool.examineKeys(
+              environment.packageDir,
+              started.databasePath,
+              "none",
+              paths.root,
+            )
+            // No upgrade makes it better or worse, but its operator should not look for the cause there.
+            const silent = agentsWithoutKey(keys)
+            if (silent !== null)
+              yield* progress.emit({
+                _tag: "Warning",
+                text: `${silent}: put ${paths.keystore} back from your own copy`,
+              })
             yield* detail(`staging ${started.to} with npm`)
             const release = yield* installer.stage(install, started.run, source)
             const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
@@ -174,11 +199,6 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             }
             yield* detail("rehearsing the migration on a copy")
             const migrated = yield* rehearse(run, candidate)
-            // No upgrade makes it better or worse, but its operator should not look for the cause there.
-            if (keys !== undefined && keys < migrated.agents)
-              yield* detail(
-                `warning: ${migrated.agents - keys} of ${migrated.agents} agents cannot sign, their sealed keys are gone: put ${paths.keystore} back from your own copy`,
-              )
             if (migrated.to !== described.schema.latest)
               return yield* new CandidateBroken({
                 version: started.to,
@@ -190,6 +210,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               facts: {
                 schemaFrom: migrated.from,
                 schemaTo: migrated.to,
+                changes: migrated.changes,
                 estimate: migrated.estimate,
               },
             }
@@ -214,7 +235,6 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               to: started.to,
               // The package is moved soon; the retained code is what stays.
               packageDir: hiddenPaths(started.install.hidden).retained(started.from),
-              tables: valueTables,
             })
             // The daemon is down: what waits for different files shares the time.
             const [made, keystore] = yield* Effect.all([backup, files.hashTree(paths.keystore)], {
@@ -228,7 +248,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             return {
               text: made.name,
-              facts: { backup: made.name, invariants: { tables: made.tables, keystore } },
+              facts: { backup: made.name, invariants: { keystore } },
             }
           }),
 
@@ -250,14 +270,27 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             const { started, facts } = run
             const { packageDir } = started.install
             yield* expectVersion(files, packageDir, started.to)
-            const found = yield* tool.verify(packageDir, started.databasePath, paths.root)
+            // At once, for the daemon is down: whether the new code can work with these data, and, by the old code,
+            // whether they are what they were.
+            const [found, compared] = yield* Effect.all(
+              [
+                tool.examineKeys(packageDir, started.databasePath, "quick", paths.root),
+                tool.compare(hiddenPaths(started.install.hidden).retained(started.from), {
+                  before: join(paths.backups, facts.backup ?? "", DATABASE_FILE),
+                  after: started.databasePath,
+                  changes: facts.changes ?? [],
+                  limit: NAMED,
+                }),
+              ],
+              { concurrency: 2 },
+            )
             if (found.schema !== facts.schemaTo)
               return yield* new VerificationFailed({
                 what: "the schema of the database",
                 expected: String(facts.schemaTo),
                 found: String(found.schema),
               })
-            yield* expectSame(facts.invariants?.tables ?? {}, found.tables)
+            yield* expectDeclared(compared)
             const keystore = yield* files.hashTree(paths.keystore)
             if (keystore !== facts.invariants?.keystore)
               return yield* new VerificationFailed({
@@ -265,20 +298,18 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 expected: "the files of before the upgrade",
                 found: "changed",
               })
-            const rows = Object.entries(found.tables).map(
-              ([table, { rows }]) => `${rows} ${rows === 1 ? table.replace(/s$/, "") : table}`,
-            )
             const { keys } = found
             // The files are those of before, as was just seen: one that the new code passes over is a key that is lost.
             const keyFiles = agentsOfKeyFiles(yield* files.list(paths.keystore)).length
-            if (keys !== undefined && keys !== keyFiles)
+            if (keys.open !== keyFiles)
               return yield* new VerificationFailed({
                 what: "the number of sealed keys that open",
                 expected: String(keyFiles),
-                found: String(keys),
+                found: String(keys.open),
               })
-            const open = keys === undefined ? [] : [`${keys} key${keys === 1 ? "" : "s"} open`]
-            return { text: [...rows, ...open].join(", ") }
+            const silent = agentsWithoutKey(keys)
+            const words = [counted(keys.agents, "agent"), `${counted(keys.open, "key")} open`]
+            return { text: [...words, ...(silent === null ? [] : [silent])].join(", ") }
           }),
 
         restart: ({ run, lease, append }) =>

@@ -150,7 +150,7 @@ describe("an undo whose backup was damaged meanwhile", () => {
       })
       assert.match(
         failed._tag === "RunFailed" ? failed.cause.message : "",
-        /agents of the restored database.*\.failed-1/,
+        /the restored database should be the bytes of backup .*\.failed-1/,
       )
       assert.isTrue(existsSync(join(dirname(databasePath), ".failed-1", "waiaas.db")))
     }).pipe(Effect.provide(layer)),

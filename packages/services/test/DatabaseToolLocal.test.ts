@@ -48,9 +48,10 @@ it.scopedLive(
       assert.notStrictEqual((yield* digest)?.digest, expected)
     }).pipe(
       Effect.provide(
-        layerDatabaseToolLocal(() => Effect.dieMessage("nobody asks")).pipe(
-          Layer.provideMerge(layerDataDir()),
-        ),
+        layerDatabaseToolLocal({
+          describe: () => Effect.dieMessage("nobody asks"),
+          openKeys: () => Effect.dieMessage("nobody asks"),
+        }).pipe(Layer.provideMerge(layerDataDir())),
       ),
     ),
 )

@@ -96,31 +96,19 @@ describe("a rollback", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 
-  for (const isFirst of [false, true])
-    it.scopedLive(
-      `whose config.toml names another database is refused, by code that ${isFirst ? "ignores" : "knows"} it`,
-      () =>
-        Effect.gen(function* () {
-          const { fs, databasePath } = yield* upgraded
-          const { paths } = yield* DataDir
-          const moved = databasePath.replace("waiaas.db", "moved.db")
-          yield* fs.copyFile(databasePath, moved)
-          yield* fs.writeFileString(paths.config, `[database]\npath = ${JSON.stringify(moved)}\n`)
-          const cause = yield* refused
-          assert.strictEqual(cause._tag, "CandidateRefused")
-          assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
-          assert.include(cause.next, `to ${databasePath}`)
-        }).pipe(
-          Effect.provide(
-            layerInstalled({
-              releases: [
-                { version: "2.0.0", schema: 4, isFirst },
-                { version: "2.1.0", schema: 5 },
-              ],
-            }),
-          ),
-        ),
-    )
+  it.scopedLive("whose config.toml names another database is refused", () =>
+    Effect.gen(function* () {
+      const { fs, databasePath } = yield* upgraded
+      const { paths } = yield* DataDir
+      const moved = databasePath.replace("waiaas.db", "moved.db")
+      yield* fs.copyFile(databasePath, moved)
+      yield* fs.writeFileString(paths.config, `[database]\npath = ${JSON.stringify(moved)}\n`)
+      const cause = yield* refused
+      assert.strictEqual(cause._tag, "CandidateRefused")
+      assert.include(cause.message, `has the database at ${databasePath}, today's is at ${moved}`)
+      assert.include(cause.next, `to ${databasePath}`)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
 
   const refusing = (refuses?: string) => [
     { version: "2.0.0", schema: 4, refuses },

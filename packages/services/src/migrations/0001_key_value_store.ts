@@ -10,4 +10,5 @@ export const migration0001: Migration = {
       updated_at INTEGER NOT NULL
     ) STRICT`,
   ],
+  changes: [{ _tag: "TableAdded", table: "key_value_store" }],
 }

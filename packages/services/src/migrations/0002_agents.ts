@@ -15,4 +15,5 @@ export const migration0002: Migration = {
       updated_at INTEGER NOT NULL
     ) STRICT`,
   ],
+  changes: [{ _tag: "TableAdded", table: "agents" }],
 }

@@ -20,4 +20,5 @@ export const migration0004: Migration = {
       INSERT INTO agent_events (agent_id, event, at) VALUES (NEW.id, NEW.status, NEW.updated_at);
     END`,
   ],
+  changes: [{ _tag: "TableAdded", table: "agent_events" }],
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
+import type { Change } from "@waiaas/domain/SchemaChange"
 import { migration0001 } from "./0001_key_value_store.ts"
 import { migration0002 } from "./0002_agents.ts"
 import { migration0003 } from "./0003_owner_address.ts"
@@ -14,6 +15,8 @@ export interface Migration {
   readonly id: number
   readonly name: string
   readonly statements: ReadonlyArray<string>
+  /** All that it does to tables, columns, rows and values that are there before it: whatever else differs afterwards is refused. */
+  readonly changes: ReadonlyArray<Change>
 }
 
 const all: ReadonlyArray<Migration> = [
@@ -32,6 +35,17 @@ export const checksumOf = (migration: Migration): string =>
   createHash("sha256")
     .update(JSON.stringify([migration.id, migration.name, migration.statements]))
     .digest("hex")
+
+/** What a run of migrations declares, its own record included. `from`: the schema before it. */
+export const changesOf = (run: ReadonlyArray<Migration>, from: number): ReadonlyArray<Change> =>
+  run.length === 0
+    ? []
+    : [
+        from === 0
+          ? { _tag: "TableAdded", table: "schema_version" }
+          : { _tag: "RowsAdded", table: "schema_version" },
+        ...run.flatMap(({ changes }) => changes),
+      ]
 
 /** The table that records what was applied; older than every migration. */
 export const createSchemaVersion = `CREATE TABLE IF NOT EXISTS schema_version (

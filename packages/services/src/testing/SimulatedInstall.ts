@@ -5,9 +5,10 @@ import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { ConfigInvalid, KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
+import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
-import { ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
+import { refusedWith, ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
 import { makeVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -28,6 +29,7 @@ import { Environment } from "../platform/Environment.ts"
 import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
 import { ProcessFailed, type ProcessResult, type ProcessRunner } from "../platform/ProcessRunner.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
+import { agentIdOf } from "./TestDatabase.ts"
 import { json, type Respond } from "./TestHttp.ts"
 
 export interface SimulatedRelease {
@@ -35,8 +37,6 @@ export interface SimulatedRelease {
   readonly schema: number
   /** A word that its code does not allow in a config.toml. */
   readonly refuses?: string | undefined
-  /** Its code knows of protocol 1 what that began with: it ignores a file to decode, and counts no keys. */
-  readonly isFirst?: boolean | undefined
   /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
@@ -62,8 +62,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
 
 /** What every file of a simulated keystore holds as long as it opens. */
 export const SEALED = "sealed"
-/** The one sealed key of a simulated keystore. */
-export const KEY_FILE = "00000000-0000-4000-8000-000000000001.json"
+/** The sealed key of the agent that a simulated installation has by default. */
+export const KEY_FILE = `${agentIdOf("alice")}.json`
 
 const instanceOf = (pid: number): string => String(pid).padStart(32, "0")
 
@@ -176,30 +176,33 @@ export const makeProcesses = (
         return ended("added 1 package")
       })
 
+    const keyFiles = fs.readDirectory(paths.keystore)
+    /** Ids of the agents whose sealed keys open; every file of a simulated keystore is one. */
+    const openKeys = Effect.gen(function* () {
+      for (const name of yield* keyFiles) {
+        const key = join(paths.keystore, name)
+        if ((yield* fs.readFileString(key)) !== SEALED)
+          return yield* new KeystoreDamaged({ path: key, problem: "was changed" })
+      }
+      return agentsOfKeyFiles(yield* keyFiles)
+    }).pipe(Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }))
     const local = yield* Layer.build(
-      layerDatabaseToolLocal((dataDir, config) =>
-        Effect.gen(function* () {
-          const { digest, databasePath: path } = yield* Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
-            Effect.provide(ConfigFile.layerOf(config)),
-          )
-          const sealed = yield* fs.readDirectory(paths.keystore)
-          for (const name of sealed) {
-            const key = join(paths.keystore, name)
-            if ((yield* fs.readFileString(key)) !== SEALED)
-              return yield* new KeystoreDamaged({ path: key, problem: "was changed" })
-          }
-          return {
-            version: makeVersion("0.0.0"),
-            schema: rangeFor(1),
-            configDigest: digest,
-            databasePath: path || dataDir,
-            keys: sealed.length,
-          }
-        }).pipe(
-          Effect.provide(context),
-          Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }),
-        ),
-      ),
+      layerDatabaseToolLocal({
+        describe: (dataDir, config) =>
+          Effect.gen(function* () {
+            const { digest, databasePath: path } = yield* Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+              Effect.provide(ConfigFile.layerOf(config)),
+            )
+            return {
+              version: makeVersion("0.0.0"),
+              schema: rangeFor(1),
+              configDigest: digest,
+              databasePath: path || dataDir,
+              keys: (yield* openKeys).length,
+            }
+          }).pipe(Effect.provide(context)),
+        openKeys: () => openKeys,
+      }),
     ).pipe(Effect.map(Context.get(DatabaseTool)))
 
     const tool = (packageDir: string, input: string): Effect.Effect<ProcessResult> =>
@@ -210,19 +213,25 @@ export const makeProcesses = (
         const act = Effect.gen(function* () {
           switch (request._tag) {
             case "Describe": {
-              const config = release.isFirst ? undefined : request.config
-              const source = config ?? paths.config
+              const source = request.config ?? paths.config
               const text = yield* Effect.orDie(fs.readFileString(source))
               if (release.refuses !== undefined && text.includes(release.refuses))
                 return yield* new ConfigInvalid({ source, key: release.refuses, value: "x", allowed: "none" })
-              const here = yield* local.describe(packageDir, request.dataDir, config)
-              const keys = release.isFirst ? undefined : here.keys
-              return { ...here, version: release.version, schema: rangeFor(release.schema), keys }
+              const here = yield* local.describe(packageDir, request.dataDir, request.config)
+              return { ...here, version: release.version, schema: rangeFor(release.schema) }
             }
             case "Examine":
               return yield* request.dataDir === undefined
                 ? local.examine(packageDir, request.database, request.check, request.tables)
-                : local.verify(packageDir, request.database, request.dataDir)
+                : local.examineKeys(
+                    packageDir,
+                    request.database,
+                    request.check,
+                    request.dataDir,
+                    request.tables,
+                  )
+            case "Compare":
+              return yield* local.compare(packageDir, request)
             case "Checkpoint":
               return yield* local.checkpoint(packageDir, request.database)
             case "CopyLive":
@@ -256,8 +265,8 @@ export const makeProcesses = (
         })
         const reply: ToolReply = yield* act.pipe(
           Effect.match({
-            onFailure: (error) => ({ _tag: "Refused", error }) as const,
-            onSuccess: (result) => ({ _tag: "Done", result: result ?? null }) as const,
+            onFailure: (error) => refusedWith(error),
+            onSuccess: (result): ToolReply => ({ _tag: "Done", result: result ?? null }),
           }),
         )
         return ended(

@@ -1,6 +1,7 @@
 /** The boundaries beside the file system: children (tool, npm, daemon), HTTP, locks, free space. */
 
 import { dirname } from "node:path"
+import { isDeepStrictEqual } from "node:util"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -50,11 +51,13 @@ const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({
 const timedOut = (command: string) => new ProcessFailed({ command, reason: "timeout", output: "" })
 
 interface ToolRequest {
-  readonly _tag: "Describe" | "Examine" | "Checkpoint" | "CopyLive" | "Migrate"
+  readonly _tag: "Describe" | "Examine" | "Compare" | "Checkpoint" | "CopyLive" | "Migrate"
   readonly database: string
   readonly dataDir?: string
   readonly from: string
   readonly to: string
+  readonly before: string
+  readonly after: string
 }
 
 /** One act of `dist/tool.js`, of the code in `packageDir`. */
@@ -74,6 +77,14 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
       databasePath: database,
       keys: 1,
     }
+  if (request._tag === "Compare") {
+    const [was, is] = [connect(process, request.before), connect(process, request.after)]
+    for (const each of [was, is]) each.open()
+    const same = isDeepStrictEqual(was.read().rows, is.read().rows)
+    for (const each of [was, is]) each.close()
+    const difference = { change: { _tag: "RowsRemoved", table: "agents" }, rows: 1, sample: [] }
+    return { differences: same ? [] : [difference], absent: [] }
+  }
   const path = request._tag === "CopyLive" ? request.from : request.database
   const connection = connect(process, path)
   // Where the daemon has it open, another connection comes and goes without a trace.
@@ -86,7 +97,9 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
         return {
           schema: document.schema,
           tables: { agents: digestOf(document) },
-          ...(request.dataDir !== undefined && { keys: 1 }),
+          ...(request.dataDir !== undefined && {
+            keys: { agents: document.rows.length, open: 1, missing: 0, names: [] },
+          }),
         }
       case "Checkpoint":
         connection.checkpoint()
@@ -100,7 +113,7 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
         if (document.schema > latest)
           throw new DatabaseBroken(`schema ${document.schema} is newer than ${latest}`)
         if (document.schema < latest) connection.commit({ ...document, schema: latest })
-        return { from: document.schema, to: latest }
+        return { from: document.schema, to: latest, changes: [] }
     }
   })()
   if (!isShared) connection.close()
@@ -129,7 +142,10 @@ const runTool = (process: SimulatedProcess, packageDir: string, input: string, f
       path: request.database ?? "",
       reason: cause.message,
     }
-    return ended(`${JSON.stringify({ _tag: "Refused", error })}\n`, 1)
+    return ended(
+      `${JSON.stringify({ _tag: "Refused", error, message: cause.message, next: "", exitCode: 1 })}\n`,
+      1,
+    )
   }
 }
 

@@ -42,14 +42,13 @@ import { UpgradePhases } from "../UpgradePhases.ts"
 import { type ProgressEvent, UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
 import {
-  KEY_FILE,
   makeProcesses,
   SEALED,
   SimulatedInstall,
   type SimulatedRelease,
   writePackage,
 } from "./SimulatedInstall.ts"
-import { insertAgent } from "./TestDatabase.ts"
+import { agentIdOf, insertAgent } from "./TestDatabase.ts"
 import { layerEnvironment } from "./TestEnvironment.ts"
 import { TestHttp } from "./TestHttp.ts"
 
@@ -145,7 +144,8 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
           yield* create
           yield* files.write(paths.config, setup.configToml ?? "[daemon]\nport = 3100\n")
           yield* files.write(paths.token, `${"5".repeat(64)}\n`)
-          yield* files.write(join(paths.keystore, KEY_FILE), SEALED)
+          for (const name of agents)
+            yield* files.write(join(paths.keystore, `${agentIdOf(name)}.json`), SEALED)
           const { databasePath } = yield* (yield* ConfigFile).load
           yield* Effect.gen(function* () {
             yield* migrate(databasePath, migrations.slice(0, installed.schema))

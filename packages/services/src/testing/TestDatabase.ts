@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import { SqlClient } from "@effect/sql/SqlClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
@@ -14,10 +15,14 @@ export const layerDatabaseAt = (schema: number = migrations.length) =>
       : migrate(":memory:", migrations.slice(0, schema)).pipe(Effect.provide(layerEnvironment())),
   ).pipe(Layer.provideMerge(SqliteClient.layer({ filename: ":memory:", disableWAL: true })))
 
+/** The id of a test's agent. */
+export const agentIdOf = (name: string): string =>
+  `00000000-0000-4000-8000-${createHash("sha256").update(name).digest("hex").slice(0, 12)}`
+
 /** A row of an agent, in the columns that every schema since the second has. */
 export const insertAgent = (name: string) =>
   Effect.flatMap(
     SqlClient,
     (sql) => sql`INSERT INTO agents (id, name, chain, network, public_key, status, created_at, updated_at)
-      VALUES (${`id-${name}`}, ${name}, 'solana', 'mainnet', ${`key-${name}`}, 'active', 1, 1)`,
+      VALUES (${agentIdOf(name)}, ${name}, 'solana', 'mainnet', ${`key-${name}`}, 'active', 1, 1)`,
   )
