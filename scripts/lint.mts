@@ -27,6 +27,7 @@ const allowed = {
     "packages/services/src/platform/DiskSpace.ts",
     "packages/services/src/platform/Environment.ts",
     "packages/services/src/platform/Ownership.ts",
+    "packages/services/src/platform/Processes.ts",
     "packages/services/src/platform/ProcessRunner.ts",
     "packages/daemon/src/RotatingFile.ts",
     "packages/daemon/src/Supervision.ts",

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile } from "./DurableFile.ts"
 import { Environment } from "./Environment.ts"
-import { type Entry, entriesAt, entriesBelow, entryAt, linksTo, nearestAbove } from "./Ownership.ts"
+import { type Entry, Ownership } from "./Ownership.ts"
 import { Privilege } from "./Privilege.ts"
 
 /** Everything below a data directory has its one name here. */
@@ -73,6 +73,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
         const environment = yield* Environment
         const files = yield* DurableFile
         const privilege = yield* Privilege
+        const { entriesAt, entriesBelow, entryAt, linksTo, nearestAbove } = yield* Ownership
         const named = Option.orElse(flag, () =>
           Option.filter(Option.fromNullable(environment.variables.WAIAAS_DATA_DIR), (text) => text !== ""),
         )

@@ -1,9 +1,11 @@
-import { dirname } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { FileFailed, LockBusy, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Equal from "effect/Equal"
+import { identity } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -11,6 +13,8 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
 import { Environment, unixSeconds } from "./Environment.ts"
+import { Privilege } from "./Privilege.ts"
+import { processesWithArgument, processName, processStart } from "./Processes.ts"
 
 export type LockName = "install" | "run" | "data" | "tool"
 
@@ -20,8 +24,13 @@ export const Holder = Schema.Struct({
   what: Schema.String,
   /** Unix seconds. */
   since: Schema.Int,
+  /** The process for good, so that it is known to live though its lock's file was removed. */
+  process: Schema.optional(Schema.String),
 })
 export type Holder = typeof Holder.Type
+
+/** What a running daemon says of itself, as far as it names the process. */
+const DaemonProcess = Schema.Struct({ pid: Schema.Int, processStart: Schema.String, version: Schema.String })
 
 export const holderPath = (path: string): string => path.replace(/(\.lock)?$/, ".holder.json")
 
@@ -45,6 +54,10 @@ export const tellHolder = (
 /**
  * Locks that the operating system releases when their holder dies: an exclusive SQLite transaction
  * on a small file of its own. The file stays; only the transaction is the lock.
+ *
+ * A file that is removed or replaced splits its lock: the holder has the old one, whoever comes next makes a new one.
+ * So the lock alone does not decide. A lock is had only where its path still names the file that was locked, and only
+ * where no other process lives that says of itself that it has it: the last holder, and of the data the daemon.
  */
 export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")<
   ExclusiveLock,
@@ -71,6 +84,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
     Effect.gen(function* () {
       const files = yield* DurableFile
       const environment = yield* Environment
+      const { asInstaller } = yield* Privilege
       const holder = (path: string) =>
         readJsonIfValid(Holder, holderPath(path)).pipe(Effect.provideService(DurableFile, files))
 
@@ -116,67 +130,142 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           yield* files.chmod(path, mode)
         })
 
+      /** Which file a path names: never opened for it, since closing that would drop the lock. */
+      const fileAt = (path: string) =>
+        Effect.map(files.statIfThere(path), (found) =>
+          Option.map(found, ({ dev, ino }) => `${dev} ${Option.getOrElse(ino, () => 0)}`),
+        )
+
+      /** Opens a lock's file so that the path names what was opened; where it was exchanged meanwhile, anew. */
+      const onOneFile = (
+        path: string,
+        mode: number,
+        open: Effect.Effect<Sqlite.Database | null, FileFailed>,
+      ): Effect.Effect<Sqlite.Database | null, FileFailed> =>
+        Effect.gen(function* () {
+          for (let attempt = 0; attempt < EXCHANGES; attempt++) {
+            yield* makeFile(path, mode)
+            const before = yield* fileAt(path)
+            const opened = yield* open
+            if (opened === null) return null
+            const after = yield* fileAt(path)
+            if (Option.isSome(after) && Equal.equals(before, after)) return opened
+            opened.close()
+          }
+          return yield* new FileFailed({ operation: "lock", path, code: "ESTALE" })
+        })
+
+      /** Another live process that says to have the lock, whatever has become of the file. */
+      const claimant = (path: string): Effect.Effect<Option.Option<string>, FileFailed> =>
+        Effect.gen(function* () {
+          const isOther = (pid: number) => pid !== environment.pid
+          const said = yield* holder(path)
+          if (
+            Option.isSome(said) &&
+            isOther(said.value.pid) &&
+            said.value.process !== undefined &&
+            Option.contains(processName(said.value.pid), said.value.process)
+          )
+            return Option.some(describe(said.value))
+          if (basename(path) !== DATA_LOCK) return Option.none()
+          const facts = join(dirname(dirname(path)), "daemon.json")
+          const daemon = yield* readJsonIfValid(DaemonProcess, facts).pipe(
+            Effect.provideService(DurableFile, files),
+          )
+          return Option.filterMap(daemon, ({ pid, processStart: start, version }) =>
+            isOther(pid) && Option.contains(processStart(pid), start)
+              ? Option.some(`the daemon of version ${version}, process ${pid}`)
+              : Option.none(),
+          )
+        })
+
+      const shared = (path: string) =>
+        Effect.try({
+          try: (): Sqlite.Database | null => {
+            const database = new Sqlite(path, { fileMustExist: true, timeout: SHARE_LIMIT_MS })
+            database.exec("BEGIN")
+            database.prepare("SELECT count(*) FROM sqlite_master").get()
+            return database
+          },
+          catch: (cause) => failed(path, cause),
+        })
+
       return ExclusiveLock.of({
         share: (path) =>
-          Effect.acquireRelease(
-            Effect.try({
-              try: () => {
-                const database = new Sqlite(path, { fileMustExist: true, timeout: SHARE_LIMIT_MS })
-                database.exec("BEGIN")
-                database.prepare("SELECT count(*) FROM sqlite_master").get()
-                return database
-              },
-              catch: (cause) => failed(path, cause),
-            }),
-            (database) => Effect.sync(() => database.close()),
+          Effect.acquireRelease(onOneFile(path, 0o600, shared(path)), (database) =>
+            Effect.sync(() => void database?.close()),
           ),
         drain: (path, wait) =>
-          Effect.zipRight(
-            makeFile(path, 0o600),
-            Effect.flatMap(tryLock(path), (database) =>
-              database === null
-                ? new LockBusy({ lock: "tool", path, holder: "a database tool of a run that was cut off" })
-                : Effect.sync(() => void database.close()),
-            ).pipe(
-              Effect.retry({
-                while: (error) => error._tag === "LockBusy",
-                schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
-              }),
-            ),
+          Effect.gen(function* () {
+            const database = yield* onOneFile(path, 0o600, tryLock(path))
+            database?.close()
+            // What shares a file that was removed is seen by its command line.
+            if (database !== null && processesWithArgument(path).length === 0) return
+            return yield* new LockBusy({
+              lock: "tool",
+              path,
+              holder: "a database tool of a run that was cut off",
+            })
+          }).pipe(
+            Effect.retry({
+              while: (error) => error._tag === "LockBusy",
+              schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
+            }),
           ),
         acquire: ({ lock, path, what, wait = 0, mode = 0o600 }) =>
           Effect.gen(function* () {
-            yield* makeFile(path, mode)
-            const busy = Effect.flatMap(
-              holder(path),
-              (known) =>
-                new LockBusy({
-                  lock,
-                  path,
-                  holder: Option.match(known, {
-                    onNone: () => "an unknown process",
-                    onSome: (facts) =>
-                      `${facts.what}, process ${facts.pid}, since ${new Date(facts.since * 1000).toISOString()}`,
-                  }),
-                }),
+            const busyWith = (holder: string) => new LockBusy({ lock, path, holder })
+            const busy = Effect.flatMap(holder(path), (known) =>
+              busyWith(Option.match(known, { onNone: () => "an unknown process", onSome: describe })),
             )
+            const release = (database: Sqlite.Database) =>
+              // Who lives on without the lock must not be taken for its holder.
+              Effect.gen(function* () {
+                const said = yield* holder(path)
+                if (Option.exists(said, ({ pid }) => pid === environment.pid))
+                  yield* files.remove(holderPath(path))
+              }).pipe(
+                lock === "install" ? asInstaller : identity,
+                Effect.catchAll((error) => Effect.logWarning(error.message)),
+                Effect.ensuring(Effect.sync(() => database.close())),
+              )
             const once = Effect.acquireRelease(
-              Effect.flatMap(tryLock(path), (database) =>
-                database === null ? busy : Effect.succeed(database),
-              ),
-              (database) => Effect.sync(() => database.close()),
+              Effect.gen(function* () {
+                const database = yield* onOneFile(path, mode, tryLock(path))
+                if (database === null) return yield* busy
+                const other = yield* Effect.tapError(claimant(path), () =>
+                  Effect.sync(() => database.close()),
+                )
+                if (Option.isNone(other)) return database
+                database.close()
+                return yield* busyWith(other.value)
+              }),
+              release,
             )
             yield* Effect.retry(once, {
               while: (error) => error._tag === "LockBusy",
               schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(wait)),
             })
             const since = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
-            yield* tellHolder(files, path, { pid: environment.pid, what, since }, mode)
+            const name = processName(environment.pid)
+            yield* tellHolder(
+              files,
+              path,
+              {
+                pid: environment.pid,
+                what,
+                since,
+                ...(Option.isSome(name) ? { process: name.value } : {}),
+              },
+              mode,
+            )
           }),
         isHeld: (path) =>
           Effect.gen(function* () {
-            if (!(yield* isThere(path))) return false
-            return yield* Effect.try({
+            const claimed = Effect.map(claimant(path), Option.isSome)
+            // A link to nowhere is no missing file: whatever is wrong there is said when it is opened.
+            if (!(yield* isThere(path)) && !(yield* files.exists(path))) return yield* claimed
+            const isLocked = yield* Effect.try({
               try: () => {
                 // Reading needs a shared lock, which an exclusive one refuses; probes do not disturb each other.
                 const database = new Sqlite(path, { readonly: true, timeout: 0 })
@@ -192,6 +281,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
               },
               catch: (cause) => failed(path, cause),
             })
+            return isLocked || (yield* claimed)
           }),
         holder,
       })
@@ -219,6 +309,15 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
     })
   })
 }
+
+const describe = ({ what, pid, since }: Holder): string =>
+  `${what}, process ${pid}, since ${new Date(since * 1000).toISOString()}`
+
+/** `dataPaths` calls it so: what has the data says so in another file as well. */
+const DATA_LOCK = "data.lock"
+
+/** How often a lock's file may be exchanged while it is being locked. */
+const EXCHANGES = 5
 
 const isBusy = (cause: unknown): boolean =>
   cause instanceof Sqlite.SqliteError &&

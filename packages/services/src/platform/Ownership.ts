@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { FileFailed } from "@waiaas/domain/DataErrors"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
@@ -35,13 +36,13 @@ const attempt = <A>(operation: string, path: string, act: () => A): Effect.Effec
 const isMissing = ({ code }: FileFailed) => code === "ENOENT" || code === "ENOTDIR"
 
 /** What is at a path, links not followed; none where nothing is. */
-export const entryAt = (path: string): Effect.Effect<Option.Option<Entry>, FileFailed> =>
+const entryAt = (path: string): Effect.Effect<Option.Option<Entry>, FileFailed> =>
   attempt("look at", path, () => Option.some(entryOf(path, lstatSync(path)))).pipe(
     Effect.catchIf(isMissing, () => Effect.succeed(Option.none<Entry>())),
   )
 
 /** What is at a path; of a link, what it leads to as well; nothing where nothing is. */
-export const entriesAt = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
+const entriesAt = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
   Effect.flatMap(
     entryAt(path),
     Option.match({
@@ -60,7 +61,7 @@ export const entriesAt = (path: string): Effect.Effect<ReadonlyArray<Entry>, Fil
   )
 
 /** The nearest directory above a path that this process can see; the root at last. */
-export const nearestAbove = (path: string): Effect.Effect<Entry, FileFailed> => {
+const nearestAbove = (path: string): Effect.Effect<Entry, FileFailed> => {
   const above = dirname(path)
   return entryAt(above).pipe(
     Effect.catchIf(
@@ -82,7 +83,7 @@ export const nearestAbove = (path: string): Effect.Effect<Entry, FileFailed> => 
 const MOST_LINKS = 40
 
 /** Every link that is followed on the way to a path, in order. */
-export const linksTo = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
+const linksTo = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
   attempt("resolve", path, () => {
     const links: Array<Entry> = []
     let rest = resolve(path).split("/").filter(Boolean)
@@ -103,7 +104,7 @@ export const linksTo = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileF
   })
 
 /** A directory's entries and all below it, links not followed; nothing where it is not there. */
-export const entriesBelow = (directory: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
+const entriesBelow = (directory: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
   attempt("list", directory, () => {
     const found: Array<Entry> = []
     const walk = (parent: string) => {
@@ -119,3 +120,22 @@ export const entriesBelow = (directory: string): Effect.Effect<ReadonlyArray<Ent
     if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) walk(realpathSync(directory))
     return found
   })
+
+/**
+ * Owners and modes of entries themselves: what the platform's file system does not offer, since it follows links. Looked
+ * at and never changed.
+ */
+export class Ownership extends Context.Reference<Ownership>()("@waiaas/services/Ownership", {
+  defaultValue: () => ({
+    /** What is at a path, links not followed; none where nothing is. */
+    entryAt,
+    /** What is at a path; of a link, what it leads to as well; nothing where nothing is. */
+    entriesAt,
+    /** The nearest directory above a path that this process can see; the root at last. */
+    nearestAbove,
+    /** Every link that is followed on the way to a path, in order. */
+    linksTo,
+    /** A directory's entries and all below it, links not followed; nothing where it is not there. */
+    entriesBelow,
+  }),
+}) {}

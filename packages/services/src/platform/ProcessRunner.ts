@@ -1,5 +1,5 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process"
-import { closeSync, existsSync, openSync, readFileSync, renameSync } from "node:fs"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { closeSync, existsSync, openSync, renameSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import * as Context from "effect/Context"
@@ -7,8 +7,9 @@ import * as Data from "effect/Data"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import { type Identity, Privilege } from "./Privilege.ts"
+import { processStart } from "./Processes.ts"
 
 /** A child that could not be started, or did not end in time. Internal: callers map it. */
 export class ProcessFailed extends Data.TaggedError("ProcessFailed")<{
@@ -217,22 +218,3 @@ const endGroup = (child: ChildProcess): Effect.Effect<void> =>
     timers.push(setTimeout(done, TERM_LIMIT_MS + KILL_LIMIT_MS))
     signalGroup(child, "SIGTERM")
   })
-
-const processStart = (pid: number): Option.Option<string> => {
-  try {
-    if (process.platform === "linux") {
-      // Field 22 of /proc/<pid>/stat, counted after the command name, which may contain anything.
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-      // A zombie has ended: only its parent has not looked yet.
-      return fields[0] === "Z" ? Option.none() : Option.fromNullable(fields[19])
-    }
-    const text = execFileSync("/bin/ps", ["-o", "lstart=", "-p", String(pid)], {
-      encoding: "utf8",
-      timeout: 2000,
-    }).trim()
-    return text === "" ? Option.none() : Option.some(text)
-  } catch {
-    return Option.none()
-  }
-}

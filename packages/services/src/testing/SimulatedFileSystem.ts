@@ -1,9 +1,11 @@
 /** `FileSystem` on a simulated disk: each call is one numbered operation that can crash or fail. */
+import { dirname } from "node:path"
 import * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { type Entry, Ownership } from "../platform/Ownership.ts"
 import type { Disk } from "./SimulatedDisk.ts"
 import { type Content, contentOf, Errno, type Node, OPAQUE } from "./SimulatedDiskState.ts"
 import { type OperationKind, ProcessDead, type SimulatedProcess } from "./SimulatedWorld.ts"
@@ -62,6 +64,9 @@ export const takesSpace = (disk: Disk, what: string): boolean => {
   return act === "write" || act === "makeDirectory" || act === "symlink" || what.startsWith("npm writes")
 }
 
+/** Whose everything is. */
+const OWNER = 1000
+
 const infoOf = (node: Node, device: number): FileSystem.File.Info => ({
   type: node.kind === "file" ? "File" : node.kind === "directory" ? "Directory" : "SymbolicLink",
   mtime: Option.none(),
@@ -71,7 +76,7 @@ const infoOf = (node: Node, device: number): FileSystem.File.Info => ({
   ino: Option.some(node.ino),
   mode: node.kind === "link" ? 0o777 : node.mode,
   nlink: Option.some(1),
-  uid: Option.some(1000),
+  uid: Option.some(OWNER),
   gid: Option.some(1000),
   rdev: Option.none(),
   size: FileSystem.Size(node.kind === "file" ? node.content.size : 0),
@@ -216,4 +221,25 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
       writeFile: missing("writeFile"),
     }),
   )
+}
+
+/** Owners and modes as the simulated disk has them: all of it is one user's. To look is no operation of a run. */
+export const layerOwnership = (host: Host) => {
+  const entryAt = (path: string): Effect.Effect<Option.Option<Entry>> =>
+    Effect.sync(() =>
+      Option.map(Option.fromNullable(host.process.world.disk.node(path)), (node) => ({
+        path,
+        uid: OWNER,
+        mode: node.kind === "link" ? 0o777 : node.mode,
+        kind: node.kind,
+      })),
+    )
+  return Layer.succeed(Ownership, {
+    entryAt,
+    entriesAt: (path) => Effect.map(entryAt(path), Option.toArray),
+    nearestAbove: (path) =>
+      Effect.succeed({ path: dirname(path), uid: OWNER, mode: 0o700, kind: "directory" }),
+    linksTo: () => Effect.succeed([]),
+    entriesBelow: () => Effect.succeed([]),
+  })
 }

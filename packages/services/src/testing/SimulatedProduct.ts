@@ -32,7 +32,7 @@ import { UpgradePhases } from "../UpgradePhases.ts"
 import { UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
 import { startDaemon } from "./SimulatedDaemon.ts"
-import { type Host, layerSimulated } from "./SimulatedFileSystem.ts"
+import { type Host, layerOwnership, layerSimulated } from "./SimulatedFileSystem.ts"
 import { dataDir, install, schemaOf } from "./SimulatedPackage.ts"
 import { layerDiskSpace, layerHttp, layerLock, layerProcessRunner } from "./SimulatedProcesses.ts"
 import type { SimulatedProcess } from "./SimulatedWorld.ts"
@@ -73,7 +73,9 @@ const layerProduct = (host: Host, version: string, packageDir: string) => {
     layerDiskSpace(host),
   ).pipe(
     Layer.provideMerge(DurableFile.layer),
-    Layer.provideMerge(Layer.mergeAll(layerSimulated(host), layerEnvironment(host, version, packageDir))),
+    Layer.provideMerge(
+      Layer.mergeAll(layerSimulated(host), layerOwnership(host), layerEnvironment(host, version, packageDir)),
+    ),
   )
   const Parts = Layer.mergeAll(
     DataRestore.layer,
