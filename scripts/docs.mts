@@ -3,6 +3,12 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { Config, configKeys, environmentName } from "@waiaas/domain/Config"
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
+import {
+  irrelevantSettings,
+  obeyedSettings,
+  overriddenSettings,
+  refusedSettings,
+} from "@waiaas/domain/NpmSettings"
 import { planFor, recoveryTable } from "@waiaas/domain/Recovery"
 import { actionTitle, type Phase, type PhaseName, phasesOf, type RunKind } from "@waiaas/domain/UpgradePhase"
 import * as Schema from "effect/Schema"
@@ -67,8 +73,12 @@ const limits: Readonly<Record<string, string>> = {
   "daemon.update_check": "true, false: whether the daemon looks for new versions",
   "daemon.update_check_interval": "3600..604800 seconds",
   "daemon.update_registry": "an http(s) address without a user name or password",
+  "daemon.update_registry_token_file":
+    "a file of your own, mode 0600, with the token that the registry wants of the daemon's check; relative paths are below the data directory",
   "database.path": "a path; relative ones are below the data directory",
 }
+
+const unset: Readonly<Record<string, string>> = { "daemon.update_registry": "the registry that npm uses" }
 
 const configuration = (): ReadonlyArray<string> => {
   const defaults: Record<string, Record<string, unknown>> = Schema.decodeUnknownSync(Config)({})
@@ -81,7 +91,7 @@ const configuration = (): ReadonlyArray<string> => {
         if (allowed === undefined) throw new Error(`scripts/docs.mts: say what ${section}.${key} may be`)
         return [
           `\`[${section}] ${key}\``,
-          value === undefined ? "the registry that npm uses" : `\`${JSON.stringify(value)}\``,
+          value === undefined ? (unset[`${section}.${key}`] ?? "none") : `\`${JSON.stringify(value)}\``,
           allowed,
           `\`${environmentName(section, key)}\``,
         ]
@@ -90,12 +100,39 @@ const configuration = (): ReadonlyArray<string> => {
   )
 }
 
+const code = (text: string) => `\`${text}\``
+const overridden = (): ReadonlyArray<string> =>
+  table(
+    ["setting", "given", "on", "why"],
+    Object.entries(overriddenSettings).map(([key, { value, use, why }]) => [
+      code(key),
+      code(typeof value === "string" ? value : value.join(", ")),
+      { all: "every call", question: "questions", staging: "staging" }[use],
+      why,
+    ]),
+  )
+const named = (settings: Readonly<Record<string, string>>): ReadonlyArray<string> =>
+  table(
+    ["setting", "why"],
+    Object.entries(settings).map(([key, why]) => [code(key), why]),
+  )
+const irrelevant = (): ReadonlyArray<string> =>
+  Object.entries(irrelevantSettings).map(
+    ([why, keys]) => `- **${why[0]?.toUpperCase()}${why.slice(1)}**: ${keys.map(code).join(", ")}`,
+  )
+
 /** By document and part. */
 const generated: Record<string, Record<string, () => ReadonlyArray<string>>> = {
   "README.md": { configuration, "exit codes": exitCodes },
   "docs/architecture.md": {
     "upgrade phases": () => phases("upgrade"),
     "rollback phases": () => phases("rollback"),
+  },
+  "docs/npm-settings.md": {
+    overridden,
+    obeyed: () => named(obeyedSettings),
+    refused: () => named(refusedSettings),
+    irrelevant,
   },
   "docs/reliability.md": {
     "upgrade recoveries": () => recoveries("upgrade"),

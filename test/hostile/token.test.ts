@@ -32,7 +32,11 @@ const strangers: Readonly<Record<string, Answer>> = {
 }
 
 const notice = Effect.flatMap(UpdateNotifier, ({ shown }) =>
-  shown({ installed: makeVersion("2.0.0"), latest: makeVersion("2.1.0") }),
+  shown({
+    installed: makeVersion("2.0.0"),
+    latest: makeVersion("2.1.0"),
+    check: { checkedAt: null, failure: null },
+  }),
 )
 const list = Effect.flatMap(DaemonClient, ({ call }) => call((api) => api.agents.list()))
 const stop = Effect.gen(function* () {

@@ -10,6 +10,7 @@ import { DataRestore } from "@waiaas/services/DataRestore"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { PhaseReporter } from "@waiaas/services/PhaseReporter"
+import { LoopbackClient } from "@waiaas/services/platform/LoopbackClient"
 import { Recover } from "@waiaas/services/Recover"
 import { ReleaseFile } from "@waiaas/services/ReleaseFile"
 import { Rollback } from "@waiaas/services/Rollback"
@@ -22,7 +23,6 @@ import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Layer from "effect/Layer"
 import type { Globals } from "./Arguments.ts"
 import { lookingLayerFor } from "./LookingLayers.ts"
-import { LoopbackClient } from "./LoopbackClient.ts"
 
 /** What works on the data, on the installed package and on the daemon. */
 const Parts = Layer.mergeAll(

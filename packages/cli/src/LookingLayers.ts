@@ -8,12 +8,12 @@ import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { LoopbackClient } from "@waiaas/services/platform/LoopbackClient"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Layer from "effect/Layer"
 import type { Globals } from "./Arguments.ts"
-import { LoopbackClient } from "./LoopbackClient.ts"
 import { Output } from "./Output.ts"
 
 /** One below the other, and not side by side: every layer of a `mergeAll` costs a short command a fiber. */

@@ -2,7 +2,7 @@ import { Environment } from "@waiaas/services/platform/Environment"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { inSameDataDir } from "./commands/Text.ts"
+import { inSameDataDir, when } from "./commands/Text.ts"
 import { Output } from "./Output.ts"
 
 /** The box of a pending update on stderr, after a command; at most once a day, and never in a script's way. */
@@ -14,10 +14,15 @@ export const showUpdateNotice = Effect.gen(function* () {
   const notifier = yield* UpdateNotifier
   const pending = yield* notifier.pending
   if (Option.isNone(pending)) return
-  const { installed, latest } = pending.value
+  const { installed, latest, check } = pending.value
   const lines = [
     `Update available: ${installed} -> ${latest}`,
     `Run: ${(yield* inSameDataDir)("waiaas upgrade")}`,
+    ...(check.failure === null
+      ? []
+      : [
+          `Known since ${check.checkedAt === null ? "an earlier check" : when(check.checkedAt)}; the last check failed (waiaas status)`,
+        ]),
   ]
   const width = Math.max(...lines.map((line) => line.length))
   const edge = `+${"-".repeat(width + 2)}+`

@@ -1,7 +1,11 @@
 import type { VersionStatus } from "@waiaas/domain/DaemonApi"
 import type { DatabaseFailed } from "@waiaas/domain/DataErrors"
-import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
-import { KeyValueStore, versionKeys } from "@waiaas/services/KeyValueStore"
+import type { Version } from "@waiaas/domain/Version"
+import { checkReportOf, checkSettings } from "@waiaas/services/CheckReport"
+import type { ConfigFile } from "@waiaas/services/ConfigFile"
+import { failedCheckKeys, KeyValueStore, versionKeys } from "@waiaas/services/KeyValueStore"
+import type { DataDir } from "@waiaas/services/platform/DataDir"
+import type { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -22,18 +26,20 @@ export class VersionInfo extends Context.Tag("@waiaas/daemon/VersionInfo")<
     Effect.gen(function* () {
       const store = yield* KeyValueStore
       const environment = yield* Environment
+      const context = yield* Effect.context<ConfigFile | DataDir | DurableFile>()
+      // A configuration that was damaged since the start keeps nobody from what is known.
+      const settings = checkSettings.pipe(
+        Effect.provide(context),
+        Effect.orElseSucceed(() => ({ checking: true, registry: null })),
+      )
       return {
         status: Effect.gen(function* () {
-          const latest = Option.filter(yield* store.get(versionKeys.latest), isVersion)
-          const checkedAt = Option.filter(yield* store.get(versionKeys.checkedAt), (text) =>
-            /^\d{1,15}$/.test(text),
-          )
-          return {
-            version: environment.version,
-            latestVersion: Option.getOrNull(latest),
-            updateAvailable: Option.exists(latest, (version) => isUpdate(version, environment.version)),
-            checkedAt: Option.getOrNull(Option.map(checkedAt, Number)),
+          const values = new Map<string, string>()
+          for (const key of [...Object.values(versionKeys), ...Object.values(failedCheckKeys)]) {
+            const value = yield* store.get(key)
+            if (Option.isSome(value)) values.set(key, value.value)
           }
+          return checkReportOf(values, yield* settings, environment.version)
         }).pipe(Effect.withSpan("VersionInfo.status")),
         notified: Effect.fn("VersionInfo.notified")(function* (version: Version) {
           const at = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))

@@ -17,6 +17,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { LoopbackClient } from "@waiaas/services/platform/LoopbackClient"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Registry } from "@waiaas/services/platform/Registry"
 import { Recover } from "@waiaas/services/Recover"
@@ -66,7 +67,13 @@ const Recovery = StartGate.layer.pipe(
   Layer.provideMerge(RollbackSteps.layer),
   Layer.provideMerge(Layer.mergeAll(PhaseReporter.layer, DaemonHandover.layer, RunLocks.layer)),
   Layer.provideMerge(
-    Layer.mergeAll(DaemonControl.layer, PackageSwap.layer, UpgradeProgress.layerSilent, Registry.layer),
+    Layer.mergeAll(
+      // Not over fetch, which a proxy of the environment may serve.
+      Layer.provide(DaemonControl.layer, LoopbackClient),
+      PackageSwap.layer,
+      UpgradeProgress.layerSilent,
+      Registry.layer,
+    ),
   ),
   Layer.provideMerge(Data),
 )

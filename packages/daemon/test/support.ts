@@ -8,6 +8,7 @@ import { VERSION } from "@waiaas/domain/Build"
 import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { makeVersion, type Version } from "@waiaas/domain/Version"
 import { Backup } from "@waiaas/services/Backup"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { migrate } from "@waiaas/services/Migrator"
 import { DataDir } from "@waiaas/services/platform/DataDir"
@@ -58,7 +59,8 @@ export const layerEnvironment = (variables: Variables = {}, version: Version = m
 
 /** Files, data directory and environment, as main builds them. */
 export const layerPlatform = (root: string, variables: Variables = {}, version?: Version) =>
-  DataDir.layer(Option.some(root)).pipe(
+  ConfigFile.layer.pipe(
+    Layer.provideMerge(DataDir.layer(Option.some(root))),
     Layer.provideMerge(DurableFile.layer),
     Layer.provideMerge(NodeFileSystem.layer),
     Layer.provideMerge(layerEnvironment(variables, version)),

@@ -42,6 +42,8 @@ export const DaemonConfig = Schema.Struct({
       Schema.filter(isRegistry, allowed("an http(s) address without a user name or password")),
     ),
   ),
+  /** A file with the token that the registry wants of the daemon's own check, private as the API's is. */
+  update_registry_token_file: Schema.optional(path),
 })
 
 export const DatabaseConfig = Schema.Struct({
@@ -86,6 +88,7 @@ export const initialConfigToml = `# WAIaaS configuration. Every key is optional;
 # update_check = true
 # update_check_interval = 86400    # seconds, 3600..604800
 # update_registry = ""             # default: the registry that npm uses
+# update_registry_token_file = ""  # a file (mode 0600) with the token that this registry wants
 
 [database]
 # path = "data/waiaas.db"

@@ -137,8 +137,22 @@ export const VersionStatus = Schema.Struct({
   version: Schema.String,
   latestVersion: Schema.NullOr(Schema.String),
   updateAvailable: Schema.Boolean,
+  /** Whether the daemon looks for new versions (`update_check`). */
+  checking: Schema.Boolean,
+  /** The registry that is asked; `null`: it is not known. */
+  registry: Schema.NullOr(Schema.String),
   /** Unix seconds of the last check that succeeded. */
   checkedAt: Schema.NullOr(Schema.Int),
+  /** The last check, where it failed. */
+  failure: Schema.NullOr(
+    Schema.Struct({
+      /** Unix seconds. */
+      at: Schema.Int,
+      /** Unix seconds of the first check that failed after one that succeeded. */
+      since: Schema.Int,
+      problem: Schema.String,
+    }),
+  ),
 })
 
 /** Bearer token from the data directory's 0600 file. */

@@ -18,6 +18,17 @@ export const versionKeys = {
   notified: "version_notified",
   /** ETag of the registry's last answer. */
   etag: "version_etag",
+  /** The registry that gave the latest version. */
+  registry: "version_registry",
+} as const
+
+/** The last check, where it failed. */
+export const failedCheckKeys = {
+  /** Unix seconds. */
+  at: "version_check_failed_at",
+  problem: "version_check_failure",
+  /** Unix seconds of the first one since a check succeeded. */
+  since: "version_check_failing_since",
 } as const
 
 /** Plain text values by key, in the daemon's database. */

@@ -1,12 +1,13 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { addressOf } from "@waiaas/domain/Health"
-import { isUpdate, isVersion, type Version } from "@waiaas/domain/Version"
+import type { Version } from "@waiaas/domain/Version"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { type CheckReport, type CheckSettings, checkReportOf, checkSettings } from "./CheckReport.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { versionKeys } from "./KeyValueStore.ts"
@@ -24,6 +25,8 @@ const INTERVAL = 86400
 export interface Notice {
   readonly installed: Version
   readonly latest: Version
+  /** What is known is not from the last check, which failed. */
+  readonly check: Pick<CheckReport, "checkedAt" | "failure">
 }
 
 /** Whether there is something to tell, from what the key-value store says. Pure. */
@@ -31,16 +34,24 @@ export const noticeFor = (
   values: ReadonlyMap<string, string>,
   installed: Version,
   now: number,
+  settings: CheckSettings = { checking: true, registry: null },
 ): Option.Option<Notice> => {
-  const latest = values.get(versionKeys.latest)
-  if (!isVersion(latest) || !isUpdate(latest, installed)) return Option.none()
+  const {
+    latestVersion: latest,
+    updateAvailable,
+    checkedAt,
+    failure,
+  } = checkReportOf(values, settings, installed)
+  if (latest === null || !updateAvailable) return Option.none()
   const at = Number(values.get(versionKeys.notifiedAt) ?? Number.NaN)
   const announced = values.get(versionKeys.notified)
   // Without a record of which version was announced the time alone decides.
   const same = announced === undefined || announced === latest
   // A time that lies ahead is a clock that went back: it must not silence for ever.
   const recent = Number.isFinite(at) && at <= now && now - at < INTERVAL
-  return same && recent ? Option.none() : Option.some({ installed, latest })
+  return same && recent
+    ? Option.none()
+    : Option.some({ installed, latest: latest as Version, check: { checkedAt, failure } })
 }
 
 /**
@@ -52,6 +63,8 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
   UpdateNotifier,
   {
     readonly pending: Effect.Effect<Option.Option<Notice>>
+    /** What the daemon's check last found; none during a run, whose database it is, and where it cannot be read. */
+    readonly report: Effect.Effect<Option.Option<CheckReport>>
     /** Records that a notice was shown. */
     readonly shown: (notice: Notice) => Effect.Effect<void>
   }
@@ -59,7 +72,8 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
   static readonly layer = Layer.effect(
     this,
     Effect.gen(function* () {
-      const { paths } = yield* DataDir
+      const dataDir = yield* DataDir
+      const { paths } = dataDir
       const config = yield* ConfigFile
       const control = yield* DaemonControl
       const journal = yield* UpgradeJournal
@@ -68,6 +82,11 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
       const context = yield* Effect.context<DataDir | DurableFile>()
       const client = yield* HttpClient.HttpClient
       const environment = yield* Environment
+      const settings = checkSettings.pipe(
+        Effect.provideService(ConfigFile, config),
+        Effect.provideService(DataDir, dataDir),
+        Effect.provideService(DurableFile, files),
+      )
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
 
       const noRun = Effect.map(journal.latest, (run) => Option.isNone(run) || run.value.ended !== null)
@@ -107,12 +126,23 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
           }),
         )
 
+      const values = Effect.gen(function* () {
+        const { databasePath } = yield* config.load
+        // During a run the database belongs to the run.
+        if (!(yield* files.exists(databasePath)) || !(yield* noRun)) return Option.none()
+        return Option.some(yield* readStoredValues(databasePath))
+      })
+
       return {
         pending: Effect.gen(function* () {
-          const { databasePath } = yield* config.load
-          // During a run the database belongs to the run.
-          if (!(yield* files.exists(databasePath)) || !(yield* noRun)) return Option.none()
-          return noticeFor(yield* readStoredValues(databasePath), environment.version, yield* now)
+          const known = yield* values
+          return Option.isNone(known)
+            ? Option.none()
+            : noticeFor(known.value, environment.version, yield* now, yield* settings)
+        }).pipe(Effect.orElseSucceed(() => Option.none())),
+        report: Effect.gen(function* () {
+          const how = yield* settings
+          return Option.map(yield* values, (known) => checkReportOf(known, how, environment.version))
         }).pipe(Effect.orElseSucceed(() => Option.none())),
         shown: (notice) =>
           Effect.gen(function* () {

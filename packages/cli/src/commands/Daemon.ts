@@ -10,14 +10,13 @@ import { shellWord } from "@waiaas/domain/Shell"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
-import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
-import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { Recover } from "@waiaas/services/Recover"
+import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -26,15 +25,7 @@ import { Output } from "../Output.ts"
 import { tellStatus } from "./Status.ts"
 
 /** So that the daemon's check and npm's install agree; unknown is a warning, never a failure. */
-const recordRegistry = Effect.gen(function* () {
-  const installer = yield* NpmInstaller
-  const files = yield* DurableFile
-  const { paths } = yield* DataDir
-  if (yield* files.exists(paths.registry)) return
-  const install = yield* installer.install
-  const registry = yield* installer.registry(install)
-  yield* files.write(paths.registry, JSON.stringify({ registry }))
-}).pipe(
+const recordForCheck = recordRegistry.pipe(
   Effect.catchAll((error) =>
     Effect.flatMap(Output, (output) =>
       output.note(
@@ -51,7 +42,7 @@ export const init = Command.make("init", {}, () =>
     const disk = yield* DiskSpace
     yield* expectPlace
     const made = yield* runDaemonFile("init")
-    yield* recordRegistry
+    yield* recordForCheck
     if (yield* disk.isNetwork(paths.root))
       yield* output.note(
         `warning: ${paths.root} is on a network file system; its locks and syncs cannot be relied on. Use a local disk.`,
@@ -129,7 +120,7 @@ export const start = Command.make(
         return yield* tellRunning(state.facts)
       }
       yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
-      yield* recordRegistry
+      yield* recordForCheck
       const suspicion = yield* (yield* Probation).suspicion
       if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
       if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])

@@ -6,12 +6,13 @@ import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
-import { inSameDataDir, when } from "./Text.ts"
+import { checkText, inSameDataDir, when } from "./Text.ts"
 
 export const tellStatus = Effect.gen(function* () {
   const output = yield* Output
@@ -27,6 +28,7 @@ export const tellStatus = Effect.gen(function* () {
   const open = Option.filter(run, ({ ended }) => ended === null)
   const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
   const latest = health?.latestVersion ?? null
+  const report = Option.getOrNull(yield* (yield* UpdateNotifier).report)
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
@@ -39,6 +41,7 @@ export const tellStatus = Effect.gen(function* () {
     ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
       ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
       : []),
+    ...(report === null ? [] : [`version check: ${checkText(report)}`]),
     ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
     ...Option.match(open, {
       onNone: () => [],
@@ -56,6 +59,7 @@ export const tellStatus = Effect.gen(function* () {
       daemon: state._tag,
       ...(state._tag === "Running" ? { facts: state.facts } : {}),
       health,
+      versionCheck: report,
       suspicion,
       run: Option.match(open, {
         onNone: () => null,

@@ -1,6 +1,7 @@
 /** Small words that several commands share. */
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
 import { inDataDir } from "@waiaas/domain/Shell"
+import type { CheckReport } from "@waiaas/services/CheckReport"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import * as Effect from "effect/Effect"
 
@@ -34,6 +35,16 @@ export const table = (
 export const keystoreNote = "The keystore is not in any backup: keep your own copy of it."
 
 export const exitCodes = `Exit codes: ${exitCodeMeaning.map(([code, meaning]) => `${code} ${meaning}`).join("; ")}.`
+
+/** When the daemon's check for new versions last succeeded, and why the last one failed. */
+export const checkText = ({ checking, registry, checkedAt, failure }: CheckReport): string => {
+  const succeeded =
+    checkedAt === null ? "none has succeeded yet" : `the last one that succeeded: ${when(checkedAt)}`
+  if (failure !== null)
+    return `failed at ${when(failure.at)}, ${succeeded}. ${failure.problem}${checking ? "" : " It is off now (update_check = false)."}`
+  if (!checking) return "off (update_check = false)"
+  return checkedAt === null ? "none yet" : `${when(checkedAt)}${registry === null ? "" : `, ${registry}`}`
+}
 
 /** Makes a suggested command mean the same data directory. */
 export const inSameDataDir = Effect.map(

@@ -7,10 +7,15 @@ import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonClient } from "@waiaas/services/DaemonClient"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
+import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
@@ -22,7 +27,7 @@ import { confirm } from "../Ask.ts"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { exitCodes, inSameDataDir, keystoreNote, size, when } from "./Text.ts"
+import { checkText, exitCodes, inSameDataDir, keystoreNote, size, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -77,6 +82,8 @@ const check = (to: Option.Option<string>) =>
     const here = yield* inSameDataDir
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(to, databasePath)
+    const registry = yield* (yield* NpmInstaller).registry(target.install)
+    const report = Option.getOrNull(yield* (yield* UpdateNotifier).report)
     const { install, installed, release, schemaFrom, schemaTo } = target
     const obstacles = yield* UpgradeObstacle
     const wanted = target.isNewer && target.refusal === null
@@ -86,6 +93,11 @@ const check = (to: Option.Option<string>) =>
     const refusal = wanted ? obstacle : target.refusal
     const warnings = [
       ...target.warnings,
+      ...(report === null || !report.checking || report.registry === null || report.registry === registry
+        ? []
+        : [
+            `npm installs from ${registry}, the daemon looks for new versions at ${report.registry}: an upgrade or the next start corrects that, unless [daemon] update_registry names it`,
+          ]),
       ...(obstacle === null || obstacle === refusal
         ? []
         : [`${obstacle.message} next: ${here(obstacle.next)}`]),
@@ -103,10 +115,12 @@ const check = (to: Option.Option<string>) =>
         reason: refusal?.message ?? null,
         next: possible ? command : refusal && here(refusal.next),
         warnings,
+        versionCheck: report,
       },
       [
         `Current version: ${installed} (schema ${schemaFrom})`,
         `${Option.isSome(to) ? "Target version: " : "Latest version: "} ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
+        ...(report === null ? [] : [`Daemon's check:  ${checkText(report)}`]),
         ...warnings.map((text) => `warning: ${text}`),
         ...(refusal !== null
           ? ["An upgrade is not possible:", refusal.message, `next: ${here(refusal.next)}`]
@@ -125,16 +139,32 @@ const check = (to: Option.Option<string>) =>
     if (refusal !== null) return yield* refusal
   })
 
+/** What the daemon knows from another registry than npm's is asked anew, where no restart does that. */
+const checkAgain = Effect.gen(function* () {
+  const state = yield* (yield* DaemonControl).state
+  if (state._tag === "Running") yield* (yield* DaemonClient).call((client) => client.version.check())
+}).pipe(
+  Effect.catchAll((error) =>
+    Effect.flatMap(Output, (output) =>
+      output.note(`warning: the daemon's check for new versions failed: ${error.message.split("\n")[0]}`),
+    ),
+  ),
+)
+
 const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
     const { paths } = yield* DataDir
     const here = yield* inSameDataDir
+    // Before the run, at whose end the daemon asks that registry. Where npm fails, the run says so itself.
+    const recorded = yield* Option.isNone(options.from) && !options.dryRun
+      ? Effect.orElseSucceed(recordRegistry, () => false)
+      : Effect.succeed(false)
     const report = yield* (yield* Upgrade).run(options)
-    if (report._tag === "UpToDate")
-      return yield* output.result({ event: "Result", ...report }, [
-        `Already up to date (${report.installed})`,
-      ])
+    if (report._tag === "UpToDate") {
+      yield* output.result({ event: "Result", ...report }, [`Already up to date (${report.installed})`])
+      return yield* recorded ? checkAgain : Effect.void
+    }
     if (report._tag === "Rehearsed")
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,

@@ -1,4 +1,7 @@
-/** The HTTP client for the daemon: `node:http`, because the first use of `fetch` costs a third of a short command. */
+/**
+ * The HTTP client for the daemon: `node:http`, because the first use of `fetch` costs a third of a short command, and
+ * because the environment's proxy serves `fetch`: the token is for the daemon alone.
+ */
 import { Agent, type ClientRequestArgs } from "node:http"
 import * as https from "node:https"
 import type { Duplex } from "node:stream"

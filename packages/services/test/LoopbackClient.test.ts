@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { it } from "@effect/vitest"
+import { LoopbackClient } from "@waiaas/services/platform/LoopbackClient"
 import * as Effect from "effect/Effect"
-import { LoopbackClient } from "../src/LoopbackClient.ts"
 
 const listen = (port: number, answer: (request: IncomingMessage, response: ServerResponse) => void) =>
   Effect.acquireRelease(
