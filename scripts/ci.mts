@@ -1,9 +1,10 @@
-/** What `.ci/run` runs: `npm test`'s suites, the published package's check, the slow ones, and the deep simulation beside them. */
+/** What `.ci/run` runs: `npm test`'s suites, the published package's check, the slow ones, the API against its own document, and the deep simulation beside them. */
 import { join } from "node:path"
 import { checkPackage } from "./lib/check-package.mts"
 import { node, root } from "./lib/repo.mts"
 import { run } from "./lib/run.mts"
 import { check, failed, passed, runSuites, type Suite, vitest } from "./lib/suites.mts"
+import { schemathesis } from "./schemathesis.mts"
 import { simulate } from "./simulate.mts"
 import { fastSuites } from "./test.mts"
 
@@ -22,6 +23,7 @@ process.exitCode = await runSuites([
   ...fastSuites.filter(({ name }) => name !== "simulation"),
   check("package", checkPackage),
   vitest("slow", 1_800_000),
+  { name: "schemathesis", run: () => schemathesis() },
   script("demo", "scripts/demo.mts", [], 300_000),
   script("chaos", "scripts/chaos.mts", ["--short"], 900_000),
   // Holds all of the simulation of `npm test`, and more.
