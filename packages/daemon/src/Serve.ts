@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto"
-import { SqlClient } from "@effect/sql/SqlClient"
 import { FAULT, VERSION } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { Run } from "@waiaas/domain/JournalRecord"
@@ -30,6 +29,7 @@ import { layerDaemon } from "./DaemonLayers.ts"
 import { Facts } from "./Facts.ts"
 import { HeldGate } from "./HeldGate.ts"
 import { Keystore } from "./Keystore.ts"
+import { layerLastCheckpoint } from "./LastCheckpoint.ts"
 import { layerLog } from "./Log.ts"
 import { prepareDatabase } from "./PrepareDatabase.ts"
 import { Shutdown } from "./Shutdown.ts"
@@ -81,7 +81,7 @@ export const serve = (background: boolean) =>
         if (FAULT === "start") return yield* startFailed("this release was made not to start")
 
         const database = Layer.mergeAll(
-          layerClosing,
+          layerLastCheckpoint(loaded.databasePath),
           Option.isNone(held) ? Layer.effectDiscard(recordVersion(loaded.databasePath)) : Layer.empty,
         ).pipe(Layer.provideMerge(layerDatabase({ path: loaded.databasePath, create: false })))
         const daemon = layerDaemon({
@@ -211,20 +211,6 @@ const stopDeadline = Effect.map(
         exitFlushed(() => 1, 1000)
       }, seconds * 1000).unref()
     }),
-)
-
-/** Everything from the write-ahead log into the database when the last request is through. */
-const layerClosing = Layer.scopedDiscard(
-  Effect.gen(function* () {
-    const sql = yield* SqlClient
-    yield* Effect.addFinalizer(() =>
-      sql`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(
-        Effect.catchAll((error) =>
-          Effect.logWarning("The last checkpoint failed; the next start does it", error),
-        ),
-      ),
-    )
-  }),
 )
 
 const layerUpdateCheck = Layer.effect(

@@ -179,6 +179,24 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
   }
 }
 
+/** Another program is in a transaction of the database: as long as it is, nobody can copy or replace it. */
+export class DatabaseInUse extends Schema.TaggedError<DatabaseInUse>()("DatabaseInUse", {
+  path: Schema.String,
+  pids: Schema.Array(Schema.Int),
+  /** The programs and their processes. */
+  by: Schema.String,
+}) {
+  override get message() {
+    return `Database ${this.path}: another program has a transaction open in it: ${this.by}. No upgrade can take the data over meanwhile. The daemon was not touched.`
+  }
+  get next() {
+    return `End that transaction or its program (\`kill ${this.pids.join(" ")}\`; stop a replicator for the time of the upgrade), then run the command again.`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 /** Code that is older than the database's schema. */
 export class DatabaseTooNew extends Schema.TaggedError<DatabaseTooNew>()("DatabaseTooNew", {
   schema: Schema.Int,

@@ -6,6 +6,7 @@ import type {
   BackupDamaged,
   ConfigInvalid,
   DatabaseFailed,
+  DatabaseInUse,
   DatabaseTooNew,
   DatabaseTooOld,
   FileFailed,
@@ -53,6 +54,7 @@ export type UpgradeError =
   | KeystoreDamaged
   | LockBusy
   | DatabaseFailed
+  | DatabaseInUse
   | DatabaseTooNew
   | DatabaseTooOld
   | MigrationHistoryDiffers

@@ -9,8 +9,9 @@ import { databaseFailed, layerDatabase } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { digestTable } from "./DigestTable.ts"
 import { migrate, readSchema } from "./Migrator.ts"
+import { readersInWords, readersOf } from "./platform/DatabaseReaders.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
-import type { Environment } from "./platform/Environment.ts"
+import { Environment } from "./platform/Environment.ts"
 import { tablesOf } from "./TableShapes.ts"
 import { readWrittenBy } from "./WrittenBy.ts"
 
@@ -90,18 +91,26 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
 const asDatabaseFailed = (path: string) => (error: FileFailed) =>
   new DatabaseFailed({ operation: error.operation, path, reason: error.message })
 
+/** Under which the daemon may be down: whoever still reads then is not waited for as long as a writer is. */
+const CHECKPOINT_PATIENCE_MS = 2000
+
 const checkpointHere = (path: string) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
+    const files = yield* DurableFile
+    const { pid } = yield* Environment
+    yield* sql.unsafe(`PRAGMA busy_timeout = ${CHECKPOINT_PATIENCE_MS}`).pipe(databaseFailed("open it", path))
     const rows = yield* sql<{ busy: number }>`PRAGMA wal_checkpoint(TRUNCATE)`.pipe(
       databaseFailed("checkpoint it", path),
     )
-    if (rows[0]?.busy !== 0)
-      return yield* new DatabaseFailed({
-        operation: "checkpoint it",
-        path,
-        reason: "another process reads or writes it",
-      })
+    if (rows[0]?.busy === 0) return
+    const readers = yield* readersOf(files, path, [pid])
+    return yield* new DatabaseFailed({
+      operation: "checkpoint it",
+      path,
+      reason: `${readersInWords(readers) || "another process"} has a transaction open in it`,
+      remedy: "End that program, then run the command again.",
+    })
   })
 
 const examineHere = (

@@ -28,6 +28,7 @@ import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
+import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -210,6 +211,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   run = next
                 }),
               )
+            const alone = expectAlone(files, environment, started)
             const step = (
               name: "check" | "stop" | "aside",
               act: Effect.Effect<string, UpgradeError>,
@@ -234,6 +236,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               yield* step(
                 "check",
                 Effect.gen(function* () {
+                  yield* alone
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   const staged = hiddenPaths(install.hidden).stagedPackage(started.run)
@@ -244,6 +247,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                       yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
                   }
                   yield* expectFit(plan, yield* describeBefore(plan, staged, started.databasePath))
+                  yield* alone
                   if (plan.code !== "same") yield* swap.detour(install, started.from)
                   return `backup ${backup.name} is whole`
                 }),

@@ -1,4 +1,4 @@
-import { type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { type DatabaseInUse, type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
 import type { NoPermission } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
@@ -8,7 +8,10 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DaemonControl } from "./DaemonControl.ts"
 import { PackageSwap } from "./PackageSwap.ts"
+import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { RunLocks } from "./RunLocks.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
@@ -17,6 +20,7 @@ export type Obstacle =
   | UnfinishedRun
   | UpgradeInProgress
   | LockBusy
+  | DatabaseInUse
   | NoPermission
   | FileFailed
   | JournalDamaged
@@ -28,7 +32,7 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
     /** Fails while a run of this data directory goes on, or was cut off. */
     readonly expectNoRun: Effect.Effect<void, Obstacle>
     /** Fails with the first of all obstacles. */
-    readonly expectNone: (install: Install) => Effect.Effect<void, Obstacle>
+    readonly expectNone: (install: Install, database: string) => Effect.Effect<void, Obstacle>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -40,6 +44,8 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
       const lock = yield* ExclusiveLock
       const swap = yield* PackageSwap
       const daemon = yield* DaemonControl
+      const files = yield* DurableFile
+      const environment = yield* Environment
 
       /** Who works here now: of a run more is known than of another holder of its lock, such as a backup. */
       const expectNoRun = Effect.gen(function* () {
@@ -62,13 +68,17 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
 
       return {
         expectNoRun,
-        expectNone: Effect.fn("UpgradeObstacle.expectNone")(function* (install: Install) {
+        expectNone: Effect.fn("UpgradeObstacle.expectNone")(function* (install: Install, database: string) {
           yield* expectNoRun
           yield* locks.expectNoneElsewhere(install.packageDir)
           yield* swap.mayChange(install)
           const state = yield* daemon.state
           if (state._tag === "Busy")
             return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
+          yield* expectAlone(files, environment, {
+            databasePath: database,
+            daemon: state._tag === "Running" ? state.facts : null,
+          })
         }),
       }
     }),

@@ -21,6 +21,7 @@ import { DataRestore } from "./DataRestore.ts"
 import { agentsWithoutKey, counted, expectDeclared, expectKnown, expectVersion } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
+import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -166,6 +167,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           Effect.gen(function* () {
             const { started } = run
             const { install } = started
+            yield* expectAlone(files, environment, started)
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.
@@ -204,6 +206,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 version: started.to,
                 problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
               })
+            // The rehearsal took its time, and a failure of step 2 would cost a restart.
+            yield* expectAlone(files, environment, started)
             if (!dryRun) yield* swap.detour(install, started.from)
             return {
               text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,

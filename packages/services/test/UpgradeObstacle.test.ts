@@ -44,7 +44,8 @@ const obstacle = Effect.gen(function* () {
   const { paths } = yield* DataDir
   const list = () => [install.prefix, paths.root].map((path) => readdirSync(path, { recursive: true }).sort())
   const before = list()
-  const found = yield* Effect.either((yield* UpgradeObstacle).expectNone(install))
+  const { databasePath } = yield* (yield* ConfigFile).load
+  const found = yield* Effect.either((yield* UpgradeObstacle).expectNone(install, databasePath))
   assert.deepStrictEqual(list(), before)
   return found._tag === "Left" ? found.left : null
 })

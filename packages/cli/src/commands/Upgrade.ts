@@ -87,9 +87,9 @@ const check = (to: Option.Option<string>) =>
     const { install, installed, release, schemaFrom, schemaTo } = target
     const obstacles = yield* UpgradeObstacle
     const wanted = target.isNewer && target.refusal === null
-    const obstacle = yield* (wanted ? obstacles.expectNone(install) : obstacles.expectNoRun).pipe(
-      Effect.match({ onFailure: (error) => error, onSuccess: () => null }),
-    )
+    const obstacle = yield* (
+      wanted ? obstacles.expectNone(install, databasePath) : obstacles.expectNoRun
+    ).pipe(Effect.match({ onFailure: (error) => error, onSuccess: () => null }))
     const refusal = wanted ? obstacle : target.refusal
     const warnings = [
       ...target.warnings,

@@ -1,0 +1,114 @@
+/** Which other processes are in a transaction of a database, as Linux says it: so that they are seen while the daemon still serves. */
+import { basename } from "node:path"
+import { DatabaseInUse } from "@waiaas/domain/DataErrors"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type { DurableFile } from "./DurableFile.ts"
+
+export interface Reader {
+  readonly pid: number
+  /** Name of its program. */
+  readonly name: string
+}
+
+/** Bytes of `-shm` that a transaction of SQLite locks: the writer's, the checkpoint's and the readers'. Byte 128 is every connection's. */
+const FIRST_BYTE = 120
+const LAST_BYTE = 127
+
+/** `1: POSIX  ADVISORY  READ 4242 08:01:131 123 127`; a line with `->` is of one that waits. */
+const LINE =
+  /^\d+: (?:POSIX|OFDLCK) +ADVISORY +(?:READ|WRITE) +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) (\d+) (\d+|EOF)$/
+
+/** How long a transaction of another process may still go on: most of them end in a moment. */
+const PATIENCE = Duration.seconds(2)
+
+type Files = typeof DurableFile.Service
+
+/**
+ * Processes that have a transaction of the database open right now, without those in `except`. Empty where the system
+ * does not say: on another one than Linux, and for processes of another container.
+ */
+export const readersOf = (
+  files: Files,
+  database: string,
+  except: ReadonlyArray<number>,
+): Effect.Effect<ReadonlyArray<Reader>> =>
+  Effect.gen(function* () {
+    const locks = yield* files.readTextIfThere("/proc/locks")
+    // Where there is none no connection is open.
+    const shared = yield* files.statIfThere(`${database}-shm`)
+    const inode = Option.flatMap(shared, ({ ino }) => ino)
+    if (Option.isNone(locks) || Option.isNone(inode)) return []
+    const pids = new Set<number>()
+    for (const line of locks.value.split("\n")) {
+      const [, pid, file, first, last] = LINE.exec(line) ?? []
+      if (Number(file) !== inode.value || Number(first) > LAST_BYTE) continue
+      if (last === "EOF" || Number(last) >= FIRST_BYTE) pids.add(Number(pid))
+    }
+    const found: Array<Reader> = []
+    for (const pid of pids) {
+      if (except.includes(pid)) continue
+      // Another file system may have a file of the same number: a process whose files are readable must have this one open.
+      const name = yield* nameOf(files, pid)
+      const open = yield* Effect.option(isOpenIn(files, pid, `${database}-shm`))
+      if (Option.isNone(name) || Option.contains(open, false)) continue
+      found.push({ pid, name: name.value })
+    }
+    return found
+  }).pipe(
+    // What cannot be read says nothing: the step that needs the database alone finds out itself.
+    Effect.orElseSucceed(() => []),
+  )
+
+/** The program's file, without its arguments, which are not ours to show; else what the system calls its first thread. */
+const nameOf = (files: Files, pid: number) =>
+  Effect.gen(function* () {
+    const line = Option.getOrElse(yield* files.readTextIfThere(`/proc/${pid}/cmdline`), () => "")
+    const program = basename(line.split("\0")[0] ?? "")
+    if (program !== "") return Option.some(program)
+    return Option.map(yield* files.readTextIfThere(`/proc/${pid}/comm`), (text) => text.trim())
+  })
+
+const isOpenIn = (files: Files, pid: number, path: string) =>
+  Effect.gen(function* () {
+    const directory = `/proc/${pid}/fd`
+    const names = yield* files.list(directory)
+    // Another user's files are not shown.
+    if (names.length === 0) return yield* Effect.fail("not shown")
+    const real = yield* files.realPath(path)
+    for (const name of names)
+      if (Option.contains(yield* files.readLink(`${directory}/${name}`), real)) return true
+    return false
+  })
+
+export const readersInWords = (readers: ReadonlyArray<Reader>): string =>
+  readers.map(({ name, pid }) => `${name} (process ${pid})`).join(", ")
+
+/** Fails where another process stays in a transaction of the database: its last checkpoint, and so a backup, would wait for it. */
+export const expectNoReader = (
+  files: Files,
+  database: string,
+  except: ReadonlyArray<number>,
+): Effect.Effect<void, DatabaseInUse> =>
+  Effect.flatMap(readersOf(files, database, except), (readers) =>
+    readers.length === 0
+      ? Effect.void
+      : new DatabaseInUse({
+          path: database,
+          pids: readers.map(({ pid }) => pid),
+          by: readersInWords(readers),
+        }),
+  ).pipe(Effect.retry(Schedule.spaced("100 millis").pipe(Schedule.upTo(PATIENCE))))
+
+/** Fails where a process is in the database that is neither a run nor its daemon. */
+export const expectAlone = (
+  files: Files,
+  { pid }: { readonly pid: number },
+  {
+    databasePath,
+    daemon,
+  }: { readonly databasePath: string; readonly daemon: { readonly pid: number } | null },
+): Effect.Effect<void, DatabaseInUse> =>
+  expectNoReader(files, databasePath, daemon === null ? [pid] : [pid, daemon.pid])

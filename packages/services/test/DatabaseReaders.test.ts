@@ -1,0 +1,115 @@
+/** Programs elsewhere that have a transaction of the database open: seen by name while the daemon serves, waited for by nobody. */
+import { spawn } from "node:child_process"
+import { existsSync } from "node:fs"
+import { createRequire } from "node:module"
+import { SqlClient } from "@effect/sql/SqlClient"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { layerDatabase } from "@waiaas/services/Database"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
+import { NpmInstaller } from "@waiaas/services/NpmInstaller"
+import { expectNoReader, readersOf } from "@waiaas/services/platform/DatabaseReaders"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { Rollback } from "@waiaas/services/Rollback"
+import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { asVersion } from "@waiaas/services/testing/SimulatedUpgrade"
+import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { layerInstalled, upgrade } from "./simulated.ts"
+
+const sqlite = createRequire(import.meta.url).resolve("better-sqlite3")
+
+const end = (pid: number) => Effect.ignore(Effect.try(() => process.kill(pid, "SIGKILL")))
+
+/** Another process that opens the database and runs `statements` before it says so; it lives as long as the scope. */
+const elsewhere = (database: string, statements: string) =>
+  Effect.acquireRelease(
+    Effect.async<number>((resume) => {
+      const code = `const db = new (require(${JSON.stringify(sqlite)}))(${JSON.stringify(database)})
+        for (const each of ${JSON.stringify(statements)}.split(";")) { const it = db.prepare(each); it.reader ? it.all() : it.run() }
+        console.log("ready"); setInterval(() => {}, 1000)`
+      const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] })
+      child.stdout.once("data", () => resume(Effect.succeed(child.pid ?? 0)))
+    }),
+    (pid) => end(pid),
+  )
+const READING = "BEGIN; SELECT * FROM agents"
+
+const place = Effect.gen(function* () {
+  const { databasePath } = yield* (yield* ConfigFile).load
+  return { databasePath, install: yield* SimulatedInstall, files: yield* DurableFile }
+})
+/** The daemon has the database open: without one there would be no log for a reader to be in. */
+const open = (path: string) => Layer.build(layerDatabase({ path, create: false }))
+
+describe.runIf(existsSync("/proc/locks"))("a program that reads the database in a transaction", () => {
+  it.scopedLive("is seen with its name and process, and only while it does", () =>
+    Effect.gen(function* () {
+      const { databasePath, files } = yield* place
+      yield* open(databasePath)
+      yield* elsewhere(databasePath, "SELECT 1")
+      assert.deepStrictEqual(yield* readersOf(files, databasePath, [process.pid]), [])
+      const pid = yield* elsewhere(databasePath, READING)
+      assert.deepStrictEqual(yield* readersOf(files, databasePath, [process.pid]), [{ pid, name: "node" }])
+      const writer = yield* elsewhere(databasePath, "BEGIN IMMEDIATE")
+      assert.sameMembers(
+        (yield* readersOf(files, databasePath, [process.pid])).map((reader) => reader.pid),
+        [pid, writer],
+      )
+      yield* Effect.all([end(pid), end(writer)])
+      yield* expectNoReader(files, databasePath, [process.pid])
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive(
+    "keeps an upgrade and a rollback from beginning while the daemon serves, and --check says so",
+    () =>
+      Effect.gen(function* () {
+        const { databasePath, install } = yield* place
+        yield* upgrade()
+        yield* Effect.gen(function* () {
+          yield* install.startDaemon
+          install.releases = [...install.releases, { version: "2.2.0", schema: 5 }]
+          yield* open(databasePath)
+          const pid = yield* elsewhere(databasePath, READING)
+          const service = yield* Rollback
+          const plan = yield* service.plan(Option.none())
+          const package_ = yield* (yield* NpmInstaller).install
+          const attempts = [
+            Effect.flip(upgrade()),
+            Effect.flip(service.run(plan, true)),
+            Effect.flip((yield* UpgradeObstacle).expectNone(package_, databasePath)),
+          ]
+          for (const attempt of attempts) {
+            const failed = yield* attempt
+            const cause = failed._tag === "RunFailed" ? failed.cause : failed
+            assert.strictEqual(cause._tag, "DatabaseInUse")
+            assert.include(cause.message, `node (process ${pid})`)
+            assert.include(cause.next, `kill ${pid}`)
+          }
+          assert.strictEqual(install.running(), "2.1.0")
+          assert.isFalse(install.acts.includes("daemon 2.1.0 stops"))
+        }).pipe((act) => asVersion("2.1.0", act))
+      }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("is named by a checkpoint that cannot end, within seconds", () =>
+    Effect.gen(function* () {
+      const { databasePath } = yield* place
+      const { packageDir } = yield* Environment
+      yield* open(databasePath)
+      const pid = yield* elsewhere(databasePath, READING)
+      yield* Effect.flatMap(SqlClient, (sql) => sql`UPDATE agents SET name = 'later'`).pipe(
+        Effect.provide(layerDatabase({ path: databasePath, create: false })),
+      )
+      const before = performance.now()
+      // In this process: the reader excludes the file, whoever asks.
+      const error = yield* Effect.flip((yield* DatabaseTool).checkpoint(packageDir, databasePath))
+      assert.isBelow(performance.now() - before, 4000)
+      assert.include(error.message, `node (process ${pid}) has a transaction open in it`)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
