@@ -291,6 +291,41 @@ describe("Recover", () => {
     )
   })
 
+  test("restore-data: while another process has the data it is a pause, and nothing of it was touched", () => {
+    const world = machine()
+    const { name } = mustRun(
+      world,
+      Effect.flatMap(Backup, (backup) =>
+        backup.create({
+          kind: "pre-upgrade",
+          source: "closed",
+          database,
+          from,
+          to,
+          packageDir: install.packageDir,
+        }),
+      ),
+    )
+    mustRun(world, cutOff({ phase: "migrate", facts: { backup: name, schemaFrom: 4, schemaTo: 5 } }))
+    const migrated = JSON.stringify({ schema: 5, rows: ["row", "later"] })
+    writeFile(world.disk, database, migrated, 0o600)
+    const lock = `${dataDir}/upgrade/data.lock`
+    const other = new SimulatedProcess(world, world.newPid(), "command", {
+      version: OLD,
+      packageDir: install.packageDir,
+    })
+    world.processes.push(other)
+    writeFile(world.disk, lock, "", 0o600)
+    world.locks.set(lock, other)
+    const paused = mustRun(world, Effect.flip(recover()))
+    assert.strictEqual(paused._tag, "RecoveryPaused")
+    assert.strictEqual(world.disk.file(database).content.text, migrated)
+    assert.isNotNull(world.disk.node(`${dataDir}/backups/${name}/waiaas.db`))
+    world.kill(other)
+    assert.include(mustRun(world, recover()).undone, "restore-data")
+    assert.deepStrictEqual(readDocument(world.disk, database), { schema: 4, rows: ["row"] })
+  })
+
   test("every action has its test", () => {
     assert.deepStrictEqual(Object.keys(tested).sort(), [...RecoveryAction.literals].sort())
   })
