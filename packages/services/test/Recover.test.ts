@@ -307,6 +307,7 @@ describe("Recover", () => {
       ),
     )
     mustRun(world, cutOff({ phase: "migrate", facts: { backup: name, schemaFrom: 4, schemaTo: 5 } }))
+    mustRun(world, swapped(world))
     const migrated = JSON.stringify({ schema: 5, rows: ["row", "later"] })
     writeFile(world.disk, database, migrated, 0o600)
     const lock = `${dataDir}/upgrade/data.lock`
