@@ -4,7 +4,7 @@ import type { Run } from "@waiaas/domain/JournalRecord"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
 import { type Change, type Comparison, differenceInWords, isKnown } from "@waiaas/domain/SchemaChange"
-import type { KeyReport, Migration } from "@waiaas/domain/ToolProtocol"
+import type { Migration } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -38,13 +38,6 @@ export const expectKnown = (
 }
 
 export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`
-
-/** Which agents cannot sign since they have no sealed key that opens; null where all have one. */
-export const agentsWithoutKey = ({ agents, missing, names }: KeyReport): string | null => {
-  if (missing === 0) return null
-  const more = missing > names.length ? `, and ${missing - names.length} more` : ""
-  return `${missing} of ${counted(agents, "agent")} cannot sign, their sealed keys are missing (${names.join(", ")}${more})`
-}
 
 const Manifest = Schema.Struct({ version: Schema.String })
 

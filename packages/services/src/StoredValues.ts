@@ -15,3 +15,20 @@ export const readStoredValues = (path: string) =>
       database.close()
     }
   })
+
+/** Id and name of every agent in a database that this process has not opened; none below the schema that has agents. */
+export const readAgentNames = (path: string) =>
+  Effect.try((): ReadonlyArray<{ readonly id: string; readonly name: string }> => {
+    const database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: 100 })
+    try {
+      const known = database.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'agents'")
+      if (known.get() === undefined) return []
+      const rows = database
+        .prepare("SELECT id, name FROM agents ORDER BY created_at, id")
+        .raw()
+        .all() as Array<[string, string]>
+      return rows.map(([id, name]) => ({ id, name }))
+    } finally {
+      database.close()
+    }
+  })

@@ -1,7 +1,9 @@
 /** What `waiaas status` does, apart from the command: it must load little. */
 import { isServing, urlOf } from "@waiaas/domain/Health"
+import { agentsWithoutKey } from "@waiaas/domain/KeyFile"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { missingKeys } from "@waiaas/services/MissingKeys"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -29,6 +31,7 @@ export const tellStatus = Effect.gen(function* () {
   const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
   const latest = health?.latestVersion ?? null
   const report = Option.getOrNull(yield* (yield* UpdateNotifier).report)
+  const keys = Option.getOrNull(yield* missingKeys)
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
@@ -42,6 +45,15 @@ export const tellStatus = Effect.gen(function* () {
       ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
       : []),
     ...(report === null ? [] : [`version check: ${checkText(report)}`]),
+    ...(keys === null || keys.missing.length === 0
+      ? []
+      : [
+          `warning: ${agentsWithoutKey({
+            agents: keys.agents,
+            missing: keys.missing.length,
+            names: keys.missing.slice(0, 5).map(({ name }) => name),
+          })}: put ${paths.keystore} back from your own copy`,
+        ]),
     ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
     ...Option.match(open, {
       onNone: () => [],
@@ -60,6 +72,7 @@ export const tellStatus = Effect.gen(function* () {
       ...(state._tag === "Running" ? { facts: state.facts } : {}),
       health,
       versionCheck: report,
+      missingKeys: keys === null ? null : keys.missing,
       suspicion,
       run: Option.match(open, {
         onNone: () => null,
