@@ -1,5 +1,6 @@
 /** The child side of `ToolProtocol`: one request on standard input, replies on standard output. */
 import { text } from "node:stream/consumers"
+import { AgentChanges, UniqueWrites } from "@waiaas/domain/AgentChanges"
 import { LATEST_SCHEMA, VERSION } from "@waiaas/domain/Build"
 import { RestartWouldFail } from "@waiaas/domain/PackageErrors"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
@@ -97,6 +98,16 @@ const act = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTo
         return yield* tool.checkpoint(packageDir, request.database)
       case "CopyLive":
         return yield* tool.copyLive(packageDir, request.from, request.to)
+      case "CompareAgents":
+        return Schema.encodeSync(AgentChanges)(
+          yield* tool.compareAgents(packageDir, request.before, request.now, request.keys),
+        )
+      case "KeepSuspended":
+        return yield* tool.keepSuspended(packageDir, request.database, request.now)
+      case "FindUnique":
+        return Schema.encodeSync(UniqueWrites)(
+          yield* tool.findUnique(packageDir, request.database, request.others),
+        )
       case "Migrate":
         return Schema.encodeSync(Migration)(yield* tool.migrate(packageDir, request.database))
     }

@@ -8,6 +8,7 @@
  */
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { CompareAgents, FindUnique, KeepSuspended } from "./AgentChanges.ts"
 import {
   ConfigInvalid,
   DatabaseFailed,
@@ -74,7 +75,17 @@ export const CopyLive = Schema.TaggedStruct("CopyLive", {
 /** Every pending migration in one transaction; then checkpointed and closed. */
 export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: Schema.String })
 
-export const ToolRequest = Schema.Union(Describe, Examine, Compare, Checkpoint, CopyLive, Migrate)
+export const ToolRequest = Schema.Union(
+  Describe,
+  Examine,
+  Compare,
+  Checkpoint,
+  CopyLive,
+  Migrate,
+  CompareAgents,
+  KeepSuspended,
+  FindUnique,
+)
 export type ToolRequest = typeof ToolRequest.Type
 
 export const Description = Schema.Struct({

@@ -1,4 +1,5 @@
 import { dirname } from "node:path"
+import { AgentChanges, UniqueWrites } from "@waiaas/domain/AgentChanges"
 import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
 import { PACKAGE_NAME } from "@waiaas/domain/Release"
@@ -58,6 +59,9 @@ const acts: Record<ToolRequest["_tag"], string> = {
   Checkpoint: "checkpoint it",
   CopyLive: "copy it",
   Migrate: "migrate it",
+  CompareAgents: "compare its agents",
+  KeepSuspended: "keep its agents suspended",
+  FindUnique: "find what only it has",
 }
 
 /** What a child that broke off said: Node puts the error above its stack and its own version. */
@@ -110,6 +114,25 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
     readonly checkpoint: (packageDir: string, database: string) => Effect.Effect<void, ReadError>
     readonly copyLive: (packageDir: string, from: string, to: string) => Effect.Effect<void, ReadError>
     readonly migrate: (packageDir: string, database: string) => Effect.Effect<Migration, MigrateError>
+    /** Compares the agents of an earlier database with those of `now`; `keys`: the agents that have a sealed key here. */
+    readonly compareAgents: (
+      packageDir: string,
+      before: string,
+      now: string,
+      keys: ReadonlyArray<string>,
+    ) => Effect.Effect<AgentChanges, ReadError>
+    /** Suspends in `database` whatever agent is suspended in `now`; it is closed and checkpointed then. */
+    readonly keepSuspended: (
+      packageDir: string,
+      database: string,
+      now: string,
+    ) => Effect.Effect<void, ReadError>
+    /** Finds the acknowledged writes in `database` that none of the `others` has. */
+    readonly findUnique: (
+      packageDir: string,
+      database: string,
+      others: ReadonlyArray<string>,
+    ) => Effect.Effect<UniqueWrites, ReadError>
   }
 >() {
   /** Each act in a child process of the package's own code. */
@@ -234,6 +257,24 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             "copy it",
             ask(packageDir, { _tag: "CopyLive", protocol: 1, from, to }, Schema.Unknown, from),
           ).pipe(Effect.asVoid),
+        compareAgents: (packageDir, before, now, keys) =>
+          readOnly(
+            now,
+            "compare its agents",
+            ask(packageDir, { _tag: "CompareAgents", protocol: 1, before, now, keys }, AgentChanges, now),
+          ),
+        keepSuspended: (packageDir, database, now) =>
+          readOnly(
+            database,
+            "keep its agents suspended",
+            ask(packageDir, { _tag: "KeepSuspended", protocol: 1, database, now }, Schema.Unknown, database),
+          ).pipe(Effect.asVoid),
+        findUnique: (packageDir, database, others) =>
+          readOnly(
+            database,
+            "find what only it has",
+            ask(packageDir, { _tag: "FindUnique", protocol: 1, database, others }, UniqueWrites, database),
+          ),
         migrate: (packageDir, database) =>
           ask(packageDir, { _tag: "Migrate", protocol: 1, database }, Migration, database).pipe(
             Effect.mapError((error) =>

@@ -4,6 +4,7 @@ import type { Description, KeyReport, Tables, ToolError } from "@waiaas/domain/T
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { compareAgentsHere, findUniqueHere, keepSuspendedHere } from "./CompareAgents.ts"
 import { compareWith } from "./CompareDatabases.ts"
 import { databaseFailed, layerDatabase } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
@@ -82,6 +83,10 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
               yield* files.chmod(to, 0o600).pipe(Effect.mapError(asDatabaseFailed(from)))
             }),
           ),
+        compareAgents: (_packageDir, before, now, keys) => within(now)(compareAgentsHere(now, before, keys)),
+        keepSuspended: (_packageDir, database, now) =>
+          within(database)(Effect.zipLeft(keepSuspendedHere(database, now), checkpointHere(database))),
+        findUnique: (_packageDir, database, others) => within(database)(findUniqueHere(database, others)),
         migrate: (_packageDir, database) =>
           within(database)(Effect.zipLeft(migrate(database), checkpointHere(database))),
       })

@@ -232,6 +232,12 @@ export const makeProcesses = (
                   )
             case "Compare":
               return yield* local.compare(packageDir, request)
+            case "CompareAgents":
+              return yield* local.compareAgents(packageDir, request.before, request.now, request.keys)
+            case "KeepSuspended":
+              return yield* local.keepSuspended(packageDir, request.database, request.now)
+            case "FindUnique":
+              return yield* local.findUnique(packageDir, request.database, request.others)
             case "Checkpoint":
               return yield* local.checkpoint(packageDir, request.database)
             case "CopyLive":

@@ -1,0 +1,187 @@
+/** The tool's acts on the agents of two databases, in SQL; `within` one that is open as `main`. */
+import { SqlClient } from "@effect/sql/SqlClient"
+import { type AgentChanges, NAMED_AGENTS, type NamedAgent, type UniqueWrites } from "@waiaas/domain/AgentChanges"
+import { DatabaseFailed } from "@waiaas/domain/DataErrors"
+import * as Effect from "effect/Effect"
+import { databaseFailed, reasonOf } from "./Database.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+
+/** Columns of a table; none where it does not exist. */
+const columnsOf = (database: string, table: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const rows = yield* sql<{ name: string }>`SELECT name FROM pragma_table_info(${table}, ${database})`
+    return rows.map(({ name }) => name)
+  })
+
+/** Runs `act` with another database open as `other`. SQLite would make one that is missing. */
+const withOther = <A, E, R>(path: string, act: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const files = yield* DurableFile
+    const reason = "it does not exist"
+    if (!(yield* files.exists(path).pipe(Effect.mapError(({ message }) => unreadable(path, message)))))
+      return yield* unreadable(path, reason)
+    yield* sql`ATTACH DATABASE ${path} AS other`.pipe(databaseFailed("open it", path))
+    return yield* Effect.ensuring(act, Effect.orElseSucceed(sql`DETACH DATABASE other`, () => undefined))
+  })
+
+const unreadable = (path: string, reason: string) =>
+  new DatabaseFailed({ operation: "open it", path, reason })
+
+/** An agents' table of a schema that has none yet. */
+const NO_AGENTS = "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
+
+/** Compares the agents of `before` with those of the open database. */
+export const compareAgentsHere = (path: string, before: string, keys: ReadonlyArray<string>) =>
+  withOther(
+    before,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      yield* sql`CREATE TEMP TABLE sealed (id TEXT PRIMARY KEY) WITHOUT ROWID`
+      for (let at = 0; at < keys.length; at += 500)
+        yield* sql`INSERT OR IGNORE INTO temp.sealed (id) VALUES ${sql.unsafe(
+          keys
+            .slice(at, at + 500)
+            .map((id) => `('${id.toLowerCase().replaceAll("'", "''")}')`)
+            .join(", "),
+        )}`
+      // One moment of each of the two.
+      return yield* Effect.gen(function* () {
+        const earlier = yield* columnsOf("other", "agents")
+        const today = yield* columnsOf("main", "agents")
+        const b = earlier.length > 0 ? "other.agents" : NO_AGENTS
+        const n = today.length > 0 ? "main.agents" : NO_AGENTS
+        const compared = today.filter(
+          (name) => earlier.includes(name) && !["id", "status", "updated_at"].includes(name),
+        )
+        const differing =
+          compared
+            .map((name) => `CASE WHEN n.${quoted(name)} IS NOT b.${quoted(name)} THEN '${name.replaceAll("'", "''")},' ELSE '' END`)
+            .join(" || ") || "''"
+        const find = <A extends NamedAgent>(select: string, rest: string) =>
+          Effect.gen(function* () {
+            const [row] = yield* sql.unsafe<{ count: number }>(`SELECT count(*) AS count ${rest}`)
+            const agents =
+              row?.count === 0
+                ? []
+                : yield* sql.unsafe<A>(`SELECT ${select} ${rest} ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`)
+            return { count: row?.count ?? 0, agents: [...agents] }
+          })
+        const only = (one: string, other: string) =>
+          find("id, name", `FROM ${one} AS x WHERE id NOT IN (SELECT id FROM ${other})`)
+        const joined = `FROM ${n} AS n JOIN ${b} AS b USING (id)`
+        const pairs = (condition: string) =>
+          find("id, name", `FROM (SELECT id, n.name AS name, n.created_at AS created_at ${joined} WHERE ${condition})`)
+        const size = (from: string) =>
+          Effect.map(sql.unsafe<{ count: number }>(`SELECT count(*) AS count FROM ${from}`), ([row]) => row?.count ?? 0)
+        const changed = yield* find<NamedAgent & { readonly columns: string }>(
+          "id, name, columns",
+          `FROM (SELECT id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,
+        )
+        const changes: AgentChanges = {
+          before: yield* size(b),
+          now: yield* size(n),
+          added: yield* only(n, b),
+          removed: yield* only(b, n),
+          suspended: yield* pairs("n.status = 'suspended' AND b.status <> 'suspended'"),
+          resumed: yield* pairs("n.status <> 'suspended' AND b.status = 'suspended'"),
+          changed: {
+            count: changed.count,
+            agents: changed.agents.map(({ id, name, columns }) => ({
+              id,
+              name,
+              columns: columns.split(",").filter((column) => column !== ""),
+            })),
+          },
+          keyless: yield* find(
+            "id, name",
+            `FROM ${b} AS x WHERE lower(id) NOT IN (SELECT id FROM temp.sealed)`,
+          ),
+        }
+        return changes
+      }).pipe(sql.withTransaction)
+    }),
+  ).pipe(asFailure("compare its agents", path))
+
+/** Suspends in the open database the agents that are suspended in `now`, at the time that is recorded there. */
+export const keepSuspendedHere = (path: string, now: string) =>
+  withOther(
+    now,
+    Effect.gen(function* () {
+      const sql = yield* SqlClient
+      if ((yield* columnsOf("main", "agents")).length === 0) return
+      yield* sql.unsafe(
+        `UPDATE main.agents SET status = 'suspended',
+           updated_at = (SELECT updated_at FROM other.agents AS n WHERE n.id = agents.id)
+         WHERE status <> 'suspended' AND id IN (SELECT id FROM other.agents WHERE status = 'suspended')`,
+      )
+    }),
+  ).pipe(asFailure("keep its agents suspended", path))
+
+/**
+ * What a database says of writes: each agent's creation, and each change of a status, with its time where an event of it
+ * is recorded. `loose`: what another one has to have that may be of another schema.
+ */
+const writesOf = (database: string, isOther: boolean) =>
+  Effect.gen(function* () {
+    const agents = (yield* columnsOf(database, "agents")).length > 0
+    const events = (yield* columnsOf(database, "agent_events")).length > 0
+    const status = (at: string) =>
+      `SELECT id AS agent, status AS what, ${at} AS at FROM ${database}.agents WHERE status <> 'active'`
+    const event = (at: string) =>
+      `SELECT agent_id AS agent, event AS what, ${at} AS at FROM ${database}.agent_events WHERE event <> 'created'`
+    return [
+      ...(agents ? [`SELECT id AS agent, 'created' AS what, 0 AS at FROM ${database}.agents`] : []),
+      ...(events ? [event("at")] : []),
+      ...(agents && (isOther || !events) ? [status("0")] : []),
+      ...(isOther && agents ? [status("updated_at")] : []),
+      ...(isOther && events ? [event("0")] : []),
+    ].join(" UNION ")
+  })
+
+/** Finds the writes in the open database that none of `others` has. */
+export const findUniqueHere = (path: string, others: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const own = yield* writesOf("main", false)
+    const none: UniqueWrites = { writes: 0, agents: [] }
+    if (own === "") return none
+    yield* sql.unsafe(`CREATE TEMP TABLE writes AS ${own}`)
+    const left = Effect.map(
+      sql.unsafe<{ count: number }>("SELECT count(*) AS count FROM temp.writes"),
+      ([row]) => row?.count ?? 0,
+    )
+    for (const other of others) {
+      if ((yield* left) === 0) return none
+      yield* withOther(
+        other,
+        Effect.gen(function* () {
+          const theirs = yield* writesOf("other", true)
+          if (theirs !== "")
+            yield* sql.unsafe(
+              `DELETE FROM temp.writes WHERE (agent, what, at) IN (SELECT agent, what, at FROM (${theirs}))`,
+            )
+        }),
+        // One that cannot be read is no copy of anything: what only it could have stays unique.
+      ).pipe(Effect.catchAll((error) => Effect.logDebug(`${other} was passed over`, error)))
+    }
+    const agents = yield* sql.unsafe<NamedAgent>(
+      `SELECT id, name FROM main.agents WHERE id IN (SELECT agent FROM temp.writes)
+       ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`,
+    )
+    const found: UniqueWrites = { writes: yield* left, agents: [...agents] }
+    return found
+  }).pipe(asFailure("find what only it has", path))
+
+/** An error that says what was tried with the open database, whichever of the two it is about. */
+function asFailure(operation: string, path: string) {
+  return <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, DatabaseFailed, R> =>
+    Effect.catchAll(effect, (error) =>
+      error instanceof DatabaseFailed
+        ? Effect.fail(error)
+        : new DatabaseFailed({ operation, path, reason: reasonOf(error) }),
+    )
+}
