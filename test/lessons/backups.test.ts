@@ -245,7 +245,7 @@ it.scopedLive("a custom database path breaks the backup after the daemon was sto
       "2.1.0",
       Effect.gen(function* () {
         const rollback = yield* Rollback
-        yield* rollback.run(yield* rollback.plan(Option.none()), true)
+        yield* rollback.run(yield* rollback.plan(Option.none()), { restart: true, resumeSuspended: false })
       }),
     )
     assert.deepEqual(yield* contentOf(database), { names: ["alice"], schema: 4 })

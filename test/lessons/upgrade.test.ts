@@ -165,7 +165,7 @@ it.scopedLive('`--rollback` with the daemon running says "Restored" and restores
       "2.1.0",
       Effect.gen(function* () {
         const rollback = yield* Rollback
-        yield* rollback.run(yield* rollback.plan(Option.none()), true)
+        yield* rollback.run(yield* rollback.plan(Option.none()), { restart: true, resumeSuspended: false })
       }),
     )
     const daemons = install.acts.slice(before).filter((act) => act.startsWith("daemon"))

@@ -5,7 +5,7 @@ import { layerDatabase } from "@waiaas/services/Database"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, contentOf } from "@waiaas/services/testing/SimulatedUpgrade"
-import { insertAgent } from "@waiaas/services/testing/TestDatabase"
+import { agentIdOf, insertAgent } from "@waiaas/services/testing/TestDatabase"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -31,8 +31,11 @@ it.scopedLive("layers: data and the code that belongs to it come back together",
       Effect.gen(function* () {
         const rollback = yield* Rollback
         const plan = yield* rollback.plan(Option.none())
-        assert.deepEqual(plan.rows, [{ table: "agents", before: 1, now: 2 }])
-        const report = yield* rollback.run(plan, true)
+        assert.deepEqual(plan.changes?.added, {
+          count: 1,
+          agents: [{ id: agentIdOf("later"), name: "later" }],
+        })
+        const report = yield* rollback.run(plan, { restart: true, resumeSuspended: false })
         assert.deepEqual([report.from, report.to, report.schema], ["2.1.0", "2.0.0", 4])
       }),
     )
@@ -64,7 +67,9 @@ it.scopedLive(
         assert.equal((await machine.api("POST", "/v1/agents", { name: "later" })).status, 201)
         assert.equal((await machine.api("POST", `/v1/agents/${id}/suspend`)).status, 200)
         assert.notDeepEqual(agents(database), before)
-        const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"])
+        const back = await machine.mustWaiaas(["upgrade", "--rollback", "--resume-suspended", "--yes"])
+        assert.match(back.stderr, /^Since then: 1 agent was added: later\. It is not in that backup\.$/m)
+        assert.match(back.stderr, /^Since then: 1 agent was suspended: alice\. It signs again, /m)
         assert.match(back.stdout, /^Rolled back to WAIaaS 2\.0\.0, schema 4\.$/m)
         assert.deepEqual(agents(database), before)
         const health = (await machine.api("GET", "/health")).json<Record<string, unknown>>()

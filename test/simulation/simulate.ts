@@ -32,7 +32,7 @@ const programs: Record<Exclude<Actor, "start">, Effect.Effect<unknown, unknown, 
   ),
   rollback: Effect.gen(function* () {
     const rollback = yield* Rollback
-    return yield* rollback.run(yield* rollback.plan(Option.none()), true)
+    return yield* rollback.run(yield* rollback.plan(Option.none()), { restart: true, resumeSuspended: false })
   }),
   recover,
   later: recover,

@@ -73,10 +73,11 @@ const they = (count: number, one: string, many: string): string => (count === 1 
 /** What a rollback undoes, in sentences; `resume`: agents that were suspended since sign again. */
 export const changesInWords = (changes: AgentChanges, resume: boolean): ReadonlyArray<string> => {
   const { added, removed, suspended, resumed, changed } = changes
-  const namesOf = ({ agents, count }: typeof added) => listed(
-    agents.map(({ name }) => name),
-    count,
-  )
+  const namesOf = ({ agents, count }: typeof added) =>
+    listed(
+      agents.map(({ name }) => name),
+      count,
+    )
   const lines = [
     added.count > 0 &&
       `${were(added.count)} added: ${namesOf(added)}. ${they(added.count, "It is", "They are")} not in that backup.`,
@@ -100,7 +101,10 @@ export const changesInWords = (changes: AgentChanges, resume: boolean): Readonly
 }
 
 /** Which agents of a backup cannot sign here, in a sentence; `null` where all can. */
-export const keylessInWords = ({ keyless, before }: AgentChanges, keystore: string): string | null =>
+export const keylessInWords = (
+  { keyless, before }: Pick<AgentChanges, "keyless" | "before">,
+  keystore: string,
+): string | null =>
   keyless.count === 0
     ? null
     : `${keyless.count} of the ${before} agents in that backup cannot sign here, since ${keystore} has no key of ${they(keyless.count, "it", "them")}: ${listed(

@@ -289,6 +289,25 @@ export class BackupDamaged extends Schema.TaggedError<BackupDamaged>()("BackupDa
   }
 }
 
+/** A backup whose agents are not of this data directory: there is no key of theirs here. */
+export class BackupForeign extends Schema.TaggedError<BackupForeign>()("BackupForeign", {
+  name: Schema.String,
+  /** Agents in it. */
+  agents: Schema.Int,
+  keystore: Schema.String,
+}) {
+  override get message() {
+    const all = this.agents === 1 ? "1 agent, whose key is" : `${this.agents} agents, whose keys are`
+    return `Backup ${this.name} holds ${all} not in ${this.keystore}: it is of another installation, or the keystore was lost. Nothing was touched.`
+  }
+  get next() {
+    return "Put back the keystore that belongs to that backup, or choose another backup out of `waiaas backup list`."
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { wanted: Schema.String }) {
   override get message() {
     return `There is no ${this.wanted}.`

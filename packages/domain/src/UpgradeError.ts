@@ -4,6 +4,7 @@
  */
 import type {
   BackupDamaged,
+  BackupForeign,
   ConfigInvalid,
   DatabaseFailed,
   DatabaseInUse,
@@ -60,6 +61,7 @@ export type UpgradeError =
   | MigrationHistoryDiffers
   | MigrationFailed
   | BackupDamaged
+  | BackupForeign
   | NoBackup
   | NotNpmGlobal
   | NoPermission

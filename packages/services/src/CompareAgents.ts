@@ -1,6 +1,11 @@
 /** The tool's acts on the agents of two databases, in SQL; `within` one that is open as `main`. */
 import { SqlClient } from "@effect/sql/SqlClient"
-import { type AgentChanges, NAMED_AGENTS, type NamedAgent, type UniqueWrites } from "@waiaas/domain/AgentChanges"
+import {
+  type AgentChanges,
+  NAMED_AGENTS,
+  type NamedAgent,
+  type UniqueWrites,
+} from "@waiaas/domain/AgentChanges"
 import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 import { databaseFailed, reasonOf } from "./Database.ts"
@@ -25,14 +30,18 @@ const withOther = <A, E, R>(path: string, act: Effect.Effect<A, E, R>) =>
     if (!(yield* files.exists(path).pipe(Effect.mapError(({ message }) => unreadable(path, message)))))
       return yield* unreadable(path, reason)
     yield* sql`ATTACH DATABASE ${path} AS other`.pipe(databaseFailed("open it", path))
-    return yield* Effect.ensuring(act, Effect.orElseSucceed(sql`DETACH DATABASE other`, () => undefined))
+    return yield* Effect.ensuring(
+      act,
+      Effect.orElseSucceed(sql`DETACH DATABASE other`, () => undefined),
+    )
   })
 
 const unreadable = (path: string, reason: string) =>
   new DatabaseFailed({ operation: "open it", path, reason })
 
 /** An agents' table of a schema that has none yet. */
-const NO_AGENTS = "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
+const NO_AGENTS =
+  "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
 
 /** Compares the agents of `before` with those of the open database. */
 export const compareAgentsHere = (path: string, before: string, keys: ReadonlyArray<string>) =>
@@ -59,7 +68,10 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
         )
         const differing =
           compared
-            .map((name) => `CASE WHEN n.${quoted(name)} IS NOT b.${quoted(name)} THEN '${name.replaceAll("'", "''")},' ELSE '' END`)
+            .map(
+              (name) =>
+                `CASE WHEN n.${quoted(name)} IS NOT b.${quoted(name)} THEN '${name.replaceAll("'", "''")},' ELSE '' END`,
+            )
             .join(" || ") || "''"
         const find = <A extends NamedAgent>(select: string, rest: string) =>
           Effect.gen(function* () {
@@ -67,16 +79,24 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
             const agents =
               row?.count === 0
                 ? []
-                : yield* sql.unsafe<A>(`SELECT ${select} ${rest} ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`)
+                : yield* sql.unsafe<A>(
+                    `SELECT ${select} ${rest} ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`,
+                  )
             return { count: row?.count ?? 0, agents: [...agents] }
           })
         const only = (one: string, other: string) =>
           find("id, name", `FROM ${one} AS x WHERE id NOT IN (SELECT id FROM ${other})`)
         const joined = `FROM ${n} AS n JOIN ${b} AS b USING (id)`
         const pairs = (condition: string) =>
-          find("id, name", `FROM (SELECT id, n.name AS name, n.created_at AS created_at ${joined} WHERE ${condition})`)
+          find(
+            "id, name",
+            `FROM (SELECT id, n.name AS name, n.created_at AS created_at ${joined} WHERE ${condition})`,
+          )
         const size = (from: string) =>
-          Effect.map(sql.unsafe<{ count: number }>(`SELECT count(*) AS count FROM ${from}`), ([row]) => row?.count ?? 0)
+          Effect.map(
+            sql.unsafe<{ count: number }>(`SELECT count(*) AS count FROM ${from}`),
+            ([row]) => row?.count ?? 0,
+          )
         const changed = yield* find<NamedAgent & { readonly columns: string }>(
           "id, name, columns",
           `FROM (SELECT id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,

@@ -43,6 +43,12 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       backup: string,
       database: string,
     ) => Effect.Effect<void, FileFailed | BackupDamaged | NoBackup>
+    /** Suspends in the prepared copy the agents that are suspended in `database`; the copy is durable again then. */
+    readonly keepSuspended: (
+      run: number,
+      database: string,
+      packageDir: string,
+    ) => Effect.Effect<void, DatabaseFailed | FileFailed>
     /** Moves the prepared copies in. */
     readonly rollback: (run: number, database: string) => Effect.Effect<void, FileFailed>
     /** Removes what a run prepared and what it moved out. */
@@ -158,6 +164,19 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           }
           yield* files.makeDirectory(aside(run, database))
         }),
+        keepSuspended: Effect.fn("DataRestore.keepSuspended")(function* (run, database, packageDir) {
+          const copy = prepared(run, database)
+          yield* tool.keepSuspended(packageDir, copy, database)
+          yield* files.sync(copy)
+          yield* files.syncDirectory(dirname(copy))
+          // The copy alone is moved in: what is still in a log beside it would be lost.
+          if (yield* files.exists(`${copy}-wal`))
+            return yield* new DatabaseFailed({
+              operation: "keep its agents suspended",
+              path: copy,
+              reason: "its log was not brought in",
+            })
+        }),
         rollback: Effect.fn("DataRestore.rollback")(function* (run: number, database: string) {
           yield* replace(run, database, prepared(run, database))
           const config = prepared(run, paths.config)
@@ -167,7 +186,7 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           Effect.gen(function* () {
             for (const path of [
               aside(run, database),
-              prepared(run, database),
+              ...suffixes.map((suffix) => `${prepared(run, database)}${suffix}`),
               prepared(run, paths.config),
               reserve(run, database),
             ])

@@ -1,13 +1,10 @@
-import { dirname, join, resolve } from "node:path"
-import { type BackupManifest, CONFIG_FILE } from "@waiaas/domain/BackupManifest"
-import { BackupDamaged, LockBusy, NoBackup } from "@waiaas/domain/DataErrors"
-import { hiddenPaths, type Install } from "@waiaas/domain/Install"
+import { dirname } from "node:path"
+import type { AgentChanges } from "@waiaas/domain/AgentChanges"
+import { LockBusy } from "@waiaas/domain/DataErrors"
+import { hiddenPaths } from "@waiaas/domain/Install"
 import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
-import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
-import type { SchemaRange } from "@waiaas/domain/SchemaRange"
-import { valueTables } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import type { Version } from "@waiaas/domain/Version"
@@ -18,10 +15,9 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { Backup, type BackupEntry, noneFor } from "./Backup.ts"
+import { Backup } from "./Backup.ts"
 import { Cancellation, toItsEnd } from "./Cancellation.ts"
-import { Compatibility } from "./Compatibility.ts"
-import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
+import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -34,26 +30,18 @@ import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
+import { RollbackCheck, type RollbackPlan } from "./RollbackCheck.ts"
 import { type DataLease, RunLocks } from "./RunLocks.ts"
 import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
 import { RunFailed } from "./Upgrade.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
-const ANOTHER_BACKUP =
-  "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`."
-
-/** What a rollback would do, for the operator to agree to. */
-export interface RollbackPlan {
-  readonly install: Install
-  readonly installed: Version
-  readonly backup: BackupEntry & { readonly manifest: BackupManifest }
-  /** Rows of the tables that hold value: in the backup, and now. */
-  readonly rows: ReadonlyArray<{ readonly table: string; readonly before: number; readonly now: number }>
-  /** Why today's database cannot be read, where that is so: then nothing is known of its rows. */
-  readonly unreadable: string | null
-  /** Where the code comes from that belongs to the data. */
-  readonly code: "same" | "retained" | "npm"
+export interface RollbackOptions {
+  /** Start the daemon at the end, if it ran at the beginning. */
+  readonly restart: boolean
+  /** Agents that were suspended since the backup sign again; else they stay suspended. */
+  readonly resumeSuspended: boolean
 }
 
 export interface RollbackReport {
@@ -63,6 +51,8 @@ export interface RollbackReport {
   readonly backup: string
   /** Name of the backup of what was there before. */
   readonly aside: string
+  /** What was undone, to the last write; `null` where today's database could not be read. */
+  readonly changes: AgentChanges | null
   readonly running: boolean
 }
 
@@ -74,7 +64,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
     readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
     readonly run: (
       plan: RollbackPlan,
-      restart: boolean,
+      options: RollbackOptions,
     ) => Effect.Effect<RollbackReport, RunFailed | UpgradeError>
   }
 >() {
@@ -97,34 +87,8 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       const disk = yield* DiskSpace
       const environment = yield* Environment
       const { cancellable } = yield* Cancellation
-      const { range } = yield* Compatibility
       const { paths } = yield* DataDir
-      const installed = environment.version
-
-      const choose = (name: Option.Option<string>) =>
-        Effect.gen(function* () {
-          if (Option.isNone(name)) {
-            const { chosen, damaged } = yield* backups.lookForRollback(installed)
-            for (const { name: newer, problem } of damaged)
-              yield* progress.emit({
-                _tag: "Warning",
-                text: `backup ${newer} is damaged (${problem}): older data is taken instead, if there is any`,
-              })
-            if (Option.isSome(chosen)) return chosen.value
-            return yield* new NoBackup({ wanted: noneFor(installed) })
-          }
-          const entry = (yield* backups.list).find((each) => each.name === name.value)
-          if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
-          if (entry.manifest === null || entry.problem !== null)
-            return yield* new BackupDamaged({
-              name: entry.name,
-              problem: entry.problem ?? "it has no manifest",
-            })
-          return { ...entry, manifest: yield* backups.verify(entry.name) }
-        })
-
-      const rowsOf = (path: string) =>
-        Effect.map(tool.examine(environment.packageDir, path, "none", valueTables), ({ tables }) => tables)
+      const check = yield* RollbackCheck
 
       /** What is there now, as a backup; as its bare files where SQLite cannot read it. */
       const keepAside = (plan: RollbackPlan, { databasePath, from, to }: Run["started"]) =>
@@ -149,40 +113,21 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
             )
         })
 
-      /**
-       * What the code that comes back makes of the config.toml that comes back with it. Our own code is asked
-       * nothing more: it runs here already.
-       */
-      const describeBefore = ({ backup, code }: RollbackPlan, staged: string, database: string) =>
-        Effect.gen(function* () {
-          const file = join(backup.path, CONFIG_FILE)
-          const text = yield* files.readTextIfThere(file)
-          const before = yield* Effect.gen(function* () {
-            if (code !== "same")
-              return yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
-            if (Option.isNone(text)) return { schema: range, databasePath: database }
-            const decoded = yield* decodeConfig(file, text.value, environment.variables)
-            return { schema: range, databasePath: resolve(paths.root, decoded.database.path) }
-          }).pipe(
-            Effect.mapError((error) =>
-              error._tag === "ConfigInvalid" && error.source === file
-                ? new CandidateRefused({
-                    version: backup.manifest.from,
-                    reason: `it cannot work with the config.toml of backup ${backup.name}: ${error.key} = ${error.value} is not allowed (allowed: ${error.allowed})`,
-                    command: ANOTHER_BACKUP,
+      /** What the rollback undoes, of data that nobody has open; `null` where they cannot be read. */
+      const undone = ({ backup, unreadable }: RollbackPlan, database: string) =>
+        check.changes(backup, database).pipe(
+          Effect.catchTag("DatabaseFailed", (error) =>
+            Effect.as(
+              unreadable === null
+                ? progress.emit({
+                    _tag: "Warning",
+                    text: `what is undone is not known, and an agent that was suspended since may sign again: ${error.message}`,
                   })
-                : error,
+                : Effect.void,
+              null,
             ),
-          )
-          const path = before.databasePath
-          // It comes back with its data: it must not name another database.
-          if (path === database) return before.schema
-          return yield* new CandidateRefused({
-            version: backup.manifest.from,
-            reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
-            command: `Run \`waiaas stop\`, move the database (with its -wal and -shm) to ${path}, set database.path in config.toml to that, then run \`waiaas upgrade --rollback\`.`,
-          })
-        })
+          ),
+        )
 
       /** Two copies and a package: asked for while the daemon serves. */
       const reserveSpace = ({ backup, code, install }: RollbackPlan, database: string) =>
@@ -198,7 +143,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           yield* files.reserve(paths.reserve, RESERVE)
         })
 
-      const runPhases = (begun: Run, plan: RollbackPlan, lease: DataLease) =>
+      const runPhases = (begun: Run, plan: RollbackPlan, lease: DataLease, resumeSuspended: boolean) =>
         Effect.uninterruptible(
           Effect.gen(function* () {
             let run = begun
@@ -224,6 +169,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 yield* append({ _tag: "PhaseDone", phase: name })
               })
             let aside = ""
+            let changes: AgentChanges | null = null
 
             const untilCommit = Effect.gen(function* () {
               yield* swap.point(install, {
@@ -246,7 +192,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                     else
                       yield* installer.stage(install, started.run, { _tag: "Registry", version: started.to })
                   }
-                  yield* expectFit(plan, yield* describeBefore(plan, staged, started.databasePath))
+                  yield* check.expectFit(plan, staged, started.databasePath)
                   yield* alone
                   if (plan.code !== "same") yield* swap.detour(install, started.from)
                   return `backup ${backup.name} is whole`
@@ -266,6 +212,10 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 Effect.gen(function* () {
                   const made = yield* keepAside(plan, started)
                   aside = made.name
+                  // Nobody writes any more: what came between the question and the stop is in it.
+                  changes = yield* undone(plan, started.databasePath)
+                  if (!resumeSuspended && (changes?.suspended.count ?? 0) > 0)
+                    yield* restore.keepSuspended(started.run, started.databasePath, environment.packageDir)
                   return made.name
                 }),
               )
@@ -322,41 +272,15 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               schema: backup.manifest.schema,
               backup: backup.name,
               aside,
+              changes,
               running: started.daemon !== null && started.restart,
             }
           }),
         )
 
       return {
-        plan: Effect.fn("Rollback.plan")(function* (name: Option.Option<string>) {
-          const { databasePath } = yield* config.load
-          yield* recover.onSight({ startDaemon: true })
-          const install = yield* installer.install
-          const backup = yield* choose(name)
-          const then = yield* rowsOf(`${backup.path}/waiaas.db`)
-          // When it is damaged a rollback is needed most.
-          const now = yield* Effect.either(rowsOf(databasePath))
-          const wanted = backup.manifest.from
-          const code =
-            wanted === installed ? "same" : (yield* swap.isRetained(install, wanted)) ? "retained" : "npm"
-          return {
-            install,
-            installed,
-            backup,
-            rows: Either.match(now, {
-              onLeft: () => [],
-              onRight: (tables) =>
-                Object.keys(valueTables).map((table) => ({
-                  table,
-                  before: then[table]?.rows ?? 0,
-                  now: tables[table]?.rows ?? 0,
-                })),
-            }),
-            unreadable: Either.isLeft(now) ? now.left.message : null,
-            code,
-          } as const
-        }),
-        run: Effect.fn("Rollback.run")(function* (plan: RollbackPlan, restart: boolean) {
+        plan: check.plan,
+        run: Effect.fn("Rollback.run")(function* (plan: RollbackPlan, options: RollbackOptions) {
           const { databasePath } = yield* config.load
           yield* swap.probe(plan.install)
           return yield* Effect.scoped(
@@ -374,27 +298,15 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 databasePath,
                 install: plan.install,
                 daemon: state._tag === "Running" ? state.facts : null,
-                restart,
+                restart: options.restart,
                 backup: plan.backup.name,
                 pid: environment.pid,
               })
-              return yield* runPhases(run, plan, lease)
+              return yield* runPhases(run, plan, lease, options.resumeSuspended)
             }),
           )
         }, toItsEnd),
       }
     }),
-  )
-}
-
-/** Code that does not know the backup's schema would refuse to start on it: seen before anything is touched. */
-const expectFit = (plan: RollbackPlan, range: SchemaRange): Effect.Effect<void, CandidateRefused> => {
-  const { name, manifest } = plan.backup
-  return manifest.schema >= range.minimum && manifest.schema <= range.latest
-    ? Effect.void
-    : new CandidateRefused({
-        version: manifest.from,
-        reason: `backup ${name} has schema ${manifest.schema}, that version works with ${range.minimum} to ${range.latest}`,
-        command: ANOTHER_BACKUP,
-      })
+  ).pipe(Layer.provide(RollbackCheck.layer))
 }

@@ -1,5 +1,6 @@
 /** What a rollback refuses while the daemon serves, and what it does with data that cannot be read. */
 import * as FileSystem from "@effect/platform/FileSystem"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import { rollbackPhases } from "@waiaas/domain/UpgradePhase"
 import { makeVersion } from "@waiaas/domain/Version"
@@ -12,7 +13,7 @@ import { Environment } from "@waiaas/services/platform/Environment"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall, writePackage } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, contentOf, Heard } from "@waiaas/services/testing/SimulatedUpgrade"
-import { insertAgent } from "@waiaas/services/testing/TestDatabase"
+import { agentIdOf, insertAgent } from "@waiaas/services/testing/TestDatabase"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
@@ -37,7 +38,9 @@ const upgraded = Effect.zipRight(
 const rollback = asVersion(
   "2.1.0",
   Effect.flatMap(Rollback, (service) =>
-    Effect.flatMap(service.plan(Option.none()), (plan) => service.run(plan, true)),
+    Effect.flatMap(service.plan(Option.none()), (plan) =>
+      service.run(plan, { restart: true, resumeSuspended: false }),
+    ),
   ),
 )
 
@@ -159,7 +162,7 @@ describe("a rollback", () => {
         "2.1.0",
         Effect.flatMap(Rollback, (service) =>
           Effect.flatMap(service.plan(Option.some(made.name)), (plan) =>
-            Effect.flip(service.run(plan, true)),
+            Effect.flip(service.run(plan, { restart: true, resumeSuspended: false })),
           ),
         ),
       )
@@ -196,9 +199,9 @@ describe("a rollback", () => {
             if (unreadable === null) assert.isNull(plan.unreadable)
             else {
               assert.match(plan.unreadable ?? "", unreadable)
-              assert.deepStrictEqual(plan.rows, [])
+              assert.isNull(plan.changes)
             }
-            return yield* service.run(plan, true)
+            return yield* service.run(plan, { restart: true, resumeSuspended: false })
           }),
         )
         assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
@@ -259,6 +262,120 @@ describe("a rollback after npm itself has installed the new version, whose start
       const { made } = yield* byNpm
       assert.strictEqual((yield* rollback).backup, made.name)
       assert.deepStrictEqual(yield* contentOf(path), { names: ["alice", "bob"], schema: 4 })
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
+describe("what a rollback undoes", () => {
+  const change = (statement: string) =>
+    Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+      Effect.flatMap(({ databasePath: path }) =>
+        Effect.flatMap(SqlClient, (sql) => sql.unsafe(statement)).pipe(
+          Effect.provide(layerDatabase({ path, create: false })),
+          Effect.scoped,
+        ),
+      ),
+    )
+  const add = (name: string) =>
+    Effect.flatMap(ConfigFile, ({ load }) => load).pipe(
+      Effect.flatMap(({ databasePath: path }) =>
+        insertAgent(name).pipe(Effect.provide(layerDatabase({ path, create: false }))),
+      ),
+    )
+  const suspend = (name: string) =>
+    change(`UPDATE agents SET status = 'suspended', updated_at = 7 WHERE name = '${name}'`)
+  const statusOf = (name: string) =>
+    Effect.map(
+      change(`SELECT status FROM agents WHERE name = '${name}'`),
+      ([row]) => Object.values(row ?? {})[0],
+    )
+  const alice = [{ id: agentIdOf("alice"), name: "alice" }]
+
+  for (const resumeSuspended of [false, true])
+    it.scopedLive(
+      `names an agent that was suspended since, which ${resumeSuspended ? "signs again where a flag says so" : "stays suspended"}`,
+      () =>
+        Effect.gen(function* () {
+          yield* upgraded
+          yield* suspend("alice")
+          yield* asVersion(
+            "2.1.0",
+            Effect.gen(function* () {
+              const service = yield* Rollback
+              const plan = yield* service.plan(Option.none())
+              assert.deepStrictEqual(plan.changes?.suspended, { count: 1, agents: alice })
+              const report = yield* service.run(plan, { restart: true, resumeSuspended })
+              assert.strictEqual(report.to, "2.0.0")
+            }),
+          )
+          assert.strictEqual(yield* statusOf("alice"), resumeSuspended ? "active" : "suspended")
+          const { databasePath } = yield* (yield* ConfigFile).load
+          assert.strictEqual((yield* contentOf(databasePath)).schema, 4)
+        }).pipe(Effect.provide(layerInstalled())),
+    )
+
+  it.scopedLive("is counted again after the question, and an agent suspended meanwhile stays suspended", () =>
+    Effect.gen(function* () {
+      yield* upgraded
+      const report = yield* asVersion(
+        "2.1.0",
+        Effect.gen(function* () {
+          const service = yield* Rollback
+          const plan = yield* service.plan(Option.none())
+          assert.deepStrictEqual([plan.changes?.added.count, plan.changes?.suspended.count], [0, 0])
+          yield* add("bob")
+          yield* suspend("alice")
+          return yield* service.run(plan, { restart: true, resumeSuspended: false })
+        }),
+      )
+      assert.deepStrictEqual(report.changes?.suspended, { count: 1, agents: alice })
+      assert.deepStrictEqual(
+        report.changes?.added.agents.map(({ name }) => name),
+        ["bob"],
+      )
+      assert.strictEqual(yield* statusOf("alice"), "suspended")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("is refused where the backup is of another installation, whose agents have no key here", () =>
+    Effect.gen(function* () {
+      const { install } = yield* upgraded
+      const backups = yield* Backup
+      const { databasePath } = yield* (yield* ConfigFile).load
+      const { packageDir } = yield* Environment
+      const made = {
+        source: "closed",
+        database: databasePath,
+        from: makeVersion("2.0.0"),
+        packageDir,
+      } as const
+      // As that installation's database has it: its agent is not here.
+      yield* add("stranger")
+      yield* change("DELETE FROM agent_events")
+      yield* change("DELETE FROM agents WHERE name = 'alice'")
+      const { name } = yield* backups.create({ ...made, kind: "manual" })
+      yield* change("DELETE FROM agent_events")
+      yield* change("DELETE FROM agents")
+      yield* add("alice")
+      const planned = asVersion(
+        "2.1.0",
+        Effect.flatMap(Rollback, ({ plan }) => plan(Option.some(name))),
+      )
+      const failed = yield* Effect.flip(planned)
+      assert.strictEqual(failed._tag, "BackupForeign")
+      assert.include(failed.message, `Backup ${name} holds 1 agent, whose key is not in`)
+      assert.strictEqual(install.running(), "2.1.0")
+      // With one of this installation in it, the other one is named.
+      yield* add("stranger")
+      const mixed = yield* backups.create({ ...made, kind: "manual" })
+      const plan = yield* asVersion(
+        "2.1.0",
+        Effect.flatMap(Rollback, (each) => each.plan(Option.some(mixed.name))),
+      )
+      assert.deepStrictEqual(
+        [plan.ofBackup?.before, plan.ofBackup?.keyless.agents.map((agent) => agent.name)],
+        [2, ["stranger"]],
+      )
     }).pipe(Effect.provide(layerInstalled())),
   )
 })

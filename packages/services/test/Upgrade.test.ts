@@ -260,7 +260,9 @@ describe("the version in place", () => {
       const failed = yield* asVersion(
         "2.1.0",
         Effect.flatMap(Rollback, (service) =>
-          Effect.flatMap(service.plan(Option.none()), (plan) => Effect.flip(service.run(plan, true))),
+          Effect.flatMap(service.plan(Option.none()), (plan) =>
+            Effect.flip(service.run(plan, { restart: true, resumeSuspended: false })),
+          ),
         ),
       )
       assert.include(

@@ -4,7 +4,6 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
-import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonClient } from "@waiaas/services/DaemonClient"
@@ -13,7 +12,6 @@ import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
-import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import { Upgrade } from "@waiaas/services/Upgrade"
@@ -23,11 +21,11 @@ import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { confirm } from "../Ask.ts"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { checkText, exitCodes, inSameDataDir, keystoreNote, size, when } from "./Text.ts"
+import { rollbackRun } from "./Rollback.ts"
+import { checkText, exitCodes, inSameDataDir, size, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -63,6 +61,11 @@ const options = {
   yes: Options.boolean("yes").pipe(
     Options.withAlias("y"),
     Options.withDescription("With --rollback: do not ask (needed where there is no terminal)"),
+  ),
+  resumeSuspended: Options.boolean("resume-suspended").pipe(
+    Options.withDescription(
+      "With --rollback: let agents sign again that were suspended since that backup (default: they stay suspended)",
+    ),
   ),
   start: Options.boolean("no-start", { ifPresent: false }).pipe(
     Options.withDescription(
@@ -184,55 +187,6 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     ])
   })
 
-const rollbackRun = (options: {
-  readonly backup: Option.Option<string>
-  readonly yes: boolean
-  readonly start: boolean
-}) =>
-  Effect.gen(function* () {
-    const output = yield* Output
-    const rollback = yield* Rollback
-    const here = yield* inSameDataDir
-    const plan = yield* rollback.plan(options.backup)
-    const { manifest, name } = plan.backup
-    const words = [
-      `Rollback from ${plan.installed} to ${manifest.from}, with the data of ${when(manifest.createdAt)} (schema ${manifest.schema}).`,
-      `Backup:  ${name}`,
-      ...plan.rows.map(({ table, before, now }) =>
-        now === before
-          ? `Since then: no ${table} were added or removed.`
-          : `Since then: ${Math.abs(now - before)} ${table} ${now > before ? "were added; they are not in that backup" : "were removed; they come back"}.`,
-      ),
-      ...(plan.unreadable === null
-        ? ["Today's data is kept aside as a pre-rollback backup."]
-        : [
-            `Today's database cannot be read, so what was written since is not known. ${plan.unreadable}`,
-            "Its files are kept aside as they are.",
-          ]),
-      keystoreNote,
-    ]
-    for (const line of words) yield* output.note(line)
-    if (!options.yes) {
-      const backup = Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })
-      const command = here(`waiaas upgrade --rollback${backup} --yes`)
-      const unconfirmed = new Unconfirmed({ what: "The rollback", command })
-      if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
-      if (!(yield* confirm("Go back?", { input: process.stdin, output: process.stderr })))
-        return yield* unconfirmed
-    }
-    const { paths } = yield* DataDir
-    const report = yield* rollback.run(plan, options.start)
-    yield* output.result({ event: "Result", ...report, rows: plan.rows }, [
-      `Rolled back to WAIaaS ${report.from === report.to ? "the data of" : ""} ${report.to}, schema ${report.schema}.`.replace(
-        "  ",
-        " ",
-      ),
-      `Restored:   ${report.backup}`,
-      `Kept aside: ${paths.backups}/${report.aside}`,
-      ...(report.running ? [] : [`The daemon was not started: ${here("waiaas start --background")}`]),
-    ])
-  })
-
 const tellStatus = Effect.gen(function* () {
   const output = yield* Output
   const runs = (yield* (yield* UpgradeJournal).history).slice(-10)
@@ -311,6 +265,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       return yield* usage("--to, --from", "only one of them can be given")
     if (!given.rollback && Option.isSome(given.backup))
       return yield* usage("--backup", "it goes with --rollback")
+    if (!given.rollback && given.resumeSuspended)
+      return yield* usage("--resume-suspended", "it goes with --rollback")
     const { cwd } = yield* Environment
     if (cwd === null && Option.isSome(given.from) && !isAbsolute(given.from.value))
       return yield* new NoWorkingDirectory({ path: given.from.value })

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
+import type { AgentChanges } from "@waiaas/domain/AgentChanges"
 import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { packagePaths } from "@waiaas/domain/Install"
@@ -51,13 +52,32 @@ const ended = (stdout: string, exitCode = 0, stderr = ""): ProcessResult => ({
 const timedOut = (command: string) => new ProcessFailed({ command, reason: "timeout", output: "" })
 
 interface ToolRequest {
-  readonly _tag: "Describe" | "Examine" | "Compare" | "Checkpoint" | "CopyLive" | "Migrate"
+  readonly _tag: "Describe" | "Examine" | "Compare" | "CompareAgents" | "Checkpoint" | "CopyLive" | "Migrate"
   readonly database: string
   readonly dataDir?: string
   readonly from: string
   readonly to: string
   readonly before: string
   readonly after: string
+  readonly now: string
+}
+
+/** Rows are agents here, that neither change nor lose their key. */
+const agentChanges = (before: ReadonlyArray<string>, now: ReadonlyArray<string>): AgentChanges => {
+  const some = (rows: ReadonlyArray<string>) => ({
+    count: rows.length,
+    agents: rows.map((row) => ({ id: row, name: row })),
+  })
+  return {
+    before: before.length,
+    now: now.length,
+    added: some(now.filter((row) => !before.includes(row))),
+    removed: some(before.filter((row) => !now.includes(row))),
+    suspended: some([]),
+    resumed: some([]),
+    changed: { count: 0, agents: [] },
+    keyless: some([]),
+  }
 }
 
 /** One act of `dist/tool.js`, of the code in `packageDir`. */
@@ -85,10 +105,22 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
     const difference = { change: { _tag: "RowsRemoved", table: "agents" }, rows: 1, sample: [] }
     return { differences: same ? [] : [difference], absent: [] }
   }
+  // Where the daemon has it open, another connection comes and goes without a trace.
+  const serves = world.locks.get(`${dataDir}/upgrade/data.lock`)?.role === "daemon"
+  if (request._tag === "CompareAgents") {
+    const rowsOf = (path: string) => {
+      const connection = connect(process, path)
+      const isOpen = path === database && serves
+      if (!isOpen) connection.open()
+      const { rows } = connection.read()
+      if (!isOpen) connection.close()
+      return rows
+    }
+    return agentChanges(rowsOf(request.before), rowsOf(request.now))
+  }
   const path = request._tag === "CopyLive" ? request.from : request.database
   const connection = connect(process, path)
-  // Where the daemon has it open, another connection comes and goes without a trace.
-  const isShared = path === database && world.locks.get(`${dataDir}/upgrade/data.lock`)?.role === "daemon"
+  const isShared = path === database && serves
   if (!isShared) connection.open()
   const document = connection.read()
   const result = (() => {

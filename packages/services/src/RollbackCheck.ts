@@ -1,0 +1,217 @@
+import { join, resolve } from "node:path"
+import type { AgentChanges } from "@waiaas/domain/AgentChanges"
+import { type BackupManifest, CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
+import {
+  BackupDamaged,
+  BackupForeign,
+  type DatabaseFailed,
+  type FileFailed,
+  NoBackup,
+} from "@waiaas/domain/DataErrors"
+import type { Install } from "@waiaas/domain/Install"
+import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
+import { CandidateRefused } from "@waiaas/domain/PackageErrors"
+import type { SchemaRange } from "@waiaas/domain/SchemaRange"
+import type { UpgradeError } from "@waiaas/domain/UpgradeError"
+import type { Version } from "@waiaas/domain/Version"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { Backup, type BackupEntry, noneFor } from "./Backup.ts"
+import { Compatibility } from "./Compatibility.ts"
+import { ConfigFile, decodeConfig } from "./ConfigFile.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
+import { NpmInstaller } from "./NpmInstaller.ts"
+import { PackageSwap } from "./PackageSwap.ts"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
+import { Recover } from "./Recover.ts"
+import { UpgradeProgress } from "./UpgradeProgress.ts"
+
+const ANOTHER_BACKUP =
+  "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`."
+
+/** What a rollback would do, for the operator to agree to. */
+export interface RollbackPlan {
+  readonly install: Install
+  readonly installed: Version
+  readonly backup: BackupEntry & { readonly manifest: BackupManifest }
+  /** What happened to the agents since; `null` where today's database cannot be read. */
+  readonly changes: AgentChanges | null
+  /** Agents of the backup, and those that have no key here; `null` where the backup itself cannot be compared. */
+  readonly ofBackup: Pick<AgentChanges, "before" | "keyless"> | null
+  /** Whether today's config.toml is another one than the backup's. */
+  readonly configDiffers: boolean
+  /** Why today's database cannot be read, where that is so: then nothing is known of its agents. */
+  readonly unreadable: string | null
+  /** Where the code comes from that belongs to the data. */
+  readonly code: "same" | "retained" | "npm"
+}
+
+type ChosenBackup = RollbackPlan["backup"]
+
+/** What a rollback would restore and undo, and whether it can: asked before anything is touched. */
+export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")<
+  RollbackCheck,
+  {
+    /** Finds and verifies the backup, and compares it with today's data; changes nothing. */
+    readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
+    /** Compares the agents of a backup with those of `database`. */
+    readonly changes: (
+      backup: ChosenBackup,
+      database: string,
+    ) => Effect.Effect<AgentChanges, DatabaseFailed | FileFailed>
+    /** Fails unless the code in `staged`, which comes back, works with the data and the config.toml that come back with it. */
+    readonly expectFit: (
+      plan: RollbackPlan,
+      staged: string,
+      database: string,
+    ) => Effect.Effect<void, UpgradeError>
+  }
+>() {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const backups = yield* Backup
+      const config = yield* ConfigFile
+      const installer = yield* NpmInstaller
+      const swap = yield* PackageSwap
+      const tool = yield* DatabaseTool
+      const recover = yield* Recover
+      const progress = yield* UpgradeProgress
+      const files = yield* DurableFile
+      const environment = yield* Environment
+      const { range } = yield* Compatibility
+      const { paths } = yield* DataDir
+      const installed = environment.version
+
+      const choose = (name: Option.Option<string>) =>
+        Effect.gen(function* () {
+          if (Option.isNone(name)) {
+            const { chosen, damaged } = yield* backups.lookForRollback(installed)
+            for (const { name: newer, problem } of damaged)
+              yield* progress.emit({
+                _tag: "Warning",
+                text: `backup ${newer} is damaged (${problem}): older data is taken instead, if there is any`,
+              })
+            if (Option.isSome(chosen)) return chosen.value
+            return yield* new NoBackup({ wanted: noneFor(installed) })
+          }
+          const entry = (yield* backups.list).find((each) => each.name === name.value)
+          if (!entry) return yield* new NoBackup({ wanted: `backup named ${name.value}` })
+          if (entry.manifest === null || entry.problem !== null)
+            return yield* new BackupDamaged({
+              name: entry.name,
+              problem: entry.problem ?? "it has no manifest",
+            })
+          return { ...entry, manifest: yield* backups.verify(entry.name) }
+        })
+
+      const changesSince = (backup: ChosenBackup, database: string) =>
+        Effect.gen(function* () {
+          // A key is never removed, and the backup's agents are older than this list.
+          const keys = agentsOfKeyFiles(yield* files.list(paths.keystore))
+          const before = join(backup.path, DATABASE_FILE)
+          return yield* tool.compareAgents(environment.packageDir, before, database, keys)
+        })
+
+      /** Another installation's agents would be there, and not one of them could sign. */
+      const expectOwn = (backup: ChosenBackup, { before, keyless, removed }: AgentChanges) =>
+        before > 0 && keyless.count === before && removed.count > 0
+          ? new BackupForeign({ name: backup.name, agents: before, keystore: paths.keystore })
+          : Effect.void
+
+      const configDiffers = ({ path, manifest }: ChosenBackup) =>
+        Effect.gen(function* () {
+          const theirs = manifest.files.find(({ name }) => name === CONFIG_FILE)
+          if (theirs === undefined || !(yield* files.exists(join(path, CONFIG_FILE)))) return false
+          return (yield* files.hash(paths.config)).sha256 !== theirs.sha256
+        })
+
+      /**
+       * What the code that comes back makes of the config.toml that comes back with it. Our own code is asked
+       * nothing more: it runs here already.
+       */
+      const describeBefore = ({ backup, code }: RollbackPlan, staged: string, database: string) =>
+        Effect.gen(function* () {
+          const file = join(backup.path, CONFIG_FILE)
+          const text = yield* files.readTextIfThere(file)
+          const before = yield* Effect.gen(function* () {
+            if (code !== "same")
+              return yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
+            if (Option.isNone(text)) return { schema: range, databasePath: database }
+            const decoded = yield* decodeConfig(file, text.value, environment.variables)
+            return { schema: range, databasePath: resolve(paths.root, decoded.database.path) }
+          }).pipe(
+            Effect.mapError((error) =>
+              error._tag === "ConfigInvalid" && error.source === file
+                ? new CandidateRefused({
+                    version: backup.manifest.from,
+                    reason: `it cannot work with the config.toml of backup ${backup.name}: ${error.key} = ${error.value} is not allowed (allowed: ${error.allowed})`,
+                    command: ANOTHER_BACKUP,
+                  })
+                : error,
+            ),
+          )
+          const path = before.databasePath
+          // It comes back with its data: it must not name another database.
+          if (path === database) return before.schema
+          return yield* new CandidateRefused({
+            version: backup.manifest.from,
+            reason: `its config.toml in backup ${backup.name} has the database at ${path}, today's is at ${database}`,
+            command: `Run \`waiaas stop\`, move the database (with its -wal and -shm) to ${path}, set database.path in config.toml to that, then run \`waiaas upgrade --rollback\`.`,
+          })
+        })
+
+      return {
+        changes: changesSince,
+        expectFit: (plan, staged, database) =>
+          Effect.flatMap(describeBefore(plan, staged, database), (found) => expectSchema(plan, found)),
+        plan: Effect.fn("RollbackCheck.plan")(function* (name: Option.Option<string>) {
+          const { databasePath } = yield* config.load
+          yield* recover.onSight({ startDaemon: true })
+          const install = yield* installer.install
+          const backup = yield* choose(name)
+          // When today's data are damaged a rollback is needed most.
+          const found = yield* Effect.either(changesSince(backup, databasePath))
+          if (Either.isLeft(found) && found.left._tag === "FileFailed") return yield* found.left
+          if (Either.isRight(found)) yield* expectOwn(backup, found.right)
+          const ofBackup = Either.isRight(found)
+            ? found.right
+            : Option.getOrNull(
+                // With itself: what is asked is whether its agents could sign.
+                yield* Effect.option(changesSince(backup, join(backup.path, DATABASE_FILE))),
+              )
+          const wanted = backup.manifest.from
+          const code =
+            wanted === installed ? "same" : (yield* swap.isRetained(install, wanted)) ? "retained" : "npm"
+          return {
+            install,
+            installed,
+            backup,
+            ofBackup,
+            changes: Option.getOrNull(Either.getRight(found)),
+            configDiffers: yield* configDiffers(backup),
+            unreadable: Either.isLeft(found) ? found.left.message : null,
+            code,
+          } as const
+        }),
+      }
+    }),
+  )
+}
+
+/** Code that does not know the backup's schema would refuse to start on it: seen before anything is touched. */
+const expectSchema = (plan: RollbackPlan, range: SchemaRange): Effect.Effect<void, CandidateRefused> => {
+  const { name, manifest } = plan.backup
+  return manifest.schema >= range.minimum && manifest.schema <= range.latest
+    ? Effect.void
+    : new CandidateRefused({
+        version: manifest.from,
+        reason: `backup ${name} has schema ${manifest.schema}, that version works with ${range.minimum} to ${range.latest}`,
+        command: ANOTHER_BACKUP,
+      })
+}
