@@ -4,7 +4,7 @@ import { describe, it } from "vitest"
 import { release } from "../support/releases.mts"
 import { expectStands, newRelease, oldRelease, slowWorld } from "./support.ts"
 
-const world = slowWorld()
+const world = slowWorld({ upgraded: true })
 
 describe("a rollback after `npm install --global` of the new version and its start", () => {
   it("brings back the data of that start's backup and the version that wrote them, from npm", async () => {
@@ -18,5 +18,27 @@ describe("a rollback after `npm install --global` of the new version and its sta
     const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"], { env, timeoutMs: 180_000 })
     assert.match(back.stdout, /^Restored: +pre-migrate-2\.0\.0-/m)
     await expectStands(place, oldRelease)
+  })
+})
+
+describe("a rollback off a terminal", () => {
+  it("names what it undoes, and the agent that was suspended since does not sign in the old version", async () => {
+    const place = await world.serving("upgraded")
+    const { machine, agents, env } = place
+    const [alice] = agents
+    assert.ok(alice)
+    await machine.mustWaiaas(["agent", "create", "later"], { env })
+    await machine.mustWaiaas(["agent", "suspend", alice.id], { env })
+    const asked = await machine.waiaas(["upgrade", "--rollback"], { env })
+    assert.equal(asked.code, 4)
+    const said = [
+      /^Since then: \d+ agents? (was|were) added: .*later/m,
+      new RegExp(`^Since then: 1 agent was suspended: ${alice.name}\\. It stays suspended `, "m"),
+    ]
+    for (const line of said) assert.match(asked.stderr, line)
+    const back = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"], { env, timeoutMs: 180_000 })
+    for (const line of said) assert.match(back.stderr, line)
+    const signed = await machine.api("POST", `/v1/agents/${alice.id}/sign`, { message: "x" })
+    assert.equal(signed.status, 409)
   })
 })
