@@ -80,7 +80,7 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
           const package_ = yield* (yield* NpmInstaller).install
           const attempts = [
             Effect.flip(upgrade()),
-            Effect.flip(service.run(plan, true)),
+            Effect.flip(service.run(plan, { restart: true, resumeSuspended: false })),
             Effect.flip((yield* UpgradeObstacle).expectNone(package_, databasePath)),
           ]
           for (const attempt of attempts) {
