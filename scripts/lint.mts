@@ -139,6 +139,14 @@ const rules: ReadonlyArray<Rule> = [
     advice: "package-lock.json holds no addresses (omit-lockfile-registry-resolved)",
   },
   {
+    name: "constant time",
+    files: /^packages\/daemon\/src\/ApiToken\.ts$/,
+    // Whether it is there at all is no secret.
+    pattern:
+      /[!=]==?(?!=)(?!\s*undefined)|\.equals\(|\.compare\(|Object\.is\(|\.(startsWith|includes|indexOf)\(/,
+    advice: "compare a secret with timingSafeEqual",
+  },
+  {
     name: "skipped or focused test",
     files: /\.test\.m?ts$/,
     pattern: /\b(it|test|describe|layer)[a-zA-Z.]*\.(skip|only|todo)\b/,

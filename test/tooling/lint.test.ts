@@ -18,6 +18,8 @@ const caught: ReadonlyArray<readonly [rule: string, path: string, text: string]>
   ["registry host", "docs/guide.md", `see https://registry.${"npmjs"}.org/x`],
   ["lockfile address", "package-lock.json", '"resolved": "https://example.org/x.tgz"'],
   ["skipped or focused test", "test/scenarios/01.test.ts", `it.${"only"}("x", () => {})`],
+  ["constant time", "packages/daemon/src/ApiToken.ts", "authorization === known"],
+  ["constant time", "packages/daemon/src/ApiToken.ts", "digest(authorization).equals(expected)"],
   ["layering", "packages/domain/src/Some.ts", 'import { Backup } from "@waiaas/services/Backup"'],
   ["file length", service, "const x = 1\n".repeat(401)],
 ]
@@ -26,6 +28,10 @@ const clean: ReadonlyArray<readonly [path: string, text: string]> = [
   [service, 'import * as Effect from "effect/Effect"'],
   ["test/scenarios/01.test.ts", 'import { it } from "@effect/vitest"'],
   [service, "yield* client.fetch(url)"],
+  [
+    "packages/daemon/src/ApiToken.ts",
+    "authorization !== undefined && timingSafeEqual(digest(authorization), expected)",
+  ],
   ["packages/services/src/Some.ts", 'import { Version } from "@waiaas/domain/Version"'],
   ["package-lock.json", '"resolved": "packages/cli",'],
   [service, "const x = 1\n".repeat(400)],

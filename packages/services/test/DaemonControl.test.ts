@@ -1,7 +1,11 @@
 /** A signal reaches the process that it is meant for, or nobody. */
 import { assert, it } from "@effect/vitest"
+import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { TestHttp } from "@waiaas/services/testing/TestHttp"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -37,3 +41,33 @@ for (const isRecycled of [true, false])
         assert.deepStrictEqual(signals, isRecycled ? [] : ["SIGTERM 7"])
       }).pipe(Effect.provide(layerInstalled())),
   )
+
+it.scopedLive("a daemon of the same version that is another instance is not believed", () =>
+  Effect.gen(function* () {
+    const control = yield* DaemonControl
+    const http = yield* TestHttp
+    yield* (yield* SimulatedInstall).startDaemon
+    const state = yield* control.state
+    assert.ok(state._tag === "Running" && Option.isSome(state.health))
+    const { facts } = state
+    const { respond } = http
+    let instance = facts.instance
+    // The same answer to everything, but for whose it is.
+    http.respond = (asked) =>
+      Effect.map(respond(asked), (answer) =>
+        answer === null ? null : { ...answer, headers: { ...answer.headers, [INSTANCE_HEADER]: instance } },
+      )
+    const healthy = control.waitHealthy({
+      version: facts.version,
+      schema: null,
+      status: "ok",
+      pid: null,
+      limit: Duration.millis(300),
+    })
+    assert.strictEqual((yield* healthy).pid, facts.pid)
+    instance = "f".repeat(32)
+    const error = yield* Effect.flip(control.health(facts))
+    assert.match(error.message, /is not the daemon of this data directory/)
+    assert.match((yield* Effect.flip(healthy)).message, /no healthy answer within 0.3 s/)
+  }).pipe(Effect.provide(layerInstalled())),
+)
