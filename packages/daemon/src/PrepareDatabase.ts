@@ -1,3 +1,4 @@
+import { join } from "node:path"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import {
@@ -14,6 +15,7 @@ import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { migrate } from "@waiaas/services/Migrator"
 import { newerReleaseFor } from "@waiaas/services/NewerRelease"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
@@ -49,13 +51,15 @@ export const expectDatabase = (path: string) =>
 
 /**
  * Brings the database to this code's schema before it is opened for good, under the data lock:
- * compatibility, then a verified backup, then the migration in one transaction (MIG-04).
+ * compatibility, then a verified backup, then the migration in one transaction (MIG-04), which keeps nothing that
+ * differs from the backup by more than the migration declares.
  */
 export const prepareDatabase = (path: string) =>
   Effect.gen(function* () {
     const tool = yield* DatabaseTool
     const compatibility = yield* Compatibility
     const { packageDir } = yield* Environment
+    const { paths } = yield* DataDir
     yield* expectDatabase(path)
     const { schema, writtenBy } = yield* tool.examine(packageDir, path, "none", {})
     const verdict = yield* compatibility
@@ -68,13 +72,15 @@ export const prepareDatabase = (path: string) =>
         ),
       )
     if (verdict._tag === "Current") return
+    let before: string | undefined
     if (verdict._tag === "NeedsMigration") {
       const name = yield* backUp(path, writtenBy ?? (yield* assumedWriter(schema)))
       yield* Effect.logInfo(
         `Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data as it was`,
       )
+      before = join(paths.backups, name, DATABASE_FILE)
     }
-    const { to } = yield* tool.migrate(packageDir, path)
+    const { to } = yield* tool.migrate(packageDir, path, before)
     yield* recordWrittenBy(path).pipe(Effect.provide(layerDatabase({ path, create: false })))
     yield* Effect.logInfo(`The database is at schema ${to} now`)
   })

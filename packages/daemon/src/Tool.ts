@@ -109,7 +109,7 @@ const act = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTo
           yield* tool.findUnique(packageDir, request.database, request.others),
         )
       case "Migrate":
-        return Schema.encodeSync(Migration)(yield* tool.migrate(packageDir, request.database))
+        return Schema.encodeSync(Migration)(yield* tool.migrate(packageDir, request.database, request.before))
     }
   })
 

@@ -11,6 +11,7 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { SimulatedInstall, writePackage } from "@waiaas/services/testing/SimulatedInstall"
+import { contentOf } from "@waiaas/services/testing/SimulatedUpgrade"
 import { insertAgent } from "@waiaas/services/testing/TestDatabase"
 import { recordWrittenBy, WRITTEN_BY } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
@@ -114,3 +115,16 @@ describe("the backup of a start that migrates", () => {
       }).pipe(Effect.provide(failing), Effect.provide(layerInstallation())),
   )
 })
+
+it.scopedLive("a start whose migration changes more than it declares keeps nothing of it", () =>
+  Effect.gen(function* () {
+    const { database, start } = yield* fixture
+    const install = yield* SimulatedInstall
+    const statements = ["UPDATE agents SET name = 'other'"]
+    install.releases = [{ version: "2.1.0", schema: 5, undeclared: { statements } }]
+    const error = yield* Effect.flip(start("2.1.0"))
+    assert.strictEqual(error._tag, "MigrationFailed")
+    assert.include(error.message, "it changes more than it declares: agents.name changed in 1 row (alice)")
+    assert.deepStrictEqual(yield* contentOf(database), { names: ["alice"], schema: 4 })
+  }).pipe(Effect.provide(layerInstallation())),
+)

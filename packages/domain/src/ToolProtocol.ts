@@ -73,7 +73,12 @@ export const CopyLive = Schema.TaggedStruct("CopyLive", {
   to: Schema.String,
 })
 /** Every pending migration in one transaction; then checkpointed and closed. */
-export const Migrate = Schema.TaggedStruct("Migrate", { ...protocol, database: Schema.String })
+export const Migrate = Schema.TaggedStruct("Migrate", {
+  ...protocol,
+  database: Schema.String,
+  /** A database with the same data: nothing is kept of a migration that differs from it by more than it declares. */
+  before: Schema.optional(Schema.String),
+})
 
 export const ToolRequest = Schema.Union(
   Describe,

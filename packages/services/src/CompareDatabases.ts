@@ -145,7 +145,7 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
 const declaredOf = ({ added, removed, columns }: TablePair): ReadonlyArray<Change> =>
   [added, removed, ...columns.map(({ declared }) => declared)].filter((change) => change !== null)
 
-/** Compares an attached database with the one of this connection. */
+/** Compares the attached database with the one of this connection, as its transaction sees both. */
 export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) =>
   Effect.gen(function* () {
     const [before, after] = [yield* tablesOf(BEFORE), yield* tablesOf("main")]
@@ -162,6 +162,30 @@ export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) 
     return { differences, absent }
   })
 
+/** Attaches the database of before, for `compareAttached`. Not in a transaction. */
+export const attachBefore = (before: string): Effect.Effect<void, DatabaseFailed, SqlClient | DurableFile> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const files = yield* DurableFile
+    const unopenable = (reason: string) =>
+      new DatabaseFailed({ operation: "compare it", path: before, reason })
+    // To attach what is not there would make it.
+    const isThere = yield* files
+      .exists(before)
+      .pipe(Effect.mapError((error) => unopenable(error.message.replace(/\.$/, ""))))
+    if (!isThere) return yield* unopenable("it does not exist")
+    yield* sql
+      .unsafe(`ATTACH DATABASE ? AS ${BEFORE}`, [before])
+      .pipe(databaseFailed("compare with it", before))
+  })
+
+/** Lets the database of before go. */
+export const detachBefore = (path: string): Effect.Effect<void, DatabaseFailed, SqlClient> =>
+  Effect.flatMap(SqlClient, (sql) => sql.unsafe(`DETACH DATABASE ${BEFORE}`)).pipe(
+    databaseFailed("end the comparison", path),
+    Effect.asVoid,
+  )
+
 /**
  * Compares the database at `before` with the open one at `after`: what differs beyond what is declared, and what
  * is declared but not there. Each is read at one moment. `mapped`: bytes that may be read through a memory map.
@@ -177,16 +201,8 @@ export const compareWith = (options: {
   Effect.gen(function* () {
     const { before, after, changes, limit, mapped } = options
     const sql = yield* SqlClient
-    const files = yield* DurableFile
-    const unopenable = (reason: string) =>
-      new DatabaseFailed({ operation: "compare it", path: before, reason })
-    // To attach what is not there would make it.
-    const isThere = yield* files
-      .exists(before)
-      .pipe(Effect.mapError((error) => unopenable(error.message.replace(/\.$/, ""))))
-    if (!isThere) return yield* unopenable("it does not exist")
+    yield* attachBefore(before)
     return yield* Effect.gen(function* () {
-      yield* sql.unsafe(`ATTACH DATABASE ? AS ${BEFORE}`, [before])
       for (const schema of ["main", BEFORE]) yield* sql.unsafe(`PRAGMA ${schema}.mmap_size = ${mapped}`)
       return yield* sql.withTransaction(compareAttached(changes, limit))
     }).pipe(databaseFailed(`compare it with ${before}`, after))

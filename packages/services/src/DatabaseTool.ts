@@ -113,7 +113,12 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
     ) => Effect.Effect<Comparison, ReadError>
     readonly checkpoint: (packageDir: string, database: string) => Effect.Effect<void, ReadError>
     readonly copyLive: (packageDir: string, from: string, to: string) => Effect.Effect<void, ReadError>
-    readonly migrate: (packageDir: string, database: string) => Effect.Effect<Migration, MigrateError>
+    /** `before`: a database with the same data; what differs from it beyond what is declared undoes the migration. */
+    readonly migrate: (
+      packageDir: string,
+      database: string,
+      before?: string,
+    ) => Effect.Effect<Migration, MigrateError>
     /** Compares the agents of an earlier database with those of `now`; `keys`: the agents that have a sealed key here. */
     readonly compareAgents: (
       packageDir: string,
@@ -275,8 +280,8 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             "find what only it has",
             ask(packageDir, { _tag: "FindUnique", protocol: 1, database, others }, UniqueWrites, database),
           ),
-        migrate: (packageDir, database) =>
-          ask(packageDir, { _tag: "Migrate", protocol: 1, database }, Migration, database).pipe(
+        migrate: (packageDir, database, before) =>
+          ask(packageDir, { _tag: "Migrate", protocol: 1, database, before }, Migration, database).pipe(
             Effect.mapError((error) =>
               isOfMigration(error)
                 ? error

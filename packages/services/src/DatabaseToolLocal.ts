@@ -5,11 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { compareAgentsHere, findUniqueHere, keepSuspendedHere } from "./CompareAgents.ts"
-import { compareWith } from "./CompareDatabases.ts"
+import { attachBefore, compareWith, detachBefore } from "./CompareDatabases.ts"
 import { databaseFailed, layerDatabase } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { digestTable } from "./DigestTable.ts"
 import { migrate, readSchema } from "./Migrator.ts"
+import { migrations } from "./migrations/index.ts"
 import { readersInWords, readersOf } from "./platform/DatabaseReaders.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
@@ -87,8 +88,16 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
         keepSuspended: (_packageDir, database, now) =>
           within(database)(Effect.zipLeft(keepSuspendedHere(database, now), checkpointHere(database))),
         findUnique: (_packageDir, database, others) => within(database)(findUniqueHere(database, others)),
-        migrate: (_packageDir, database) =>
-          within(database)(Effect.zipLeft(migrate(database), checkpointHere(database))),
+        migrate: (_packageDir, database, before) =>
+          within(database)(
+            Effect.gen(function* () {
+              if (before !== undefined) yield* attachBefore(before)
+              const migrated = yield* migrate(database, migrations, before !== undefined)
+              if (before !== undefined) yield* detachBefore(database)
+              yield* checkpointHere(database)
+              return migrated
+            }),
+          ),
       })
     }),
   )

@@ -8,13 +8,17 @@ import {
   MigrationFailed,
   MigrationHistoryDiffers,
 } from "@waiaas/domain/DataErrors"
-import type { Change } from "@waiaas/domain/SchemaChange"
+import { type Change, differenceInWords } from "@waiaas/domain/SchemaChange"
 import { judge, rangeFor, type SchemaRange } from "@waiaas/domain/SchemaRange"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { compareAttached } from "./CompareDatabases.ts"
 import { databaseFailed, reasonOf } from "./Database.ts"
 import { changesOf, checksumOf, createSchemaVersion, type Migration, migrations } from "./migrations/index.ts"
 import { type Environment, unixSeconds } from "./platform/Environment.ts"
+
+/** How many rows of a difference are named. */
+const NAMED = 5
 
 const AppliedRow = Schema.Struct({ version: Schema.Int, name: Schema.String, checksum: Schema.String })
 const decodeRows = Schema.decodeUnknown(Schema.Array(AppliedRow))
@@ -70,10 +74,12 @@ export const checkCompatible = (
 /**
  * Brings a database to the newest schema: all pending migrations and their rows in one transaction,
  * or none of them (MIG-03). The caller has made sure of a backup (MIG-04). Gives what they declare that they change.
+ * `isCompared`: a database with the same data is attached (`attachBefore`); what differs from it beyond that undoes all of it.
  */
 export const migrate = (
   path: string,
   known: ReadonlyArray<Migration> = migrations,
+  isCompared = false,
 ): Effect.Effect<
   { readonly from: number; readonly to: number; readonly changes: ReadonlyArray<Change> },
   DatabaseFailed | DatabaseTooNew | DatabaseTooOld | MigrationHistoryDiffers | MigrationFailed,
@@ -86,8 +92,10 @@ export const migrate = (
     if (from === target) return { from, to: target, changes: [] }
     const pending = known.filter(({ id }) => id > from)
     const at = yield* unixSeconds
-    const failed = (error: SqlError) =>
-      new MigrationFailed({ path, from, to: target, reason: reasonOf(error) })
+    const changes = changesOf(pending, from)
+    const broken = (reason: string) => new MigrationFailed({ path, from, to: target, reason })
+    const failed = (error: SqlError | MigrationFailed) =>
+      error._tag === "MigrationFailed" ? error : broken(reasonOf(error))
     yield* Effect.gen(function* () {
       // A write comes first: a transaction that begins by reading ignores the busy time-out.
       yield* sql.unsafe(createSchemaVersion)
@@ -98,6 +106,12 @@ export const migrate = (
       }
       if (FAULT === "migrate" || (FAULT === "migrate-live" && !path.includes("rehearsal")))
         yield* sql.unsafe("INSERT INTO fault_planted_in_this_release VALUES (1)")
+      if (!isCompared) return
+      const { differences } = yield* compareAttached(changes, NAMED)
+      if (differences.length > 0)
+        return yield* broken(
+          `it changes more than it declares: ${differences.map(differenceInWords).join("; ")}`,
+        )
     }).pipe(sql.withTransaction, Effect.mapError(failed))
     // What counts is what the database says now, not that nothing complained.
     const to = yield* readSchema(path)
@@ -108,5 +122,5 @@ export const migrate = (
         to: target,
         reason: `the database is at schema ${to} afterwards`,
       })
-    return { from, to, changes: changesOf(pending, from) }
+    return { from, to, changes }
   })

@@ -2,8 +2,11 @@
 import { dirname, join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import { hiddenPaths } from "@waiaas/domain/Install"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { layerDatabase } from "@waiaas/services/Database"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
@@ -217,6 +220,101 @@ describe("the sealed keys", () => {
       )
       assert.strictEqual(failed._tag === "RunFailed" ? failed.cause._tag : "", "KeystoreDamaged")
       assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
+describe("a migration that sets every agent active and drops its owner, undeclared", () => {
+  const statements = ["UPDATE agents SET status = 'active', owner_address = NULL"]
+  const releases = (onlyLive: boolean) => [
+    { version: "2.0.0", schema: 4 },
+    { version: "2.1.0", schema: 5, undeclared: { statements, onlyLive } },
+  ]
+  /** A suspended agent with an owner, in a database that nobody has open afterwards. */
+  const suspended = Effect.gen(function* () {
+    const { databasePath } = yield* (yield* ConfigFile).load
+    const open = layerDatabase({ path: databasePath, create: false })
+    const sql = (text: string) =>
+      Effect.flatMap(SqlClient, (client) => client.unsafe(text)).pipe(Effect.provide(open))
+    yield* sql("UPDATE agents SET status = 'suspended', owner_address = '0xowner'")
+    return sql("SELECT status, owner_address FROM agents")
+  })
+  const words =
+    /should be what it declares and nothing else but is this too: .*agents\.status changed in 1 row \(alice\); agents\.owner_address changed in 1 row \(alice\)/
+
+  for (const [title, onlyLive, phase] of [
+    ["is refused by the rehearsal, while the daemon serves", false, "check"],
+    ["on the live data alone is undone by the verification", true, "verify"],
+  ] as const)
+    it.scopedLive(title, () =>
+      Effect.gen(function* () {
+        const install = yield* SimulatedInstall
+        const agents = yield* suspended
+        yield* install.startDaemon
+        const failed = yield* Effect.flip(upgrade())
+        assert.deepStrictEqual(failed._tag === "RunFailed" ? failed.phase : "", phase)
+        assert.match(failed._tag === "RunFailed" ? failed.cause.message : failed.message, words)
+        assert.deepStrictEqual(yield* agents, [{ status: "suspended", owner_address: "0xowner" }])
+        assert.strictEqual(install.running(), "2.0.0")
+        assert.strictEqual(install.acts.includes("daemon 2.0.0 stops"), onlyLive)
+      }).pipe(Effect.provide(layerInstalled({ releases: releases(onlyLive) }))),
+    )
+})
+
+describe("a candidate that", () => {
+  /** The answer of the new code to a request, changed. */
+  const answering = (isAsked: (input: string) => boolean, change: (asked: Asked) => Asked) =>
+    Effect.map(ProcessRunner, (runner) =>
+      Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.input !== undefined && isAsked(options.input)
+            ? change(runner.run(options))
+            : runner.run(options),
+      }),
+    )
+
+  it.scopedLive("rewrites a file of the keystore is undone", () =>
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const fs = yield* FileSystem.FileSystem
+      const rewriting = yield* answering(
+        (input) => input.includes('"Migrate"') && !input.includes("rehearsal"),
+        (asked) =>
+          // It opens as before, and every key is there.
+          Effect.zipLeft(
+            asked,
+            Effect.orDie(fs.writeFileString(join(paths.keystore, "master.json"), SEALED)),
+          ),
+      )
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), rewriting))),
+      )
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "the keystore should be the files of before the upgrade but is changed",
+      )
+      assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("declares a change of a kind that this version cannot verify is refused in step 1", () =>
+    Effect.gen(function* () {
+      const install = yield* SimulatedInstall
+      const later = yield* answering(
+        (input) => input.includes('"Migrate"'),
+        Effect.map((result) => ({
+          ...result,
+          stdout: result.stdout.replace('"changes":[', '"changes":[{"_tag":"TableSplit","table":"agents"},'),
+        })),
+      )
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), later))),
+      )
+      const cause = failed._tag === "RunFailed" ? failed.cause : failed
+      assert.strictEqual(cause._tag, "CandidateRefused")
+      assert.include(cause.message, "a change of a kind that 2.0.0 cannot verify (TableSplit)")
+      assert.isFalse(install.acts.includes("daemon 2.0.0 stops"))
     }).pipe(Effect.provide(layerInstalled())),
   )
 })

@@ -17,19 +17,19 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
+import { attachBefore } from "../CompareDatabases.ts"
 import { ConfigFile } from "../ConfigFile.ts"
 import { layerDatabase } from "../Database.ts"
 import { DatabaseTool } from "../DatabaseTool.ts"
 import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
 import { migrate, readSchema } from "../Migrator.ts"
-import { migrations } from "../migrations/index.ts"
 import { DataDir } from "../platform/DataDir.ts"
 import type { DurableFile } from "../platform/DurableFile.ts"
 import { Environment } from "../platform/Environment.ts"
 import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
 import { ProcessFailed, type ProcessResult, type ProcessRunner } from "../platform/ProcessRunner.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
-import { agentIdOf } from "./TestDatabase.ts"
+import { agentIdOf, migrationsTo } from "./TestDatabase.ts"
 import { json, type Respond } from "./TestHttp.ts"
 
 export interface SimulatedRelease {
@@ -37,6 +37,10 @@ export interface SimulatedRelease {
   readonly schema: number
   /** A word that its code does not allow in a config.toml. */
   readonly refuses?: string | undefined
+  /** What its last migration does without declaring it: everywhere, or on the live data alone. */
+  readonly undeclared?:
+    | { readonly statements: ReadonlyArray<string>; readonly onlyLive?: boolean }
+    | undefined
   /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
   readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
 }
@@ -250,7 +254,14 @@ export const makeProcesses = (
                 reason: "planned",
               })
               if (release.fault === "migrate") return yield* failed
-              const done = yield* migrate(request.database, migrations.slice(0, release.schema)).pipe(
+              const { schema, undeclared } = release
+              const isIdle = undeclared?.onlyLive === true && request.database.includes("rehearsal")
+              const known = migrationsTo(schema, isIdle ? [] : undeclared?.statements)
+              const { before } = request
+              const done = yield* Effect.gen(function* () {
+                if (before !== undefined) yield* attachBefore(before)
+                return yield* migrate(request.database, known, before !== undefined)
+              }).pipe(
                 Effect.provide(layerDatabase({ path: request.database, create: false })),
                 Effect.provide(context),
               )

@@ -4,7 +4,7 @@ import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { migrate } from "../Migrator.ts"
-import { migrations } from "../migrations/index.ts"
+import { type Migration, migrations } from "../migrations/index.ts"
 import { layerEnvironment } from "./TestEnvironment.ts"
 
 /** The boundary to the database: SQLite in memory, at `schema`; by default at the newest one. */
@@ -14,6 +14,12 @@ export const layerDatabaseAt = (schema: number = migrations.length) =>
       ? Effect.void
       : migrate(":memory:", migrations.slice(0, schema)).pipe(Effect.provide(layerEnvironment())),
   ).pipe(Layer.provideMerge(SqliteClient.layer({ filename: ":memory:", disableWAL: true })))
+
+/** The migrations up to `schema`, the last of which does something more, undeclared. */
+export const migrationsTo = (schema: number, more: ReadonlyArray<string> = []): ReadonlyArray<Migration> =>
+  migrations
+    .slice(0, schema)
+    .map((each) => (each.id === schema ? { ...each, statements: [...each.statements, ...more] } : each))
 
 /** The id of a test's agent. */
 export const agentIdOf = (name: string): string =>
