@@ -100,6 +100,25 @@ describe.runIf(isRoot)("sudo", () => {
     assert.match(text, /--data-dir/)
   })
 
+  it("a cache that npm may not write to is named, and not the prefix", () => {
+    const home = join(machine.directory, `home-${operator}`)
+    mkdirSync(join(home, "roots/_cacache"), { recursive: true, mode: 0o755 })
+    for (const env of [
+      { HOME: "/nonexistent", npm_config_cache: "" },
+      { npm_config_cache: join(home, "roots") },
+      { npm_config_cache: "/dev/null/cache" },
+    ]) {
+      const { code, text } = run(operator, ["upgrade", "--check", "--data-dir", data], env)
+      assert.equal(code, 4, text)
+      assert.ok(
+        text.includes(`npm may not write to its cache (${env.npm_config_cache || "/nonexistent/.npm"})`),
+        text,
+      )
+      assert.match(text, /next: .*npm_config_cache=.* waiaas upgrade --data-dir/)
+      assert.doesNotMatch(text, /prefix|nvm/)
+    }
+  })
+
   it("another user than the owner is told whose it is, not that access is denied", () => {
     const { code, text } = run(operator - 1, ["status", "--data-dir", data])
     assert.equal(code, 4, text)
@@ -280,12 +299,17 @@ describe.runIf(isRoot)("sudo", () => {
     })
   })
 
-  for (const [name, args, version] of [
-    ["upgrade", ["upgrade"], "2.1.0"],
-    ["rollback", ["upgrade", "--rollback", "--yes"], "2.0.0"],
-  ] as const)
-    it(`${name}: the package as root, the data and the daemon as their owner`, async () => {
+  for (const [name, args, version, umask] of [0o022, 0o027, 0o077].flatMap(
+    (mask) =>
+      [
+        ["upgrade", ["upgrade"], "2.1.0", mask],
+        ["rollback", ["upgrade", "--rollback", "--yes"], "2.0.0", mask],
+      ] as const,
+  ))
+    it(`${name}, umask ${umask.toString(8)}: the package as root, the data and the daemon as their owner`, async () => {
+      const before = process.umask(umask)
       const { code, text } = run(0, [...args, "--data-dir", data], { SUDO_USER: "operator" })
+      process.umask(before)
       assert.equal(code, 0, text)
       assert.match(
         run(operator, ["health", "--data-dir", data]).text,
@@ -296,7 +320,16 @@ describe.runIf(isRoot)("sudo", () => {
         assert.equal(uid, operator, path)
         assert.equal(mode & 0o077, 0, path)
       }
-      for (const path of await everyFile(machine.packageDir)) assert.equal(statSync(path).uid, 0, path)
+      const hidden = join(machine.prefix, "lib/node_modules/.waiaas")
+      for (const path of [
+        ...(await everyFile(machine.packageDir)),
+        ...(await everyFile(join(hidden, "retained"))),
+        hidden,
+      ]) {
+        const { uid, mode } = statSync(path)
+        assert.equal(uid, 0, path)
+        assert.equal(mode & 0o044, 0o044, path)
+      }
       const { pid } = JSON.parse(readFileSync(join(data, "daemon.json"), "utf8")) as { pid: number }
       const ids = /^Uid:\s+(\d+)\s+(\d+)\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))
       assert.deepEqual(ids?.slice(1), [`${operator}`, `${operator}`, `${operator}`])
