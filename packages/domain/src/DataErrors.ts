@@ -67,6 +67,12 @@ export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigIn
   }
 }
 
+/** What is left of a path once its run is over: what a run makes for itself is gone before its operator reads this. */
+const lasting = (path: string): string =>
+  /^(.*)\/(?:\.waiaas\/(?:staging|outgoing|rejected)-\d+|rehearsal-\d+|\.(?:partial|failed|restore|reserve)-[^/]+|\.[^/]+\.tmp)(?:\/|$)/.exec(
+    path,
+  )?.[1] ?? path
+
 const fileRemedy = (code: string, path: string): string => {
   switch (code) {
     case "ENOSPC":
@@ -115,7 +121,7 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
     } (${this.code}).`
   }
   get next() {
-    return `${fileRemedy(this.code, this.path)}, then run the command again.`
+    return `${fileRemedy(this.code, lasting(this.path))}, then run the command again.`
   }
   get exitCode() {
     return ExitCode.failed

@@ -75,6 +75,23 @@ describe("next", () => {
   for (const error of samples)
     it(`of ${error._tag}: ${error.next}`, () => assert.isUndefined(clumsy(error.next)))
 
+  it("names no path that is gone when its run is over", () => {
+    for (const [path, left] of [
+      ["/usr/lib/node_modules/.waiaas/staging-6/lib/node_modules/@waiaas/cli", "/usr/lib/node_modules"],
+      ["/usr/lib/node_modules/.waiaas/outgoing-12", "/usr/lib/node_modules"],
+      ["/d/upgrade/rehearsal-3/rehearsal.db", "/d/upgrade"],
+      ["/d/backups/.partial-7/waiaas.db", "/d/backups"],
+      ["/d/data/.restore-3-waiaas.db", "/d/data"],
+      ["/d/.daemon.json.tmp", "/d"],
+      ["/usr/lib/node_modules/.waiaas/retained/2.0.0", "/usr/lib/node_modules/.waiaas/retained/2.0.0"],
+      ["/d/config.toml", "/d/config.toml"],
+    ] as const) {
+      const { message, next } = new DataErrors.FileFailed({ operation: "read", path, code: "EACCES" })
+      assert.include(message, path)
+      assert.strictEqual(next, `Give yourself access to ${left}, then run the command again.`)
+    }
+  })
+
   it("has a sample of every failure", () => {
     const all = [DataErrors, PackageErrors, RunErrors].flatMap((errors) =>
       Object.values(errors).flatMap((each) =>
