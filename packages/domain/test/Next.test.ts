@@ -24,6 +24,7 @@ const samples = [
     (lock) => new DataErrors.LockBusy({ lock, path, holder: "upgrade, process 7" }),
   ),
   new DataErrors.DatabaseFailed({ operation: "open it", path, reason: "no such file" }),
+  new DataErrors.DatabaseInUse({ path, pids: [7], by: "sqlite3 (process 7)" }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5 }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5, release: version }),
   new DataErrors.DatabaseTooOld({ schema: 1, minimum: 3 }),
