@@ -33,6 +33,7 @@ const samples = [
   new DataErrors.MigrationFailed({ path, from: 4, to: 5, reason: "no such table" }),
   new DataErrors.KeystoreDamaged({ path, problem: "was changed" }),
   new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
+  new DataErrors.BackupForeign({ name: "b", agents: 2, keystore: "/home/op/.waiaas/keystore" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
   new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
   ...NpmFailureKind.literals.map(
