@@ -25,6 +25,7 @@ const allowed = {
     "packages/cli/src/bin.ts",
     // What @effect/platform's FileSystem does not offer: statfs, lstat, /proc, synchronous appends of a log.
     "packages/services/src/platform/DiskSpace.ts",
+    "packages/services/src/platform/Shortage.ts",
     "packages/services/src/platform/Environment.ts",
     "packages/services/src/platform/Ownership.ts",
     "packages/services/src/platform/Processes.ts",

@@ -264,7 +264,10 @@ it.scopedLive(
         // Not its code: something from outside that ended it.
         writeFileSync(tool, "process.kill(process.pid, 'SIGBUS')\n")
         const ended = (await machine.waiaas(["backup", "create"])).stderr
-        assert.match(ended, /dist\/tool\.js ended with SIGBUS and said nothing\.\nnext: waiaas backup list$/m)
+        assert.match(
+          ended,
+          /dist\/tool\.js ended with SIGBUS and said nothing\.\nnext: Make sure that the machine has enough memory/,
+        )
         // Another version in the same place, as in the middle of a run: to put the old one over it would be wrong.
         writeFileSync(tool, "process.exit(3)\n")
         const manifest = join(machine.packageDir, "package.json")

@@ -32,7 +32,7 @@ export const reportFailure =
       const text = Option.match(error, {
         onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
         onSome: ({ message, next }) =>
-          `error: ${message}${next === undefined ? "" : `\n  next: ${dataDir === undefined ? next : inDataDir(next, dataDir)}`}`,
+          `error: ${message}${next === undefined ? "" : `\nnext: ${dataDir === undefined ? next : inDataDir(next, dataDir)}`}`,
       })
       process.stderr.write(`${text}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
     })

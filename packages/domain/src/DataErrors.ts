@@ -77,15 +77,19 @@ const fileRemedy = (code: string, path: string): string => {
   switch (code) {
     case "ENOSPC":
     case "EDQUOT":
-      return `Free some space on the file system of ${path}`
+      return `Free some space on the file system of ${path} (\`df -h\`; where space is left, inodes are not: \`df -i\`)`
     case "EACCES":
     case "EPERM":
+    case "SQLITE_CANTOPEN":
+    case "SQLITE_READONLY":
       return `Give yourself access to ${path}`
     case "EROFS":
       return `Make the file system of ${path} writable`
     case "ENOENT":
     case "EISDIR":
     case "ENOTDIR":
+    case "ENAMETOOLONG":
+    case "ELOOP":
       return `Check the path ${path}`
     case "EFBIG":
     case NOT_A_FILE:
@@ -117,6 +121,14 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
         ENOTDIR: "a part of its path is no directory",
         EFBIG: "it is larger than such a file can be",
         [NOT_A_FILE]: "it is not an ordinary file",
+        ENAMETOOLONG: "its name is too long",
+        ELOOP: "its links lead in a circle",
+        EDQUOT: "your quota is used up",
+        EMFILE: "this process has too many files open",
+        ENFILE: "the system has too many files open",
+        SQLITE_CANTOPEN: "it cannot be opened",
+        SQLITE_READONLY: "it cannot be written",
+        SQLITE_NOTADB: "it is damaged",
       }[this.code] ?? this.code
     } (${this.code}).`
   }

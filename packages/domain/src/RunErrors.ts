@@ -46,7 +46,9 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
   code: Schema.optional(Schema.Int),
 }) {
   override get message() {
-    return `WAIaaS ${this.version} did not start: ${this.problem.replace(/\.$/, "")}.`
+    // What the daemon says of itself may begin like this already.
+    const problem = this.problem.replace(/^(WAIaaS \S+ did not start: )+/, "").replace(/\.$/, "")
+    return `WAIaaS ${this.version} did not start: ${problem}.`
   }
   get next() {
     return this.instead ?? `Read the end of ${this.logFile}, then run \`waiaas start\`.`

@@ -17,6 +17,7 @@ import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { ProcessRunner } from "./platform/ProcessRunner.ts"
+import { shortageAt } from "./platform/Shortage.ts"
 import { readToken } from "./TokenFile.ts"
 
 type Answer = Health | HealthError
@@ -283,13 +284,19 @@ const untilSome = <A, E, R>(
 
 /** Why a daemon did not start, from what it wrote before it ended: `Failure` in the daemon writes these lines. */
 const lastWords = (version: string, logFile: string, text: string): DaemonStartFailed => {
-  const said = /^error: ([\s\S]*?)(?:\n {2}next: (.*))?\n {2}exit code: (\d+)$/m.exec(text)
+  const said = /^error: ([\s\S]*?)(?:\n *next: (.*))?\n *exit code: (\d+)$/m.exec(text)
   const [, problem, instead, code] = said ?? []
   const tail = text.trim().split("\n").slice(-3).join("\n  | ")
+  // A full disk takes its words as well.
+  const shortage = said === null ? shortageAt(logFile) : undefined
+  if (shortage !== undefined)
+    return new DaemonStartFailed({ version, logFile, problem: shortage.problem, instead: shortage.remedy })
   return new DaemonStartFailed({
     version,
     logFile,
-    problem: problem ?? `its process ended. It said:\n  | ${tail}`,
+    problem:
+      problem ??
+      (tail === "" ? "its process ended without a word" : `its process ended. It said:\n  | ${tail}`),
     ...(instead === undefined ? {} : { instead }),
     ...(code === undefined ? {} : { code: Number(code) }),
   })

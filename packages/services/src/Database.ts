@@ -7,6 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DurableFile } from "./platform/DurableFile.ts"
+import { shortageAt } from "./platform/Shortage.ts"
 
 /** The client remembers a failed preparation as long as a good one: a passing error must not stay for minutes. */
 const PREPARED = "20 seconds"
@@ -17,10 +18,24 @@ export const reasonOf = (error: SqlError | unknown): string => {
   return cause instanceof Error ? cause.message : String(cause)
 }
 
+/** `written`: the file that the act writes, where it is another one. */
 export const databaseFailed =
-  (operation: string, path: string) =>
+  (operation: string, path: string, written = path) =>
   <A, R>(effect: Effect.Effect<A, SqlError, R>): Effect.Effect<A, DatabaseFailed, R> =>
-    Effect.mapError(effect, (error) => new DatabaseFailed({ operation, path, reason: reasonOf(error) }))
+    Effect.mapError(effect, (error) => failureOf(operation, path, reasonOf(error), written))
+
+/** What SQLite says names a full disk in some places only: it is asked here. */
+const failureOf = (
+  operation: string,
+  path: string,
+  reason: string,
+  written: string = path,
+): DatabaseFailed => {
+  const shortage = /disk|unable to open/.test(reason) ? shortageAt(written) : undefined
+  return shortage === undefined
+    ? new DatabaseFailed({ operation, path, reason })
+    : new DatabaseFailed({ operation, path, reason: shortage.problem, remedy: shortage.remedy })
+}
 
 /**
  * The operator's database: WAL, `synchronous = FULL` (no acknowledged write is lost to a power cut),
@@ -34,13 +49,24 @@ export const layerDatabase = (options: {
     Effect.gen(function* () {
       const files = yield* DurableFile
       const { path } = options
-      const unopenable = (reason: string) => new DatabaseFailed({ operation: "open it", path, reason })
+      const unopenable = (reason: string) => failureOf("open it", path, reason)
       yield* Effect.gen(function* () {
         if (yield* files.exists(path)) return
         if (!options.create) return yield* unopenable("it does not exist")
         yield* files.makeDirectory(dirname(path))
         yield* files.append(path, "")
-      }).pipe(Effect.catchTag("FileFailed", (error) => unopenable(error.message.replace(/\.$/, ""))))
+      }).pipe(
+        Effect.catchTag(
+          "FileFailed",
+          (error) =>
+            new DatabaseFailed({
+              operation: "open it",
+              path,
+              reason: error.message.replace(/\.$/, ""),
+              remedy: error.next,
+            }),
+        ),
+      )
       return Layer.effect(
         SqlClient,
         Effect.gen(function* () {

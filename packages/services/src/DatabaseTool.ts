@@ -74,6 +74,9 @@ const lastWords = (stderr: string): string => {
 /** An examination that was asked for the keys too. */
 const KeyExamination = Schema.Struct({ ...Examination.fields, keys: KeyReport })
 export type KeyExamination = typeof KeyExamination.Type
+const afterSignal =
+  "Make sure that the machine has enough memory (`free -m`) and that its log names no error of the disk (`dmesg`), then run the command again."
+const afterTimeout = "Run the command again when the machine has less to do."
 
 const decodeReply = Schema.decodeUnknownEither(Schema.parseJson(ToolReply))
 
@@ -152,8 +155,9 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       /** Where this program's own package cannot even load its code, it is put back. Of another one an operator knows nothing. */
       const remedyFor = (packageDir: string, exitCode: number | null) =>
         Effect.gen(function* () {
-          // A signal comes from outside: a broken disk, no memory.
-          if (packageDir !== environment.packageDir || exitCode === null) return undefined
+          // A signal comes from outside, and says nothing of the data.
+          if (exitCode === null) return afterSignal
+          if (packageDir !== environment.packageDir) return undefined
           const version = yield* versionIn(files, packageDir).pipe(Effect.orElseSucceed(() => Option.none()))
           // In the middle of a run another version stands in the same place.
           if (Option.exists(version, (found) => found !== environment.version)) return undefined
@@ -194,7 +198,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             })
             .pipe(
               Effect.mapError((error) =>
-                failed(error.reason === "timeout" ? "it took too long" : error.output),
+                error.reason === "timeout" ? failed("it took too long", afterTimeout) : failed(error.output),
               ),
             )
           const replies = ended.stdout

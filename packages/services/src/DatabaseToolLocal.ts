@@ -79,7 +79,7 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
           within(from)(
             Effect.gen(function* () {
               const sql = yield* SqlClient
-              yield* sql`VACUUM INTO ${to}`.pipe(databaseFailed("copy it", from))
+              yield* sql`VACUUM INTO ${to}`.pipe(databaseFailed("copy it", from, to))
               const files = yield* DurableFile
               yield* files.chmod(to, 0o600).pipe(Effect.mapError(asDatabaseFailed(from)))
             }),

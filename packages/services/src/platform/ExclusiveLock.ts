@@ -15,6 +15,7 @@ import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
 import { Environment, unixSeconds } from "./Environment.ts"
 import { Privilege } from "./Privilege.ts"
 import { processesWithArgument, processName, processStart } from "./Processes.ts"
+import { shortageAt } from "./Shortage.ts"
 
 export type LockName = "install" | "run" | "data" | "tool"
 
@@ -92,7 +93,15 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
         new FileFailed({
           operation: "lock",
           path,
-          code: cause instanceof Sqlite.SqliteError ? cause.code : "EIO",
+          code:
+            shortageAt(path) !== undefined
+              ? "ENOSPC"
+              : cause instanceof Sqlite.SqliteError
+                ? cause.code
+                : // The client cannot come to the directory: it is closed to this user.
+                  cause instanceof TypeError
+                  ? "EACCES"
+                  : "EIO",
         })
 
       /** The open, locked database; `null` where another holds it. */

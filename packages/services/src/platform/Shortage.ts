@@ -1,0 +1,35 @@
+import { statfsSync } from "node:fs"
+import { dirname } from "node:path"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+
+/** Bytes: what a database needs for its next page, its log and its index of the log. */
+const LEAST = 1 << 20
+
+const look = (path: string) => {
+  try {
+    return statfsSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * What the file system of `path` lacks, if anything: SQLite says "disk I/O error" or "unable to open database file" for
+ * a disk without space or without inodes, and an operator looks for a broken database then.
+ */
+export const shortageAt = (
+  path: string,
+): { readonly problem: string; readonly remedy: string } | undefined => {
+  const directory = dirname(path)
+  const info = look(path) ?? look(directory)
+  // What is no disk at all, such as /proc, lacks nothing.
+  if (info === undefined || info.blocks === 0) return undefined
+  const remedy = new FileFailed({ operation: "write", path: directory, code: "ENOSPC" }).next
+  // Some file systems count no inodes at all.
+  if (info.files > 0 && info.ffree === 0)
+    return { problem: `no inodes are left on the file system of ${directory} (see \`df -i\`)`, remedy }
+  const free = info.bavail * info.bsize
+  if (free < LEAST)
+    return { problem: `the disk is full: ${Math.floor(free / 1000)} kB are free in ${directory}`, remedy }
+  return undefined
+}
