@@ -30,8 +30,8 @@ const allowed = {
     "packages/services/src/platform/Ownership.ts",
     "packages/services/src/platform/Processes.ts",
     "packages/services/src/platform/ProcessRunner.ts",
+    "packages/services/src/platform/ProcessTable.ts",
     "packages/daemon/src/RotatingFile.ts",
-    "packages/daemon/src/Supervision.ts",
   ],
   catchAllCause: [
     "packages/cli/src/main.ts",

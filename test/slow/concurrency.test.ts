@@ -77,15 +77,30 @@ describe("at the same time", () => {
     await expectStands(place, newRelease)
   })
 
-  it("a start in the background waits for whoever holds the run, says who it is, and then starts", async () => {
-    const { machine, env } = await world.place()
-    // With the daemon stopped, the upgrade starts none.
+  it("a start in the background is admitted in step 1, and the upgrade ends with the new version serving", async () => {
+    const place = await world.place()
+    const { machine, env } = place
     const upgrade = machine.spawnWaiaas(["upgrade"], { env })
-    await until("the upgrade begins", async () => readJournal(machine).run === 1, { timeoutMs: 30_000 })
+    await inPhase(place, "check")
     const start = await machine.waiaas(["start", "--background"], { env })
     assert.equal(start.code, 0, start.stderr)
-    assert.match(start.stderr, /waiting for waiaas upgrade \(process \d+, since 20/)
-    assert.match(start.stdout, /WAIaaS 2\.1\.0 serves/)
+    assert.match(start.stdout, /WAIaaS 2\.0\.0 serves/)
+    assert.equal((await upgrade.exit).code, 0, upgrade.stderr())
+    await expectStands(place, newRelease)
+  })
+
+  it("a start in the background waits from step 2 on, says for whom, and then starts", async () => {
+    const place = await world.place()
+    const { machine, env } = place
+    // With the daemon stopped, the upgrade starts none.
+    const upgrade = machine.spawnWaiaas(["upgrade"], { env })
+    await inPhase(place, "stop")
+    process.kill(upgrade.pid, "SIGSTOP")
+    const start = machine.spawnWaiaas(["start", "--background"], { env })
+    await start.says(/waiting for waiaas upgrade \(process \d+, since 20/)
+    process.kill(upgrade.pid, "SIGCONT")
+    assert.equal((await start.exit).code, 0, start.stderr())
+    assert.match(start.stdout(), /WAIaaS 2\.1\.0 serves/)
     assert.equal((await upgrade.exit).code, 0, upgrade.stderr())
   })
 

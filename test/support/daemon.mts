@@ -33,6 +33,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { RollbackSteps } from "@waiaas/services/RollbackSteps"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
+import { Supervision } from "@waiaas/services/Supervision"
 import { layerEnvironment } from "@waiaas/services/testing/TestEnvironment"
 import { type Respond, respondTags, TestHttp } from "@waiaas/services/testing/TestHttp"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
@@ -76,7 +77,13 @@ const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, vers
     Layer.provideMerge(RollbackSteps.layer),
     Layer.provideMerge(Layer.mergeAll(PhaseReporter.layer, DaemonHandover.layer, RunLocks.layer)),
     Layer.provideMerge(
-      Layer.mergeAll(DaemonControl.layer, PackageSwap.layer, UpgradeProgress.layerSilent, Registry.layer),
+      Layer.mergeAll(
+        DaemonControl.layer,
+        PackageSwap.layer,
+        UpgradeProgress.layerSilent,
+        Registry.layer,
+        Supervision.layer,
+      ),
     ),
     Layer.provideMerge(data),
   )

@@ -16,6 +16,7 @@ import { ReleaseFile } from "@waiaas/services/ReleaseFile"
 import { Rollback } from "@waiaas/services/Rollback"
 import { RollbackSteps } from "@waiaas/services/RollbackSteps"
 import { RunLocks } from "@waiaas/services/RunLocks"
+import { Supervision } from "@waiaas/services/Supervision"
 import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { UpgradePhases } from "@waiaas/services/UpgradePhases"
@@ -38,6 +39,7 @@ const Parts = Layer.mergeAll(
       Layer.provide(DaemonClient.layer, LoopbackClient),
       NpmInstaller.layer,
       PackageSwap.layer,
+      Supervision.layer,
       Cancellation.layerSignals,
     ),
   ),

@@ -16,6 +16,7 @@ import { exitFlushed } from "@waiaas/services/platform/Streams"
 import { Recover } from "@waiaas/services/Recover"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
+import { Supervision } from "@waiaas/services/Supervision"
 import { VersionCheck } from "@waiaas/services/VersionCheck"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Duration from "effect/Duration"
@@ -33,7 +34,6 @@ import { layerLastCheckpoint } from "./LastCheckpoint.ts"
 import { layerLog } from "./Log.ts"
 import { prepareDatabase } from "./PrepareDatabase.ts"
 import { Shutdown } from "./Shutdown.ts"
-import { detectSupervisor } from "./Supervision.ts"
 import { UpdateCheck, UpdateCheckFailed } from "./UpdateCheck.ts"
 
 /** What `serve` ends with: it was asked to stop, or other code has to take this process over. */
@@ -238,7 +238,7 @@ const writeFacts = (configDigest: string, config: DaemonSettings) =>
       version: environment.version,
       hostname: config.hostname,
       port: config.port,
-      supervisor: yield* detectSupervisor,
+      supervisor: yield* (yield* Supervision).own,
       packageDir: environment.packageDir,
       configDigest,
       shutdownTimeout: config.shutdown_timeout,

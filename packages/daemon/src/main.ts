@@ -24,6 +24,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { RollbackSteps } from "@waiaas/services/RollbackSteps"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { StartGate } from "@waiaas/services/StartGate"
+import { Supervision } from "@waiaas/services/Supervision"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
 import * as Effect from "effect/Effect"
@@ -73,6 +74,7 @@ const Recovery = StartGate.layer.pipe(
       PackageSwap.layer,
       UpgradeProgress.layerSilent,
       Registry.layer,
+      Supervision.layer,
     ),
   ),
   Layer.provideMerge(Data),

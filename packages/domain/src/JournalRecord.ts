@@ -23,6 +23,9 @@ const BackupDirectory = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-
  * The begin of a run. Its paths are written to be compared with those of whoever reads them: what acts on a run that
  * was read from a file has the places of its own code and configuration instead.
  */
+/** Seconds in which the daemon's supervisor starts it again after it ended. */
+const Patience = Schema.optional(Schema.Int.pipe(Schema.positive()))
+
 export const Started = Schema.TaggedStruct("Started", {
   ...base,
   run: Schema.Int.pipe(Schema.positive()),
@@ -34,6 +37,7 @@ export const Started = Schema.TaggedStruct("Started", {
   install: Install,
   /** The daemon that ran when the run began; `null` when none did. */
   daemon: Schema.NullOr(DaemonFacts),
+  patience: Patience,
   /** Whether the run starts a daemon at its end. */
   restart: Schema.Boolean,
   /** The backup that a rollback restores. */
@@ -74,6 +78,13 @@ export const PhaseDone = Schema.TaggedStruct("PhaseDone", {
   phase: PhaseNameSchema,
   facts: Schema.optional(PhaseFacts),
 })
+/** Who serves when step 2 begins, and is about to be asked to stop: it need not be who served at the run's beginning. */
+export const Stopping = Schema.TaggedStruct("Stopping", {
+  ...base,
+  /** `null` where none runs. */
+  daemon: Schema.NullOr(DaemonFacts),
+  patience: Patience,
+})
 /** The word that a waiting start acts on: execute the new package's daemon, held. */
 export const Starting = Schema.TaggedStruct("Starting", { ...base, version: Version })
 /**
@@ -107,12 +118,15 @@ export const Ended = Schema.TaggedStruct("Ended", {
   outcome: Schema.Literal("new", "old", "untouched"),
   /** Seconds without a serving daemon. */
   downtime: Schema.optional(Schema.Number),
+  /** What became of the daemon that ran: it is the one that served all along, another one serves, or none does. */
+  daemon: Schema.optional(Schema.Literal("same", "another", "none")),
 })
 
 export const JournalRecord = Schema.Union(
   Started,
   PhaseBegun,
   PhaseDone,
+  Stopping,
   Starting,
   Committed,
   Failed,
@@ -140,6 +154,12 @@ export interface Run {
   readonly begun: ReadonlyArray<PhaseName>
   readonly done: ReadonlyArray<PhaseName>
   readonly facts: PhaseFacts
+  /** The daemon that the run found: what ran is running again at its end. `null` where none did. */
+  readonly daemon: DaemonFacts | null
+  /** Seconds in which its supervisor starts it again after it ended; `undefined` where that is not known. */
+  readonly patience: number | undefined
+  /** Whether that daemon was asked to stop. */
+  readonly stopping: boolean
   /** Whether somebody began to undo it: the new version may not start any more. */
   readonly goingBack: boolean
   /** The version that a waiting or a fresh start may become now. */
@@ -176,12 +196,17 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>, hasCommitFile = f
   const lastRecord = records.at(-1)
   const failure = last("Failed")
   const announced = last("Committed") !== null
+  const stopping = last("Stopping")
+  const found = stopping !== null && stopping.daemon !== null ? stopping : started
   return {
     started,
     records,
     begun: records.flatMap((record) => (record._tag === "PhaseBegun" ? [record.phase] : [])),
     done: records.flatMap((record) => (record._tag === "PhaseDone" ? [record.phase] : [])),
     facts,
+    daemon: found.daemon,
+    patience: found.patience,
+    stopping: stopping !== null,
     goingBack: back !== -1,
     // What was allowed before an undo began is allowed no more.
     starting:
@@ -197,6 +222,13 @@ export const foldRun = (records: ReadonlyArray<JournalRecord>, hasCommitFile = f
 }
 
 /**
+ * Whether data and code of a committed run are in their places for good: what is left of it is tidying up, and keeps no
+ * daemon from its data.
+ */
+export const isInPlace = (run: Pick<Run, "committed" | "starting" | "done" | "started">): boolean =>
+  run.committed && (run.started.kind === "upgrade" || run.starting !== null || run.done.includes("verify"))
+
+/**
  * What a daemon of `version` that is about to open the data does about the newest run.
  * `live` says whether somebody carries the run on right now.
  */
@@ -209,6 +241,8 @@ export type Gate =
 export const gateFor = (run: Run | null, live: boolean, version: string): Gate => {
   if (run === null || run.ended !== null) return { _tag: "Open" }
   if (!live) return { _tag: "Recover" }
+  // Until step 2 begins the run has touched nothing: a daemon that ended by itself may come back.
+  if (!run.begun.includes("stop") && run.starting === null) return { _tag: "Open" }
   if (run.starting !== version) return { _tag: "Wait" }
   // The old version is only ever started when back is decided and its data is in place again.
   if (run.announced || run.starting === run.started.from) return { _tag: "Open" }

@@ -34,20 +34,25 @@ export interface Outcome {
 
 type Recovered = Pick<Run, "begun" | "committed"> &
   Partial<Pick<Run, "starting">> & {
+    readonly daemon?: { readonly supervisor: unknown } | null
+    readonly ended?: { readonly daemon?: NonNullable<Run["ended"]>["daemon"] } | null
     readonly started: {
       readonly kind: RunKind
       readonly from: string
       readonly to: string
-      readonly daemon?: { readonly supervisor: unknown } | null
     }
   }
 
+/** What became of the daemon, where that is not what an operator expects. */
+const daemonAfter = ({ ended }: Recovered): string =>
+  ended?.daemon === "none" ? " No daemon runs: `waiaas start --background` starts it." : ""
+
 /** The cause's own advice, unless what the recovery did since has made it wrong. */
-const nextAfter = (error: UpgradeError, { started, starting }: Recovered): string => {
+const nextAfter = (error: UpgradeError, { started, starting, daemon }: Recovered): string => {
   if (error._tag === "Interrupted" && started.kind === "rollback") return "waiaas upgrade --rollback"
   if (error._tag !== "DaemonStartFailed" || starting !== started.from) return error.next
   // The old daemon was started in its place, and with that a log that we write was moved aside.
-  const isOurs = started.daemon?.supervisor === null && error.instead === undefined
+  const isOurs = daemon?.supervisor === null && error.instead === undefined
   const { next } = isOurs ? new DaemonStartFailed({ ...error, logFile: `${error.logFile}.1` }) : error
   return next.replace(/, then run `waiaas start[^`]*`\.$/, ".")
 }
@@ -83,11 +88,15 @@ export const recoveryFor = (error: UpgradeError, run: Recovered): RecoveryPlan &
           : stopped
             ? ExitCode.rolledBack
             : error.exitCode,
-    standing: stopped
-      ? `Everything was put back: WAIaaS ${run.started.from} with its own data.`
-      : run.started.daemon === null
-        ? "Nothing was changed."
-        : `Nothing was changed: WAIaaS ${run.started.from} served all along.`,
+    standing: `${
+      stopped
+        ? `Everything was put back: WAIaaS ${run.started.from} with its own data.`
+        : run.ended?.daemon === "same"
+          ? `Nothing was changed: WAIaaS ${run.started.from} served all along.`
+          : run.ended?.daemon === "another"
+            ? `Nothing was changed. The daemon ended meanwhile, not by this command; WAIaaS ${run.started.from} serves again.`
+            : "Nothing was changed."
+    }${daemonAfter(run)}`,
     next,
   }
 }

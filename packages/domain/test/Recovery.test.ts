@@ -150,7 +150,7 @@ describe("recoveryFor", () => {
         { _tag: "Recovering", format: 1, at: 4, direction: "back", pid: 1 },
         { _tag: "Starting", format: 1, at: 5, version: starting },
       )
-      return recoveryFor(error, { ...run, started: { ...run.started, daemon: { supervisor } } }).next
+      return recoveryFor(error, { ...run, daemon: { supervisor } }).next
     }
     assert.strictEqual(nextOf(from), `Read the end of ${logFile}.1.`)
     // Nothing was started since, or not by us.
@@ -163,10 +163,39 @@ describe("recoveryFor", () => {
     )
   })
 
-  it("says that the daemon served, where one did", () => {
-    const { begun, committed: isCommitted, started: of } = runOf(started())
-    const served = { begun, committed: isCommitted, started: { ...of, daemon: { supervisor: null } } }
-    assert.match(recoveryFor(new Interrupted({}), served).standing, /2\.0\.0 served all along/)
+  it("says of the daemon what became of it: served all along, serves again, or does not run", () => {
+    const standing = (count: number, daemon?: "same" | "another" | "none") =>
+      recoveryFor(
+        new Interrupted({}),
+        runOf(started(), ...begunTo("upgrade", count), {
+          _tag: "Ended",
+          format: 1,
+          at: 4,
+          outcome: "untouched",
+          ...(daemon ? { daemon } : {}),
+        }),
+      ).standing
+    assert.strictEqual(standing(1), "Nothing was changed.")
+    assert.match(standing(1, "same"), /^Nothing was changed: WAIaaS 2\.0\.0 served all along\.$/)
+    assert.match(
+      standing(1, "another"),
+      /ended meanwhile, not by this command; WAIaaS 2\.0\.0 serves again\.$/,
+    )
+    for (const count of [1, 3])
+      assert.match(standing(count, "none"), /No daemon runs: `waiaas start --background` starts it\.$/)
+    assert.notMatch(standing(3, "same"), /all along|No daemon/)
+  })
+
+  it("keeps of two daemons the one that step 2 found, and of one that had ended who it was", () => {
+    const daemon = (pid: number) => ({ pid }) as NonNullable<Started["daemon"]>
+    const at = { format: 1, at: 2 } as const
+    const first: Started = { ...started(), daemon: daemon(1), patience: 11 }
+    const found = runOf(first, { _tag: "Stopping", ...at, daemon: daemon(2), patience: 12 })
+    assert.deepStrictEqual([found.daemon?.pid, found.patience, found.stopping], [2, 12, true])
+    const gone = runOf(first, { _tag: "Stopping", ...at, daemon: null })
+    assert.deepStrictEqual([gone.daemon?.pid, gone.patience], [1, 11])
+    assert.strictEqual(runOf(started(), { _tag: "Stopping", ...at, daemon: daemon(2) }).daemon?.pid, 2)
+    assert.isFalse(runOf(first).stopping)
   })
 })
 
@@ -177,13 +206,20 @@ describe("gateFor", () => {
   const stages: ReadonlyArray<
     readonly [what: string, records: ReadonlyArray<JournalRecord>, old: string, young: string]
   > = [
-    ["going on", [], "Wait", "Wait"],
-    ["the new one may start", [starting(to)], "Wait", "Held"],
-    ["committed", [starting(to), committed], "Wait", "Open"],
-    ["committed without a start", [committed], "Wait", "Wait"],
-    ["going back, the old one not yet in place", [starting(to), back], "Wait", "Wait"],
-    ["going back", [starting(to), back, starting(from)], "Open", "Wait"],
-    ["ended", [starting(to), committed, ended], "Open", "Open"],
+    ["in step 1: nothing is touched", begunTo("upgrade", 1), "Open", "Open"],
+    ["going back from step 1", [...begunTo("upgrade", 1), back], "Open", "Open"],
+    ["going on", begunTo("upgrade", 2), "Wait", "Wait"],
+    ["the new one may start", [...begunTo("upgrade", 7), starting(to)], "Wait", "Held"],
+    ["committed", [...begunTo("upgrade", 7), starting(to), committed], "Wait", "Open"],
+    ["committed without a start", [...begunTo("upgrade", 7), committed], "Wait", "Wait"],
+    [
+      "going back, the old one not yet in place",
+      [...begunTo("upgrade", 7), starting(to), back],
+      "Wait",
+      "Wait",
+    ],
+    ["going back", [...begunTo("upgrade", 7), starting(to), back, starting(from)], "Open", "Wait"],
+    ["ended", [...begunTo("upgrade", 7), starting(to), committed, ended], "Open", "Open"],
   ]
   for (const [what, records, old, young] of stages)
     it(what, () => {

@@ -41,6 +41,9 @@ export interface SpawnedDaemon {
 /** How long beyond its own limit a daemon is waited for before anything harsher is thought of. */
 const STOP_MARGIN = Duration.seconds(5)
 const PROBE_LIMIT = Duration.seconds(1)
+const LOOK_EVERY = Duration.millis(25)
+/** So many looks in a row find nobody on the data: a start that gives the lock back for a moment is no end. */
+const FREE_LOOKS = 40
 /** Of what a start does whatever the size of its data; who starts one that looks at the database adds to it. */
 export const START_LIMIT = Duration.seconds(90)
 
@@ -50,6 +53,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
   {
     /** Never hangs: at most about a second. */
     readonly state: Effect.Effect<DaemonState, FileFailed>
+    /** Whether that very process lives. */
+    readonly isAlive: (facts: DaemonFacts) => Effect.Effect<boolean>
     /** One request to `/health`, at most a second. Nobody but the daemon of these facts can answer it. */
     readonly health: (facts: DaemonFacts) => Effect.Effect<Answer, DaemonUnreachable>
     /**
@@ -62,8 +67,8 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
     /** Ends a daemon that `spawn` gave and that is wanted no more: it has accepted nothing yet. */
     readonly abandon: (daemon: SpawnedDaemon) => Effect.Effect<void>
     /**
-     * Waits until the daemon of this data directory answers with the version (and schema), ends
-     * early when the process `pid` dies. `pid` is null where a supervisor starts it.
+     * Waits until the daemon of this data directory answers with the version (and schema). Ends early when the
+     * process `pid` dies; where that is null, since a supervisor has started it, when nobody has the data any more.
      */
     readonly waitHealthy: (options: {
       readonly version: string
@@ -163,6 +168,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
 
       return DaemonControl.of({
         state,
+        isAlive: isProven,
         health,
         stop: Effect.fn("DaemonControl.stop")(function* (facts: DaemonFacts) {
           if (yield* isGone(facts)) return
@@ -227,6 +233,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         }) {
           const log = `${paths.logs}/daemon.out.log`
           const failed = (problem: string) => new DaemonStartFailed({ version, problem, logFile: log })
+          let free = 0
           const look = Effect.gen(function* () {
             const facts = yield* readFacts
             if (Option.isSome(facts) && (yield* isProven(facts.value))) {
@@ -242,20 +249,24 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               return answer.value.status === status ? facts : Option.none()
             }
             // Another start may have been faster than ours: then ours ends, and the lock tells.
-            if (
-              pid !== null &&
-              Option.isNone(yield* runner.identity(pid)) &&
+            const isOver =
+              (pid === null || Option.isNone(yield* runner.identity(pid))) &&
               !(yield* lock.isHeld(paths.dataLock))
-            ) {
-              return yield* lastWords(
+            free = isOver ? free + 1 : 0
+            if (!isOver || (pid === null && free < FREE_LOOKS)) return Option.none()
+            if (pid === null)
+              return yield* new DaemonStartFailed({
                 version,
-                log,
-                Option.getOrElse(yield* files.readTextIfThere(log), () => ""),
-              )
-            }
-            return Option.none()
+                problem: "it ended before it was healthy",
+                logFile: `${paths.logs}/daemon.log`,
+              })
+            return yield* lastWords(
+              version,
+              log,
+              Option.getOrElse(yield* files.readTextIfThere(log), () => ""),
+            )
           })
-          return yield* untilSome(look, "25 millis").pipe(
+          return yield* untilSome(look, LOOK_EVERY).pipe(
             Effect.interruptible,
             Effect.timeoutFail({
               duration: limit,

@@ -1,7 +1,8 @@
 import { dirname, join } from "node:path"
+import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
-import type { Run } from "@waiaas/domain/JournalRecord"
+import { isInPlace, type Run } from "@waiaas/domain/JournalRecord"
 import { planFor } from "@waiaas/domain/Recovery"
 import { type JournalDamaged, RecoveryPaused, type UnfinishedRun } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -9,12 +10,13 @@ import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import { actionTitle, type RecoveryAction } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup } from "./Backup.ts"
 import { toItsEnd } from "./Cancellation.ts"
 import { DaemonControl } from "./DaemonControl.ts"
-import { DaemonHandover } from "./DaemonHandover.ts"
+import { DaemonHandover, type StartOptions } from "./DaemonHandover.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -51,6 +53,14 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
     ) => Effect.Effect<Run, RecoveryPaused>
     /** Removes what a run left beside its journal: staging, rehearsal, prepared copies, reserve, pointer. */
     readonly leftovers: (run: Run) => Effect.Effect<void, FileFailed>
+    /**
+     * For a start: recovers what was cut off. What is left after a commit keeps no daemon from starting: it is said,
+     * and the run is given as it is.
+     */
+    readonly forStart: Effect.Effect<
+      Option.Option<Run>,
+      RecoveryPaused | JournalDamaged | FileFailed | LockBusy | UnfinishedRun
+    >
     /** Recovers the newest run if it was cut off; none where there is nothing to recover. */
     readonly onSight: (
       options: RecoverOptions,
@@ -83,6 +93,19 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         readonly options: RecoverOptions
         readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
       }
+
+      /** The start that puts the daemon of before in its place again, in one of the run's versions. */
+      const again = ({ started, patience }: Run, before: DaemonFacts, version: string): StartOptions => ({
+        packageDir: started.install.packageDir,
+        version,
+        supervisor: before.supervisor,
+        patience,
+        schema: null,
+        status: "ok",
+        database: started.databasePath,
+        // A rollback brings another config.toml back.
+        ...(started.kind === "upgrade" ? { configDigest: before.configDigest } : {}),
+      })
 
       /** Nobody else may be on the data while it is put back. */
       const withData = (context: Context) =>
@@ -119,27 +142,18 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         "start-old-daemon": ({ run, lease, options, append }) =>
           Effect.gen(function* () {
             yield* lease.release
-            const { daemon: before } = run.started
-            if (before === null) return
+            if (run.daemon === null) return
             const state = yield* daemon.state
             if (state._tag === "Running") {
-              const { pid, processStart } = state.facts
-              const same = pid === before.pid && processStart === before.processStart
-              // A stop that timed out left it running, or a start has been here: it is not started twice.
-              if (!same || run.failure?.error === "DaemonStopTimeout") return
-              // It was about to be asked to stop, and may be at it: what still answers now may be gone in a moment.
+              // A stop that timed out left it running, it was never asked, or a start has been here: no second one.
+              const wasAsked = run.stopping && state.facts.instance === run.daemon.instance
+              if (!wasAsked || run.failure?.error === "DaemonStopTimeout") return
+              // It was asked to stop, and may be at it: what still answers now may be gone in a moment.
               yield* daemon.stop(state.facts)
             }
             if (!options.startDaemon) return
             yield* append({ _tag: "Starting", version: run.started.from })
-            yield* handover.start({
-              packageDir: run.started.install.packageDir,
-              version: run.started.from,
-              supervisor: before.supervisor,
-              schema: null,
-              status: "ok",
-              database: run.started.databasePath,
-            })
+            yield* handover.start(again(run, run.daemon, run.started.from))
           }),
         "remove-staging": ({ run }) => removeLeftovers(run),
         "finish-commit": ({ run, options, lease }) =>
@@ -147,17 +161,8 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
             const { started } = run
             yield* swap.relink(started.install)
             yield* lease.release
-            if (started.daemon === null || !started.restart || !options.startDaemon) return
-            const state = yield* daemon.state
-            if (state._tag === "Running") return
-            yield* handover.start({
-              packageDir: started.install.packageDir,
-              version: started.to,
-              supervisor: started.daemon.supervisor,
-              schema: null,
-              status: "ok",
-              database: started.databasePath,
-            })
+            if (run.daemon === null || !started.restart || !options.startDaemon) return
+            yield* handover.ensure(again(run, run.daemon, started.to))
           }),
         "resume-rollback": ({ run, lease, options, append }) =>
           steps.forward({ run, lease, startDaemon: options.startDaemon, append }),
@@ -196,6 +201,30 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         ]
         return Effect.zipRight(renew(ofData), asInstaller(renew(ofPackage)))
       }
+
+      /**
+       * What ran before the run is running at its end. One that was killed meanwhile is started again: its
+       * `daemon.json` is still there, which an orderly stop removes.
+       */
+      const revive = (run: Run, { startDaemon }: RecoverOptions) =>
+        Effect.gen(function* () {
+          const { started, daemon: before, committed } = run
+          if (before === null || (committed && !started.restart)) return null
+          const state = yield* daemon.state
+          if (state._tag === "Running")
+            return state.facts.instance === before.instance ? ("same" as const) : ("another" as const)
+          if (!startDaemon || state._tag === "Busy" || !(yield* files.exists(paths.facts)))
+            return "none" as const
+          const revived = yield* Effect.either(
+            handover.start(again(run, before, committed ? started.to : started.from)),
+          )
+          if (Either.isRight(revived)) return "another" as const
+          yield* progress.emit({
+            _tag: "Warning",
+            text: `the daemon, which had ended meanwhile, could not be started again: ${revived.left.message}`,
+          })
+          return "none" as const
+        })
 
       const carryOut = Effect.fn("Recover.execute")(function* (
         given: Run,
@@ -240,9 +269,11 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* append({ _tag: "ActionDone", action }).pipe(Effect.mapError(paused(title)))
         }
         yield* removeLeftovers(current).pipe(Effect.mapError(paused("clean up")))
+        const after = yield* revive(current, options).pipe(Effect.mapError(paused("end")))
         return yield* append({
           _tag: "Ended",
           outcome: plan.direction === "forward" ? "new" : run.begun.includes("stop") ? "old" : "untouched",
+          ...(after === null ? {} : { daemon: after }),
         }).pipe(Effect.mapError(paused("end")))
       }, Effect.uninterruptible)
 
@@ -254,28 +285,40 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           ),
         )
 
+      const onSight = Effect.fn("Recover.onSight")(function* (options: RecoverOptions) {
+        const newest = yield* journal.latest
+        if (Option.isNone(newest) || newest.value.ended !== null) return Option.none()
+        return yield* Effect.scoped(
+          Effect.gen(function* () {
+            const lease = yield* locks
+              .acquire(newest.value.started.install, "recovery")
+              .pipe(
+                Effect.catchTag("FileFailed", (error) => pausedBy(error, newest.value, "begin", paths.root)),
+              )
+            // Somebody may have ended it while we waited for the locks.
+            const run = yield* journal.latest
+            if (Option.isNone(run) || run.value.ended !== null) return Option.none()
+            return Option.some(yield* execute(run.value, lease, options))
+          }),
+        )
+      }, toItsEnd)
+
       return Recover.of({
         execute,
         leftovers: removeLeftovers,
-        onSight: Effect.fn("Recover.onSight")(function* (options: RecoverOptions) {
+        onSight,
+        forStart: Effect.gen(function* () {
           const newest = yield* journal.latest
-          if (Option.isNone(newest) || newest.value.ended !== null) return Option.none()
-          return yield* Effect.scoped(
-            Effect.gen(function* () {
-              const lease = yield* locks
-                .acquire(newest.value.started.install, "recovery")
-                .pipe(
-                  Effect.catchTag("FileFailed", (error) =>
-                    pausedBy(error, newest.value, "begin", paths.root),
-                  ),
-                )
-              // Somebody may have ended it while we waited for the locks.
-              const run = yield* journal.latest
-              if (Option.isNone(run) || run.value.ended !== null) return Option.none()
-              return Option.some(yield* execute(run.value, lease, options))
-            }),
-          )
-        }, toItsEnd),
+          const recovered = yield* Effect.either(onSight({ startDaemon: false }))
+          if (Either.isRight(recovered)) return recovered.right
+          if (!Option.exists(newest, isInPlace)) return yield* recovered.left
+          const { message, next } = recovered.left
+          yield* progress.emit({
+            _tag: "Warning",
+            text: `run ${Option.getOrThrow(newest).started.run} is committed, but not tidied up: ${message} next: ${next}`,
+          })
+          return newest
+        }),
       })
     }),
   )

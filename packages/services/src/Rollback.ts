@@ -19,6 +19,7 @@ import { Backup } from "./Backup.ts"
 import { Cancellation, toItsEnd } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
+import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller } from "./NpmInstaller.ts"
@@ -78,6 +79,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
       const tool = yield* DatabaseTool
       const restore = yield* DataRestore
       const daemon = yield* DaemonControl
+      const handover = yield* DaemonHandover
       const locks = yield* RunLocks
       const journal = yield* UpgradeJournal
       const recover = yield* Recover
@@ -201,11 +203,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               )
               yield* step(
                 "stop",
-                Effect.gen(function* () {
-                  if (started.daemon !== null) yield* daemon.stop(started.daemon)
-                  yield* lease.take("5 seconds", started.databasePath)
-                  return started.daemon === null ? "it was not running" : "stopped"
-                }),
+                Effect.suspend(() => handover.stop({ run, lease, append })),
               )
               yield* step(
                 "aside",
@@ -273,7 +271,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               backup: backup.name,
               aside,
               changes,
-              running: started.daemon !== null && started.restart,
+              running: run.daemon !== null && started.restart,
             }
           }),
         )
@@ -297,7 +295,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 dataDir: paths.root,
                 databasePath,
                 install: plan.install,
-                daemon: state._tag === "Running" ? state.facts : null,
+                ...(state._tag === "Running" ? yield* handover.proven(state.facts) : { daemon: null }),
                 restart: options.restart,
                 backup: plan.backup.name,
                 pid: environment.pid,

@@ -1,5 +1,5 @@
 import type { FileFailed } from "@waiaas/domain/DataErrors"
-import type { Run } from "@waiaas/domain/JournalRecord"
+import { isInPlace, type Run } from "@waiaas/domain/JournalRecord"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
@@ -7,7 +7,6 @@ import { isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -40,7 +39,6 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
       const files = yield* DurableFile
       const swap = yield* PackageSwap
       const tool = yield* DatabaseTool
-      const daemon = yield* DaemonControl
       const handover = yield* DaemonHandover
       const reporter = yield* PhaseReporter
 
@@ -57,9 +55,8 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
                   yield* append({ _tag: "PhaseDone", phase: name })
                 })
 
-          const opened = run.starting !== null
-          // Once a daemon was started on the restored data, that data is nobody's to move any more.
-          if (!opened) {
+          // A daemon may have been started on the restored data since: that is nobody's to move any more.
+          if (!isInPlace(run)) {
             yield* lease.take("20 seconds", started.databasePath)
             yield* phase(
               "restore",
@@ -87,19 +84,19 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
             )
           }
           yield* swap.relink(install)
-          if (started.daemon === null || !started.restart) return
-          const { supervisor } = started.daemon
+          const { daemon: before, patience } = run
+          if (before === null || !started.restart) return
           yield* phase(
             "restart",
             Effect.gen(function* () {
               if (isVersion(started.to)) yield* append({ _tag: "Starting", version: started.to })
               yield* lease.release
               if (!startDaemon) return "left to the start that is going on"
-              if ((yield* daemon.state)._tag === "Running") return "it runs"
-              yield* handover.start({
+              yield* handover.ensure({
                 packageDir: install.packageDir,
                 version: started.to,
-                supervisor,
+                supervisor: before.supervisor,
+                patience,
                 schema: facts.schemaTo ?? null,
                 status: "ok",
                 database: started.databasePath,

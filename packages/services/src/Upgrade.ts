@@ -18,6 +18,7 @@ import { Backup } from "./Backup.ts"
 import { Cancellation, toItsEnd } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
+import { DaemonHandover } from "./DaemonHandover.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
@@ -98,6 +99,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
       const swap = yield* PackageSwap
       const backups = yield* Backup
       const daemon = yield* DaemonControl
+      const handover = yield* DaemonHandover
       const config = yield* ConfigFile
       const restore = yield* DataRestore
       const environment = yield* Environment
@@ -139,6 +141,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           // Nobody who could be asked to stop: better said now than with the upgrade half-way.
           if (state._tag === "Busy")
             return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
+          const found = state._tag === "Running" ? yield* handover.proven(state.facts) : { daemon: null }
           const run = yield* journal.begin({
             kind: "upgrade",
             from: installed,
@@ -146,7 +149,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             dataDir: paths.root,
             databasePath,
             install,
-            daemon: state._tag === "Running" ? state.facts : null,
+            ...found,
             restart: options.restart,
             pid: environment.pid,
           })
@@ -160,14 +163,19 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           // No undo needs it any more, and what is left to do may need space.
           yield* restore.giveBack(started.run, started.databasePath)
           const run = yield* journal.announce(decided)
-          const running = started.daemon !== null && started.restart
-          // It has opened the database and is healthy: what it waits for is the commit, which has no size.
+          const { daemon: before, patience } = run
+          const running = before !== null && started.restart
+          // It was healthy, and waits for the commit; one that was killed meanwhile is started again.
           if (running)
-            yield* daemon.waitHealthy({
+            yield* handover.ensure({
+              packageDir: started.install.packageDir,
               version: started.to,
+              supervisor: before.supervisor,
+              patience,
               schema: run.facts.schemaTo ?? null,
               status: "ok",
-              pid: null,
+              database: started.databasePath,
+              configDigest: before.configDigest,
             })
           const downtime =
             running && stoppedAt !== null ? Number((yield* Clock.currentTimeNanos) - stoppedAt) / 1e9 : null
@@ -218,6 +226,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               )
 
             const pipeline = Effect.gen(function* () {
+              const { daemon: before } = begun
+              const lastSeen = before === null ? null : yield* handover.watch(before)
               yield* swap
                 .point(run.started.install, {
                   format: 1,
@@ -238,12 +248,14 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
                 yield* Effect.gen(function* () {
                   const { text, facts } = yield* cancellable(act({ run, lease, source, dryRun, append }))
                   yield* append({ _tag: "PhaseDone", phase: each.name, ...(facts ? { facts } : {}) })
+                  // One that had ended before step 2 was missed from then on.
+                  if (phase === "stop" && lastSeen !== null && isMissing(run)) stoppedAt = lastSeen()
                   return text
                 }).pipe(Effect.tapError(failed), Effect.flatMap(done))
               }
             })
 
-            const exit = yield* Effect.exit(pipeline)
+            const exit = yield* Effect.exit(Effect.scoped(pipeline))
             if (Exit.isFailure(exit)) {
               // A defect is a bug, but the way back is the same: it is carried out, then the bug is shown.
               const cause = Option.getOrElse(Cause.failureOption(exit.cause), () => asFailure(exit.cause))
@@ -333,6 +345,10 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
     }),
   )
 }
+
+/** Whether the daemon that ran at the run's beginning was there no more when step 2 began. */
+const isMissing = ({ records }: Run): boolean =>
+  records.some((record) => record._tag === "Stopping" && record.daemon === null)
 
 const asFailure = (cause: Cause.Cause<unknown>): UpgradeError =>
   Cause.isInterruptedOnly(cause)

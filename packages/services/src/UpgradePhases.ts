@@ -4,7 +4,7 @@ import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles, agentsWithoutKey } from "@waiaas/domain/KeyFile"
-import { CandidateBroken, RestartWouldFail } from "@waiaas/domain/PackageErrors"
+import { CandidateBroken } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
@@ -13,8 +13,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
-import { ConfigFile } from "./ConfigFile.ts"
-import { DaemonControl } from "./DaemonControl.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
@@ -71,13 +69,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
       const { paths } = yield* DataDir
       const files = yield* DurableFile
       const disk = yield* DiskSpace
-      const config = yield* ConfigFile
       const installer = yield* NpmInstaller
       const swap = yield* PackageSwap
       const tool = yield* DatabaseTool
       const backups = yield* Backup
       const restore = yield* DataRestore
-      const daemon = yield* DaemonControl
       const handover = yield* DaemonHandover
       const progress = yield* UpgradeProgress
       const environment = yield* Environment
@@ -119,14 +115,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const running = run.started.daemon
           // A supervisor starts the daemon in its own environment: ours says nothing about it.
           if (running === null || running.supervisor !== null || !run.started.restart) return described
-          const { digest } = yield* config.load
-          if (digest !== running.configDigest)
-            return yield* new RestartWouldFail({
-              missing:
-                "the configuration here is not the one that the daemon runs with (config.toml was changed since it started, or a WAIAAS_ variable is set in only one of the two)",
-              command:
-                "Run `waiaas stop && waiaas start --background` with the configuration that you want, then `waiaas upgrade`.",
-            })
+          yield* handover.expectSameConfiguration(running)
           return described
         })
 
@@ -220,13 +209,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             }
           }),
 
-        stop: ({ run, lease }) =>
-          Effect.gen(function* () {
-            const running = run.started.daemon
-            if (running !== null) yield* daemon.stop(running)
-            yield* lease.take("5 seconds", run.started.databasePath)
-            return { text: running === null ? "it was not running" : "stopped" }
-          }),
+        stop: ({ run, lease, append }) =>
+          Effect.map(handover.stop({ run, lease, append }), (text) => ({ text })),
 
         backup: ({ run }) =>
           Effect.gen(function* () {
@@ -318,17 +302,19 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
 
         restart: ({ run, lease, append }) =>
           Effect.gen(function* () {
-            const { started, facts } = run
-            if (started.daemon === null || !started.restart) return { text: "not started" }
+            const { started, facts, daemon: before, patience } = run
+            if (before === null || !started.restart) return { text: "not started" }
             yield* append({ _tag: "Starting", version: started.to })
             yield* lease.release
             yield* handover.start({
               packageDir: started.install.packageDir,
               version: started.to,
-              supervisor: started.daemon.supervisor,
+              supervisor: before.supervisor,
+              patience,
               schema: facts.schemaTo ?? null,
               status: "held",
               database: started.databasePath,
+              configDigest: before.configDigest,
             })
             return { text: "healthy" }
           }),

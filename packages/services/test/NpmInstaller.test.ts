@@ -63,6 +63,7 @@ const scenario = <A, E>(
         },
         detach: () => Effect.die("npm is never detached"),
         identity: () => Effect.die("not asked"),
+        about: () => Effect.die("not asked"),
         signal: () => Effect.die("not asked"),
       }),
     )

@@ -4,7 +4,7 @@ import * as Options from "@effect/cli/Options"
 import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
-import type { Run } from "@waiaas/domain/JournalRecord"
+import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
 import { DaemonNotRunning, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -18,8 +18,10 @@ import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { Recover } from "@waiaas/services/Recover"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
+import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 import { runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
 import { tellStatus } from "./Status.ts"
@@ -65,10 +67,12 @@ export const init = Command.make("init", {}, () =>
 const tellRecovered = (recovered: Option.Option<Run>) =>
   Option.match(recovered, {
     onNone: () => Effect.void,
-    onSome: ({ started }) =>
-      Effect.flatMap(Output, (output) =>
-        output.note(`run ${started.run} was cut off; it was recovered first`),
-      ),
+    onSome: ({ started, ended }) =>
+      ended === null
+        ? Effect.void
+        : Effect.flatMap(Output, (output) =>
+            output.note(`run ${started.run} was cut off; it was recovered first`),
+          ),
   })
 
 const tellRunning = ({ pid, port, version }: DaemonFacts) =>
@@ -89,7 +93,14 @@ const waitForRun = Effect.gen(function* () {
       `waiaas ${what} (process ${pid}, since ${new Date(since * 1000).toISOString()})`,
   })
   yield* (yield* Output).note(`waiting for ${who} to end`)
-  while (yield* locks.live) yield* Effect.sleep("200 millis")
+  // Its steps have their limits: one that goes on for longer is a process that was stopped.
+  yield* locks.live.pipe(
+    Effect.repeat({ until: (live) => !live, schedule: Schedule.spaced("200 millis") }),
+    Effect.timeoutFail({
+      duration: "2 hours",
+      onTimeout: () => new LockBusy({ lock: "run", path: paths.runLock, holder: who }),
+    }),
+  )
 })
 
 export const start = Command.make(
@@ -112,7 +123,7 @@ export const start = Command.make(
       // A run that was cut off while the daemon served on is nobody else's to recover, and a held daemon is about to end.
       let recovered = Option.none<Run>()
       if (state._tag === "Running" && !(yield* (yield* RunLocks).live)) {
-        recovered = yield* (yield* Recover).onSight({ startDaemon: false })
+        recovered = yield* (yield* Recover).forStart
         state = yield* control.state
         yield* tellRecovered(recovered)
       }
@@ -124,14 +135,19 @@ export const start = Command.make(
       const suspicion = yield* (yield* Probation).suspicion
       if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
       if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
-      if (yield* (yield* RunLocks).live) return yield* Effect.zipRight(waitForRun, runAgain)
-      if (Option.isNone(recovered)) {
-        recovered = yield* (yield* Recover).onSight({ startDaemon: false })
+      const live = yield* (yield* RunLocks).live
+      const newest = Option.getOrNull(yield* (yield* UpgradeJournal).latest)
+      // Until its step 2 a run keeps nobody from starting.
+      if (live && gateFor(newest, live, version)._tag !== "Open")
+        return yield* Effect.zipRight(waitForRun, runAgain)
+      if (!live && Option.isNone(recovered)) {
+        recovered = yield* (yield* Recover).forStart
         yield* tellRecovered(recovered)
       }
       const stands = Option.match(recovered, {
         onNone: () => version as string,
-        onSome: ({ started, ended }) => (ended?.outcome === "new" ? started.to : started.from),
+        onSome: ({ started, ended, committed }) =>
+          (ended === null ? committed : ended.outcome === "new") ? started.to : started.from,
       })
       const installed = Option.match(recovered, {
         onNone: () => packageDir,

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
 import { type Identity, Privilege } from "./Privilege.ts"
 import { processStart } from "./Processes.ts"
+import { type ProcessAbout, processAbout } from "./ProcessTable.ts"
 
 /** A child that could not be started, or did not end in time. Internal: callers map it. */
 export class ProcessFailed extends Data.TaggedError("ProcessFailed")<{
@@ -55,6 +56,8 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
     }) => Effect.Effect<number, ProcessFailed>
     /** Start time of a live process as the system counts it; none when there is no such process. */
     readonly identity: (pid: number) => Effect.Effect<Option.Option<string>>
+    /** What the system says of a live process; none when there is no such process. */
+    readonly about: (pid: number) => Effect.Effect<Option.Option<ProcessAbout>>
     /** Sends a signal; false when there is no such process or it may not be signalled. */
     readonly signal: (pid: number, signal: "SIGTERM" | "SIGKILL") => Effect.Effect<boolean>
   }
@@ -155,6 +158,7 @@ const makeRunner = ({
       })
     }),
   identity: (pid) => Effect.sync(() => processStart(pid)),
+  about: (pid) => Effect.sync(() => processAbout(pid)),
   signal: (pid, signal) =>
     Effect.sync(() => {
       // The pid comes from a file of the data's owner, and a process that was root's may signal anybody: the

@@ -57,6 +57,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
     whenHarmed: ((database: string) => void) | null
     /** Starts the installed version's daemon. */
     readonly startDaemon: Effect.Effect<void>
+    /** Ends it as `kill -9` does: it says nothing, and its `daemon.json` stays. */
+    readonly killDaemon: Effect.Effect<void>
     /** Version of the daemon that runs now; `null` while none does. */
     readonly running: () => string | null
     /** Version of the package that is installed. */
@@ -292,13 +294,15 @@ export const makeProcesses = (
         )
       })
 
-    const stop = Effect.suspend(() => {
-      const was = daemon
-      if (was === null) return Effect.void
-      daemon = null
-      acts.push(`daemon ${was.version} stops`)
-      return Scope.close(was.scope, Exit.void)
-    })
+    const end = (how: "stops" | "is killed") =>
+      Effect.suspend(() => {
+        const was = daemon
+        if (was === null) return Effect.void
+        daemon = null
+        acts.push(`daemon ${was.version} ${how}`)
+        const facts = how === "stops" ? Effect.orDie(fs.remove(paths.facts, { force: true })) : Effect.void
+        return Effect.zipRight(facts, Scope.close(was.scope, Exit.void))
+      })
 
     const start = (packageDir: string) =>
       Effect.gen(function* () {
@@ -332,7 +336,7 @@ export const makeProcesses = (
         return pid
       }).pipe(Effect.provide(context), Effect.orDie)
 
-    yield* Effect.addFinalizer(() => stop)
+    yield* Effect.addFinalizer(() => end("stops"))
 
     const health = Effect.gen(function* () {
       if (daemon === null) return null
@@ -364,10 +368,11 @@ export const makeProcesses = (
       },
       detach: ({ args: [file = ""] }) => start(dirname(dirname(file))),
       identity: (pid) => Effect.sync(() => (daemon?.pid === pid ? Option.some(String(pid)) : Option.none())),
+      about: () => Effect.succeed(Option.none()),
       signal: (pid, name) =>
         Effect.suspend(() => {
           acts.push(`${name} ${pid}`)
-          return daemon?.pid === pid ? Effect.as(stop, true) : Effect.succeed(false)
+          return daemon?.pid === pid ? Effect.as(end("stops"), true) : Effect.succeed(false)
         }),
     }
     const control: SimulatedInstall["Type"] = {
@@ -380,6 +385,7 @@ export const makeProcesses = (
         known = now
       },
       startDaemon: Effect.asVoid(start(environment.packageDir)),
+      killDaemon: end("is killed"),
       running: () => daemon?.version ?? null,
       installed: versionIn(environment.packageDir),
     }
@@ -387,7 +393,7 @@ export const makeProcesses = (
       const { pathname } = new URL(url)
       if (pathname === "/health") return health
       if (method === "POST" && pathname === "/v1/daemon/shutdown" && daemon !== null)
-        return Effect.as(stop, { status: 202 })
+        return Effect.as(end("stops"), { status: 202 })
       return Effect.succeed(null)
     }
     return { control, runner, respond }

@@ -252,6 +252,7 @@ export const layerProcessRunner = (host: Host, spawn: (packageDir: string, fault
         const found = host.process.world.processes.find((process) => process.alive && process.pid === pid)
         return Option.map(Option.fromNullable(found), ({ start }) => start)
       }),
+    about: () => Effect.succeed(Option.none()),
     signal: (pid, signal) =>
       Effect.sync(() => {
         const { world } = host.process

@@ -26,6 +26,7 @@ import { Rollback } from "../Rollback.ts"
 import { RollbackSteps } from "../RollbackSteps.ts"
 import { RunLocks } from "../RunLocks.ts"
 import { StartGate } from "../StartGate.ts"
+import { Supervision } from "../Supervision.ts"
 import { Upgrade } from "../Upgrade.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
 import { UpgradePhases } from "../UpgradePhases.ts"
@@ -90,6 +91,7 @@ const layerProduct = (host: Host, version: string, packageDir: string) => {
         DaemonControl.layer,
         NpmInstaller.layer,
         PackageSwap.layer,
+        Supervision.layer,
         layerCancellation(host),
       ),
     ),

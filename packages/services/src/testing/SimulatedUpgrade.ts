@@ -35,6 +35,7 @@ import { ReleaseFile } from "../ReleaseFile.ts"
 import { Rollback } from "../Rollback.ts"
 import { RollbackSteps } from "../RollbackSteps.ts"
 import { RunLocks } from "../RunLocks.ts"
+import { Supervision } from "../Supervision.ts"
 import { Upgrade } from "../Upgrade.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
 import { UpgradeObstacle } from "../UpgradeObstacle.ts"
@@ -92,6 +93,7 @@ export const layerUpgradeServices = (schema: number) =>
         DaemonControl.layer,
         NpmInstaller.layer,
         PackageSwap.layer,
+        Supervision.layer,
         Cancellation.layerNever,
       ),
     ),
