@@ -18,3 +18,9 @@ export const agentsWithoutKey = ({ agents, missing, names }: Keys): string | nul
   const more = missing > names.length ? `, and ${missing - names.length} more` : ""
   return `${missing} of ${agents} agent${agents === 1 ? "" : "s"} cannot sign, their sealed keys are missing (${names.join(", ")}${more})`
 }
+
+/** Which agents cannot sign, and what to do about it; null where all can. */
+export const keyAdvice = (keys: Keys, keystore: string): string | null => {
+  const silent = agentsWithoutKey(keys)
+  return silent === null ? null : `${silent}: put ${keystore} back from your own copy`
+}

@@ -29,11 +29,6 @@ import { Version } from "./Version.ts"
 /** Columns of tables. */
 export const Tables = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
 
-/** Tables whose rows a rollback counts for its operator, with their columns. */
-export const valueTables: typeof Tables.Type = {
-  agents: ["id", "name", "chain", "network", "public_key", "created_at"],
-}
-
 const protocol = { protocol: Schema.Literal(1) }
 
 /** Can this code run here: decode the configuration, open every sealed key. */

@@ -1,12 +1,15 @@
 import { type DatabaseInUse, type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
+import { keyAdvice } from "@waiaas/domain/KeyFile"
 import type { NoPermission } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
+import type { ToolError } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DaemonControl } from "./DaemonControl.ts"
+import { DatabaseTool } from "./DatabaseTool.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
@@ -31,6 +34,8 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
   {
     /** Fails while a run of this data directory goes on, or was cut off. */
     readonly expectNoRun: Effect.Effect<void, Obstacle>
+    /** Which agents cannot sign, in words; null where all can. Opens every sealed key, as step 1 does, and fails as that does. */
+    readonly agentsWithoutKey: (database: string) => Effect.Effect<string | null, ToolError>
     /** Fails with the first of all obstacles. */
     readonly expectNone: (install: Install, database: string) => Effect.Effect<void, Obstacle>
   }
@@ -46,6 +51,7 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
       const daemon = yield* DaemonControl
       const files = yield* DurableFile
       const environment = yield* Environment
+      const tool = yield* DatabaseTool
 
       /** Who works here now: of a run more is known than of another holder of its lock, such as a backup. */
       const expectNoRun = Effect.gen(function* () {
@@ -68,6 +74,10 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
 
       return {
         expectNoRun,
+        agentsWithoutKey: (database) =>
+          Effect.map(tool.examineKeys(environment.packageDir, database, "none", paths.root), ({ keys }) =>
+            keyAdvice(keys, paths.keystore),
+          ),
         expectNone: Effect.fn("UpgradeObstacle.expectNone")(function* (install: Install, database: string) {
           yield* expectNoRun
           yield* locks.expectNoneElsewhere(install.packageDir)

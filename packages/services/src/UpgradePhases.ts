@@ -3,7 +3,7 @@ import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
-import { agentsOfKeyFiles, agentsWithoutKey } from "@waiaas/domain/KeyFile"
+import { agentsOfKeyFiles, agentsWithoutKey, keyAdvice } from "@waiaas/domain/KeyFile"
 import { CandidateBroken } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
@@ -167,12 +167,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               paths.root,
             )
             // No upgrade makes it better or worse, but its operator should not look for the cause there.
-            const silent = agentsWithoutKey(keys)
-            if (silent !== null)
-              yield* progress.emit({
-                _tag: "Warning",
-                text: `${silent}: put ${paths.keystore} back from your own copy`,
-              })
+            const advice = keyAdvice(keys, paths.keystore)
+            if (advice !== null) yield* progress.emit({ _tag: "Warning", text: advice })
             yield* detail(`staging ${started.to} with npm`)
             const release = yield* installer.stage(install, started.run, source)
             const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)

@@ -18,7 +18,9 @@ import {
   layerSimulated,
   layerUpgradeServices,
 } from "@waiaas/services/testing/SimulatedUpgrade"
+import { agentIdOf } from "@waiaas/services/testing/TestDatabase"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
+import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -141,6 +143,29 @@ describe("the sealed keys", () => {
       )
       assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", "1 agent, 1 key open")
     }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive(
+    "that agents lack are named by name in step 1, in step 6 and by --check, whatever keys of no agent there are",
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const { paths } = yield* DataDir
+        const { databasePath } = yield* (yield* ConfigFile).load
+        const obstacles = yield* UpgradeObstacle
+        const orphan = join(paths.keystore, `${agentIdOf("nobody")}.json`)
+        yield* fs.writeFileString(orphan, SEALED)
+        assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), null)
+        yield* fs.remove(join(paths.keystore, `${agentIdOf("bob")}.json`))
+        const words = "1 of 3 agents cannot sign, their sealed keys are missing (bob)"
+        const advice = `${words}: put ${paths.keystore} back from your own copy`
+        assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), advice)
+        yield* upgrade()
+        const heard = yield* Ref.get(yield* Heard)
+        assert.deepInclude(heard, { _tag: "Warning", text: advice })
+        const done = heard.find((event) => event._tag === "PhaseDone" && event.phase === "verify")
+        assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", `3 agents, 3 keys open, ${words}`)
+      }).pipe(Effect.provide(layerInstalled({ agents: ["alice", "bob", "carol"] }))),
   )
 
   it.scopedLive("that are damaged already are told before anything is staged", () =>

@@ -20,6 +20,7 @@ import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { estimated } from "@waiaas/services/UpgradePhases"
 import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
@@ -90,12 +91,15 @@ const check = (to: Option.Option<string>) =>
     const { install, installed, release, schemaFrom, schemaTo } = target
     const obstacles = yield* UpgradeObstacle
     const wanted = target.isNewer && target.refusal === null
-    const obstacle = yield* (
+    const hindered = yield* (
       wanted ? obstacles.expectNone(install, databasePath) : obstacles.expectNoRun
     ).pipe(Effect.match({ onFailure: (error) => error, onSuccess: () => null }))
+    const keys = yield* Effect.either(obstacles.agentsWithoutKey(databasePath))
+    const obstacle = hindered ?? Option.getOrNull(Either.getLeft(keys))
     const refusal = wanted ? obstacle : target.refusal
     const warnings = [
       ...target.warnings,
+      ...Option.toArray(Option.flatMapNullable(Either.getRight(keys), (text) => text)),
       ...(report === null || !report.checking || report.registry === null || report.registry === registry
         ? []
         : [
