@@ -104,5 +104,20 @@ it.scopedLive("/openapi.json and /docs come from the API, and the page may load 
     assert.match(String(page.headers["content-security-policy"]), /^default-src 'none'; style-src 'sha256-/)
     assert.ok(page.text.includes("/v1/agents/{agent}/sign"))
     assert.doesNotMatch(page.text, /<script|https?:\/\/|src=/)
+    // A reader finds the way: contents, links to schemas that are there, parts that the keyboard reaches.
+    assert.match(page.text, /<main>.*<nav aria-label="Contents">/s)
+    const anchors = [...page.text.matchAll(/href="#([^"]+)"/g)].map(([, anchor]) => anchor)
+    assert.ok(anchors.length > 30)
+    for (const anchor of anchors) assert.ok(page.text.includes(`id="${anchor}"`), anchor)
+    assert.doesNotMatch(page.text, /<pre>/)
+    const operations = Object.values(
+      spec.paths as Record<string, Record<string, { summary?: string; responses: object }>>,
+    )
+    for (const operation of operations.flatMap((item) => Object.values(item))) {
+      assert.ok((operation.summary ?? "").length > 10)
+      for (const status of ["400", "405", "413", "415", "421", "431", "500", "503"])
+        assert.ok(status in operation.responses, status)
+    }
+    assert.doesNotMatch(JSON.stringify(spec), /HttpApi/)
   }),
 )

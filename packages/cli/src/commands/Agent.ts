@@ -2,9 +2,10 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import { agentNameWords, chains, networks } from "@waiaas/domain/AgentFields"
+import { AGENT_NAME, agentNameWords, chains, networks } from "@waiaas/domain/AgentFields"
 import type { Agent } from "@waiaas/domain/DaemonApi"
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { RequestRefused } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { DaemonClient } from "@waiaas/services/DaemonClient"
 import { DataDir } from "@waiaas/services/platform/DataDir"
@@ -74,8 +75,10 @@ const create = Command.make(
   },
   ({ name, chain, network, owner }) =>
     Effect.gen(function* () {
-      const { call } = yield* client
+      if (!AGENT_NAME.test(name))
+        return yield* new RequestRefused({ status: 400, problem: `name: Expected ${agentNameWords}.` })
       if (Option.isSome(owner)) yield* asGiven("owner's address", owner.value)
+      const { call } = yield* client
       const payload = {
         name,
         chain,

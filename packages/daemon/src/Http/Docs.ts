@@ -50,28 +50,56 @@ const escapeHtml = (text: string): string =>
 
 const style = `body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
 code,pre{font:14px/1.4 ui-monospace,monospace}pre{background:#f4f4f4;padding:.5rem;overflow:auto}
-@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}pre{background:#222}}`
+summary{cursor:pointer}
+@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}a{color:#9cf}pre{background:#222}}`
 
+const slug = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "")
+
+/** A schema as text, in which the name of another one leads to it; with the keyboard it can be reached and scrolled. */
+const schemaText = (schema: unknown): string =>
+  `<pre tabindex="0">${escapeHtml(JSON.stringify(schema, null, 2)).replace(
+    /#\/components\/schemas\/([A-Za-z0-9_]+)/g,
+    (_, name: string) => `<a href="#schema-${slug(name)}">${name}</a>`,
+  )}</pre>`
+
+/** A part that is read by whoever opens it. */
 const section = (title: string, schema: unknown): string =>
-  schema === undefined ? "" : `<p>${title}</p><pre>${escapeHtml(JSON.stringify(schema, null, 2))}</pre>`
+  schema === undefined
+    ? `<p>${title}</p>`
+    : `<details><summary>${title}</summary>${schemaText(schema)}</details>`
+
+const contentOf = (holder: { readonly content?: object | undefined } | undefined): unknown =>
+  (Object.values(holder?.content ?? {})[0] as { readonly schema?: unknown } | undefined)?.schema
 
 const page = lazy(() => {
   const { info, components } = spec()
-  const parts = operations().map(({ path, method, operation }) => {
+  const all = operations().map(({ path, method, operation }) => {
+    const name = `${method} ${path}`
+    const body = contentOf(operation.requestBody)
     const answers = Object.entries(operation.responses).map(([status, answer]) =>
-      section(`${status} ${escapeHtml(answer.description)}`, Object.values(answer.content ?? {})[0]?.schema),
+      section(`${status} ${escapeHtml(answer.description)}`, contentOf(answer)),
     )
-    const body = Object.values(operation.requestBody?.content ?? {})[0]?.schema
-    return `<h2><code>${method} ${escapeHtml(path)}</code></h2>${section("Request body", body)}${answers.join("")}`
+    const link = `<li><a href="#${slug(name)}"><code>${escapeHtml(name)}</code></a> ${escapeHtml(operation.summary ?? "")}</li>`
+    const text = `<h3 id="${slug(name)}"><code>${escapeHtml(name)}</code></h3><p>${escapeHtml(operation.summary ?? "")}.</p>
+${body === undefined ? "" : section("Request body", body)}${answers.join("")}`
+    return { link, text }
   })
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escapeHtml(info.title)} ${VERSION} API</title><style>${style}</style>
+<title>${escapeHtml(info.title)} ${VERSION} API</title><style>${style}</style><main>
 <h1>${escapeHtml(info.title)} ${VERSION} API</h1>
 <p>Everything but <code>/health</code> needs <code>authorization: Bearer &lt;token&gt;</code>, the token of <code>api.token</code> in the data directory. Errors are JSON: <code>{"_tag", "message", "next"}</code>.</p>
-${parts.join("\n")}
-<h2>Schemas</h2>${Object.entries(components.schemas)
-    .map(([name, schema]) => section(`<code>${escapeHtml(name)}</code>`, schema))
-    .join("")}</html>`
+<nav aria-label="Contents"><ul>${all.map(({ link }) => link).join("\n")}<li><a href="#schemas">Schemas</a></li></ul></nav>
+<h2 id="operations">Operations</h2>${all.map(({ text }) => text).join("\n")}
+<h2 id="schemas">Schemas</h2>${Object.entries(components.schemas)
+    .map(
+      ([name, schema]) =>
+        `<h3 id="schema-${slug(name)}"><code>${escapeHtml(name)}</code></h3>${schemaText(schema)}`,
+    )
+    .join("")}</main></html>`
 })
 
 const policy = `default-src 'none'; style-src 'sha256-${createHash("sha256").update(style).digest("base64")}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
