@@ -190,7 +190,12 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
     return `Database ${this.path}: could not ${this.operation}: ${this.reason}.`
   }
   get next() {
-    return this.remedy ?? "waiaas backup list"
+    if (this.remedy !== undefined) return this.remedy
+    if (isDiskFull(this)) return `${fileRemedy("ENOSPC", this.path)}, then run the command again.`
+    // SQLite says so of a full disk, too, where it is a file beside the database that finds no room.
+    if (/disk I\/O error/.test(this.reason))
+      return `Make sure that the disk of ${this.path} is sound and has free space, then run the command again.`
+    return "waiaas backup list"
   }
   get exitCode() {
     return ExitCode.failed

@@ -23,7 +23,9 @@ const samples = [
   ...(["install", "run", "data", "tool"] as const).map(
     (lock) => new DataErrors.LockBusy({ lock, path, holder: "upgrade, process 7" }),
   ),
-  new DataErrors.DatabaseFailed({ operation: "open it", path, reason: "no such file" }),
+  ...["no such file", "database or disk is full", "disk I/O error"].map(
+    (reason) => new DataErrors.DatabaseFailed({ operation: "open it", path, reason }),
+  ),
   new DataErrors.DatabaseInUse({ path, pids: [7], by: "sqlite3 (process 7)" }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5 }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5, release: version }),

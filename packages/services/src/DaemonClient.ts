@@ -3,7 +3,7 @@ import type { DaemonApiClient } from "@waiaas/domain/DaemonApiClient"
 import { explainFailure } from "@waiaas/domain/DaemonApiFailure"
 import type { FileFailed, TokenUnusable } from "@waiaas/domain/DataErrors"
 import { addressOf } from "@waiaas/domain/Health"
-import { DaemonNotRunning, DaemonUnreachable, type RequestRefused } from "@waiaas/domain/RunErrors"
+import { DaemonNotRunning, DaemonUnreachable, RequestRefused } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,6 +12,14 @@ import { DaemonControl } from "./DaemonControl.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import type { DurableFile } from "./platform/DurableFile.ts"
 import { readToken } from "./TokenFile.ts"
+
+/** The daemon does not say where its data is; here it is known. */
+const noSpace = (root: string) =>
+  new RequestRefused({
+    status: 507,
+    problem: `No space is left on the file system of ${root}; nothing was stored.`,
+    instead: `Free some space on the file system of ${root}, then run the command again.`,
+  })
 
 /** The API of the running daemon, with the token of the data directory. */
 export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
@@ -62,6 +70,9 @@ export class DaemonClient extends Context.Tag("@waiaas/services/DaemonClient")<
             return yield* use(client).pipe(
               Effect.timeout("30 seconds"),
               Effect.mapError((error) => explainFailure(base, error)),
+              Effect.mapError((error) =>
+                error._tag === "RequestRefused" && error.status === 507 ? noSpace(paths.root) : error,
+              ),
             )
           }),
       }
