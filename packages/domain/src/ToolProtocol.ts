@@ -1,7 +1,7 @@
 /**
  * The protocol between an upgrader and the code of any version: one request as JSON on standard
  * input of `dist/tool.js`, lines of JSON on standard output, the last one a reply.
- * Either side may be the newer one, so protocol 1 is frozen by the files of `domain/test/tool-protocol`:
+ * Either side may be the newer one, so protocol 1 is frozen by the files of `packages/domain/test/tool-protocol`:
  * - A tool does all of what it is asked and refuses what it does not know, a field included: it never does less in silence.
  * - A reader of a reply passes over fields that it does not know; those that it knows are always there.
  * - An error that a reader does not know says itself what happened and what to type.
