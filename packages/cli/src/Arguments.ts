@@ -39,28 +39,6 @@ export const dataDirOf = (hoisted: ReadonlyArray<string>): string | undefined =>
 }
 
 /**
- * Help is asked for wherever it stands on the line, of the command that the line begins with. The
- * library's own search for it (`finalCheckBuiltIn`) answers every command with the first one's help.
- */
-export const helpOfCommand = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const end = args.indexOf("--")
-  const own = end === -1 ? args : args.slice(0, end)
-  if (!own.includes("--help") && !own.includes("-h")) return args
-  const begin = own.findIndex(
-    (arg, index) => !arg.startsWith("-") && !withValue.includes(own[index - 1] ?? ""),
-  )
-  if (begin === -1) return ["--help"]
-  const words = own.slice(begin)
-  return [
-    ...words.slice(
-      0,
-      words.findIndex((arg) => arg.startsWith("-")),
-    ),
-    "--help",
-  ]
-}
-
-/**
  * The globals of a plain `waiaas status`, which scripts and prompts run often: it has a file of its own,
  * without the library's parser, and so starts in half the time. Whatever else stands on the line is for
  * the library to read.

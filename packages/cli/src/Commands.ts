@@ -7,6 +7,7 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { VERSION } from "@waiaas/domain/Build"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { commandTree } from "./CommandTree.ts"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
 import { makeCompletions, type Shell } from "./commands/Completions.ts"
@@ -15,16 +16,20 @@ import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
 import { escapes } from "./Escapes.ts"
 import { WrongUsage } from "./Failure.ts"
+import { helpText } from "./HelpText.ts"
 import { layerFor } from "./Layers.ts"
-import { layerPlainConsole } from "./PlainConsole.ts"
+import { layerNoConsole } from "./NoConsole.ts"
 import { root } from "./Root.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
+import { readUsage } from "./Usage.ts"
 
 const scripts = {
   bash: Command.getBashCompletions,
   zsh: Command.getZshCompletions,
   fish: Command.getFishCompletions,
 } as const
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 /** `plain`: for each output, whether it takes no colours. */
 export const runCommand = (
@@ -55,20 +60,34 @@ export const runCommand = (
     // Last: a handler that is set later would forget it.
     Command.provide((globals) => layerFor(globals)),
   )
+  const tree = commandTree(command)
+  const reading = readUsage(tree, args)
+  const json = args.includes("--json")
+  switch (reading._tag) {
+    case "Help": {
+      const text = helpText(tree, VERSION, reading.words)
+      return Effect.sync(() => print(plain.stdout ? text.replace(escapes, "") : text))
+    }
+    case "Version":
+      return Effect.sync(() => print(json ? JSON.stringify({ event: "Result", version: VERSION }) : VERSION))
+    case "Wrong":
+      return Effect.fail(reading.usage)
+  }
   const run = Command.run(command, { name: "WAIaaS", version: VERSION })
-  return run([...process.argv.slice(0, 2), ...args]).pipe(
+  return run([...process.argv.slice(0, 2), ...reading.args]).pipe(
     Effect.mapError((error) =>
       ValidationError.isValidationError(error)
         ? new WrongUsage({
             kind: error._tag,
             message: HelpDoc.toAnsiText(error.error).replace(escapes, "").trim(),
+            next: ["waiaas", ...reading.words, "--help"].join(" "),
           })
         : error,
     ),
     Effect.provide(
       Layer.mergeAll(
         NodeContext.layer,
-        layerPlainConsole(plain),
+        layerNoConsole,
         CliConfig.layer({ isCaseSensitive: true, finalCheckBuiltIn: false }),
       ),
     ),

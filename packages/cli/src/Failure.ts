@@ -12,17 +12,17 @@ interface Told {
   readonly standing: string | null
   readonly exitCode: number
   readonly error: string
-  /** Whether stderr has it already. */
-  readonly explained?: boolean
 }
 
 const isRunFailed = (error: unknown): error is RunFailed =>
   error instanceof Error && "_tag" in error && error._tag === "RunFailed"
 
-/** What the library refuses of a command line; it has explained itself on stderr already. */
+/** A command line that is none of `waiaas`. */
 export class WrongUsage extends Data.TaggedError("WrongUsage")<{
   readonly kind: string
   readonly message: string
+  /** What to type. */
+  readonly next: string
 }> {}
 
 const read = (error: unknown): Told => {
@@ -39,9 +39,8 @@ const read = (error: unknown): Told => {
       error: error.kind,
       message: error.message,
       standing: null,
-      next: "waiaas --help",
+      next: error.next,
       exitCode: ExitCode.usage,
-      explained: true,
     }
   if (error instanceof Error) {
     const { next, exitCode, _tag } = error as {
@@ -97,12 +96,12 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
 
 /** `dataDir`: the one that the operator named, which what to type next then names as well. */
 export const tell = (failure: Told, json: boolean, dataDir: string | undefined): void => {
-  const { explained = false, ...rest } = failure
-  const next = rest.next !== null && dataDir !== undefined ? inDataDir(rest.next, dataDir) : rest.next
-  const told = { ...rest, next }
+  const next =
+    failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
+  const told = { ...failure, next }
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
   const lines = [
-    ...(explained ? [] : [`error: ${told.message}`]),
+    `error: ${told.message}`,
     ...(told.standing ? [told.standing] : []),
     ...(told.next ? [`next: ${told.next}`] : []),
   ]

@@ -62,9 +62,9 @@ if (!isSupportedNode(process.versions.node)) {
     `WAIaaS needs Node ${NODE_RANGE}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
   )
   process.exitCode = 4
-} else if (isOnly("--version", "-v")) {
+} else if (isOnly("--version", "-v", "-V", "version")) {
   answer(`${VERSION}\n`)
-} else if (help !== "" && isOnly("--help", "-h")) {
+} else if (help !== "" && isOnly("--help", "-h", "help")) {
   const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
   const plain = process.stdout.isTTY !== true || noColor
   answer(plain ? help.replace(escapes, "") : help)

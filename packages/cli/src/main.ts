@@ -1,11 +1,10 @@
 /** The `waiaas` command: wiring only. */
-import { dataDirOf, helpOfCommand, hoistGlobals, isRun } from "./Arguments.ts"
+import { dataDirOf, hoistGlobals, isRun } from "./Arguments.ts"
 import { runCommand } from "./Commands.ts"
 import { endOnSignal } from "./EndOnSignal.ts"
 import { runToExit } from "./RunToExit.ts"
 
-const hoisted = hoistGlobals(process.argv.slice(2))
-const args = helpOfCommand(hoisted)
+const args = process.argv.slice(2)
 const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
 const plain = {
   stdout: noColor || process.stdout.isTTY !== true,
@@ -14,4 +13,4 @@ const plain = {
 
 // A run ends by its own way back, however long that takes.
 if (!isRun(args)) endOnSignal()
-runToExit(runCommand(args, plain), { json: args.includes("--json"), dataDir: dataDirOf(hoisted) })
+runToExit(runCommand(args, plain), { json: args.includes("--json"), dataDir: dataDirOf(hoistGlobals(args)) })

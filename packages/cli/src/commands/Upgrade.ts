@@ -269,6 +269,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       return yield* usage("--to, --from", "only one of them can be given")
     if (!given.rollback && Option.isSome(given.backup))
       return yield* usage("--backup", "it goes with --rollback")
+    if (!given.rollback && given.yes)
+      return yield* usage("--yes", "it goes with --rollback: an upgrade asks nothing")
     if (!given.rollback && given.resumeSuspended)
       return yield* usage("--resume-suspended", "it goes with --rollback")
     const { cwd } = yield* Environment
