@@ -202,6 +202,21 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
   }
 }
 
+/** The configuration that was proven in step 1 of a run is not the one that is there later. */
+export class ConfigChanged extends Schema.TaggedError<ConfigChanged>()("ConfigChanged", {
+  path: Schema.String,
+}) {
+  override get message() {
+    return `${this.path} was changed while the upgrade ran: the new version was proven to start with what it held before.`
+  }
+  get next() {
+    return `Check ${this.path}, then run \`waiaas upgrade\` again.`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 /** Another program is in a transaction of the database: as long as it is, nobody can copy or replace it. */
 export class DatabaseInUse extends Schema.TaggedError<DatabaseInUse>()("DatabaseInUse", {
   path: Schema.String,

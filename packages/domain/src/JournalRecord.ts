@@ -62,6 +62,8 @@ export const PhaseFacts = Schema.Struct({
   /** Directory name of the backup that the run makes. */
   backup: Schema.optional(BackupDirectory),
   invariants: Schema.optional(Invariants),
+  /** sha256 of the config.toml that the new version was proven with; empty where there is none. */
+  config: Schema.optional(Schema.String),
   /** What the migrations declare that they change; all else is compared. */
   changes: Schema.optional(Schema.Array(Change)),
   estimate: Schema.optional(Estimate),

@@ -5,6 +5,7 @@
 import type {
   BackupDamaged,
   BackupForeign,
+  ConfigChanged,
   ConfigInvalid,
   DatabaseFailed,
   DatabaseInUse,
@@ -61,6 +62,7 @@ export type UpgradeError =
   | MigrationHistoryDiffers
   | MigrationFailed
   | BackupDamaged
+  | ConfigChanged
   | BackupForeign
   | NoBackup
   | NotNpmGlobal

@@ -92,7 +92,8 @@ export const upgradePhases: ReadonlyArray<Phase> = [
   {
     name: "verify",
     title: "Verify",
-    description: "version, schema, quick_check, every column and row compared with the backup, every sealed key, keystore",
+    description:
+      "version, schema, quick_check, every column and row compared with the backup, every sealed key, keystore",
     daemon: "down",
     undo: null,
   },

@@ -26,6 +26,7 @@ const samples = [
   ...["no such file", "database or disk is full", "disk I/O error"].map(
     (reason) => new DataErrors.DatabaseFailed({ operation: "open it", path, reason }),
   ),
+  new DataErrors.ConfigChanged({ path }),
   new DataErrors.DatabaseInUse({ path, pids: [7], by: "sqlite3 (process 7)" }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5 }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5, release: version }),

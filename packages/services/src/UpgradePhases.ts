@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { ConfigChanged, type FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
 import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles, agentsWithoutKey, keyAdvice } from "@waiaas/domain/KeyFile"
@@ -102,6 +102,17 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           yield* restore.prepareUndo(run.started.run, databasePath, copy)
         })
 
+      const configNow = Effect.flatMap(files.exists(paths.config), (there) =>
+        there ? Effect.map(files.hash(paths.config), ({ sha256 }) => sha256) : Effect.succeed(""),
+      )
+      /** What step 1 proved of the configuration is said of that file alone. */
+      const expectConfig = (proven: string | undefined) =>
+        Effect.filterOrFail(
+          configNow,
+          (now) => now === proven,
+          () => new ConfigChanged({ path: paths.config }),
+        )
+
       /** A restart at the end must succeed with what is here: configuration, keystore, environment. */
       const proveRestart = (run: Run, candidate: string) =>
         Effect.gen(function* () {
@@ -178,6 +189,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 problem: `its package.json says ${release.version}`,
               })
             yield* detail("running the staged version with this configuration and keystore")
+            const config = yield* configNow
             const described = yield* proveRestart(run, candidate)
             // A dry run has no need of it, and to remove it afterwards would take it from a command that just began on it.
             if (!dryRun) {
@@ -193,6 +205,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               })
             // The rehearsal took its time, and a failure of step 2 would cost a restart.
             yield* expectAlone(files, environment, started)
+            yield* expectConfig(config)
             if (!dryRun) yield* swap.detour(install, started.from)
             return {
               text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
@@ -200,6 +213,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 schemaFrom: migrated.from,
                 schemaTo: migrated.to,
                 changes: migrated.changes,
+                config,
                 estimate: migrated.estimate,
               },
             }
@@ -312,6 +326,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               database: started.databasePath,
               configDigest: before.configDigest,
             })
+            // It is held: one that read another file goes, and nothing was acknowledged.
+            yield* expectConfig(facts.config)
             return { text: "healthy" }
           }),
       }

@@ -286,6 +286,42 @@ describe("a migration that sets every agent active and drops its owner, undeclar
     )
 })
 
+describe("a config.toml that is edited while an upgrade runs", () => {
+  for (const [when, isMoment, stops] of [
+    [
+      "during step 1 is refused while the daemon serves",
+      (input: string) => input.includes("rehearsal"),
+      false,
+    ],
+    ["after it makes the upgrade go back", (input: string) => input.includes("quick"), true],
+  ] as const)
+    it.scopedLive(when, () =>
+      Effect.gen(function* () {
+        const { paths } = yield* DataDir
+        const fs = yield* FileSystem.FileSystem
+        const install = yield* SimulatedInstall
+        yield* install.startDaemon
+        const runner = yield* ProcessRunner
+        const edit = Effect.orDie(
+          fs.writeFileString(paths.config, '[daemon]\nport = 3100\nlog_level = "debug"\n'),
+        )
+        const editing = Layer.succeed(ProcessRunner, {
+          ...runner,
+          run: (options) =>
+            options.input !== undefined && isMoment(options.input)
+              ? Effect.zipLeft(runner.run(options), edit)
+              : runner.run(options),
+        })
+        const failed = yield* Effect.flip(
+          upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), editing))),
+        )
+        assert.strictEqual(failed._tag === "RunFailed" ? failed.cause._tag : failed._tag, "ConfigChanged")
+        assert.strictEqual(install.running(), "2.0.0")
+        assert.strictEqual(install.acts.includes("daemon 2.0.0 stops"), stops)
+      }).pipe(Effect.provide(layerInstalled())),
+    )
+})
+
 describe("a candidate that", () => {
   /** The answer of the new code to a request, changed. */
   const answering = (isAsked: (input: string) => boolean, change: (asked: Asked) => Asked) =>
