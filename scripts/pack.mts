@@ -18,7 +18,14 @@ export type PackOptions = Omit<BuildOptions, "out">
 /** The one runtime dependency, shipped inside the tarball so that an offline install is whole. */
 const bundled = "better-sqlite3"
 
-const shownFiles = ["README.md", "LICENSE"].filter((name) => existsSync(join(root, name)))
+/** What the messages and the README name: an operator may have no network. */
+const shownFiles = [
+  "README.md",
+  "LICENSE",
+  "SECURITY.md",
+  "docs/operator-guide.md",
+  "docs/offline-upgrade.md",
+].filter((name) => existsSync(join(root, name)))
 
 /** Sources of the native module: only a compiler reads them, and no install may need one. */
 const compilerOnly = /\/(deps|src|tools)$|\.(c|h|gypi?)$/
@@ -53,7 +60,7 @@ export const publishedManifest = (version: string, schema: number) => {
     type: "module",
     bin: { waiaas: "dist/bin.js" },
     engines: { node: NODE_RANGE },
-    files: distFiles.map((name) => `dist/${name}`),
+    files: [...distFiles.map((name) => `dist/${name}`), ...shownFiles.filter((name) => name.includes("."))],
     dependencies: { [bundled]: rootManifest.dependencies?.[bundled] },
     bundleDependencies: [bundled],
     publishConfig: { access: "public", provenance: true },
@@ -89,6 +96,7 @@ const makeTarball = async (options: PackOptions, destination: string): Promise<v
       options.schema ?? LATEST_SCHEMA,
     )
     await writeFile(join(staging, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`)
+    await mkdir(join(staging, "docs"))
     for (const name of shownFiles) await copyFile(join(root, name), join(staging, name))
     await copyBundled(staging)
     await normaliseModes(staging)

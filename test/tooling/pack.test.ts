@@ -53,12 +53,15 @@ describe("tarball", () => {
     assert.deepEqual(own.map((file) => file.path.slice("package/".length)).sort(), [
       "LICENSE",
       "README.md",
+      "SECURITY.md",
       "dist/bin.js",
       "dist/cli.js",
       "dist/daemon.js",
       "dist/status.js",
       "dist/third-party-licenses.txt",
       "dist/tool.js",
+      "docs/offline-upgrade.md",
+      "docs/operator-guide.md",
       "package.json",
     ])
     for (const file of files) {

@@ -55,12 +55,20 @@ export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigIn
   key: Schema.String,
   value: Schema.String,
   allowed: Schema.String,
+  /** What is wrong, where it is no value that is not allowed. */
+  problem: Schema.optional(Schema.String),
+  /** What to do, where it is more than to correct the value. */
+  remedy: Schema.optional(Schema.String),
 }) {
   override get message() {
+    if (this.problem !== undefined) return `${this.source}: ${this.problem}.`
     return `${this.source}: ${this.key} = ${this.value} is not allowed (allowed: ${this.allowed}).`
   }
   get next() {
-    return `Correct ${this.key} in ${this.source}, then run the command again.`
+    if (this.remedy !== undefined) return this.remedy
+    return this.source === "environment"
+      ? `Correct or unset the variable ${this.key}, then run the command again.`
+      : `Correct ${this.key} in ${this.source}, then run the command again.`
   }
   get exitCode() {
     return ExitCode.usage
@@ -268,8 +276,8 @@ export class DatabaseTooOld extends Schema.TaggedError<DatabaseTooOld>()("Databa
   }
   get next() {
     return this.goThrough
-      ? `npm install --global @waiaas/cli@${this.goThrough} && waiaas start`
-      : 'Read "Upgrading across several minors" in docs/operator-guide.md.'
+      ? `npm install --global @waiaas/cli@${this.goThrough} && waiaas start --background`
+      : 'Read "Upgrading across several minors" in docs/operator-guide.md of the package (below `npm root --global`).'
   }
   get exitCode() {
     return ExitCode.refused

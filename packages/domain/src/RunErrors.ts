@@ -140,7 +140,7 @@ export class JournalDamaged extends Schema.TaggedError<JournalDamaged>()("Journa
   }
   get next() {
     if (this.instead !== undefined) return this.instead
-    return `Keep a copy of ${this.path}, and read "A damaged journal" in docs/operator-guide.md.`
+    return `Keep a copy of ${this.path}, and read "A damaged journal" in docs/operator-guide.md of the package (below \`npm root --global\`).`
   }
   get exitCode() {
     return ExitCode.needsOperator

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto"
 import { isAbsolute, join } from "node:path"
 import { Config, configKeys, environmentName } from "@waiaas/domain/Config"
 import { ConfigInvalid, type FileFailed } from "@waiaas/domain/DataErrors"
+import { nearest } from "@waiaas/domain/Nearest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -64,6 +65,45 @@ type Table = Record<string, unknown>
 const isTable = (value: unknown): value is Table =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date)
 
+type Explained = { readonly problem?: string; readonly remedy?: string }
+
+/** What is unknown, what was probably meant, and what there is. */
+const unknown = (
+  what: string,
+  name: string,
+  known: ReadonlyArray<string>,
+  open = "",
+  close = "",
+): Explained => {
+  const meant = known.find(
+    (each) =>
+      each.toLowerCase() ===
+      nearest(
+        name,
+        known.map((one) => one.toLowerCase()),
+      ),
+  )
+  const hint = meant === undefined ? "" : `, did you mean ${open}${meant}${close}?`
+  return { problem: `unknown ${what}${hint} (there is ${known.join(", ")})` }
+}
+
+/** Kubernetes describes each Service of a namespace in variables that begin with the Service's name. */
+const isServiceLink = (name: string, value: string): boolean =>
+  /^(tcp|udp|sctp):\/\//.test(value) ||
+  /_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$/.test(name)
+
+const serviceLink = (name: string, value: string): Explained => ({
+  problem: `${name} = ${JSON.stringify(value)} comes from Kubernetes, which describes a Service in it, and is no setting`,
+  remedy:
+    "Set `enableServiceLinks: false` in the pod's spec, or give the Service another name, then run the command again.",
+})
+
+/** Line and reason of a file that is no TOML, as the parser says them. */
+const syntaxOf = (cause: unknown): { readonly line: number; readonly reason: string } => {
+  const { line = 1, message = String(cause) } = cause as { readonly line?: number; readonly message?: string }
+  return { line, reason: (message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "") }
+}
+
 /** Pure part: a TOML text and an environment to a configuration, or the first thing that is wrong. */
 export const decodeConfig = (
   file: string,
@@ -71,18 +111,24 @@ export const decodeConfig = (
   variables: Readonly<Record<string, string | undefined>>,
 ): Effect.Effect<Config, ConfigInvalid> =>
   Effect.gen(function* () {
-    const invalid = (source: string, key: string, value: unknown, allowed: string) =>
+    const invalid = (source: string, key: string, value: unknown, allowed: string, more: Explained = {}) =>
       new ConfigInvalid({
         source,
         key,
         value: typeof value === "string" ? JSON.stringify(value) : String(value),
         allowed,
+        ...more,
       })
 
     const parsed = yield* Effect.try({
       try: () => Toml.parse(text) as Table,
-      catch: (cause) =>
-        invalid(file, "(syntax)", cause instanceof Error ? cause.message.split("\n")[0] : cause, "TOML"),
+      catch: (cause) => {
+        const { line, reason } = syntaxOf(cause)
+        const written = text.split("\n")[line - 1]?.trim() ?? ""
+        return invalid(file, `line ${line}`, written, "TOML", {
+          problem: `line ${line} is not TOML (${reason}): ${written}`,
+        })
+      },
     })
     const merged: Record<string, Table> = {}
     const sourceOf = new Map<string, string>()
@@ -94,9 +140,17 @@ export const decodeConfig = (
           section,
           isTable(table) ? "{...}" : table,
           `sections ${Object.keys(configKeys).join(", ")}`,
+          isTable(table) ? unknown(`section [${section}]`, section, Object.keys(configKeys), "[", "]") : {},
         )
       for (const [key, value] of Object.entries(table))
-        if (!keys.includes(key)) return yield* invalid(file, `${section}.${key}`, value, keys.join(", "))
+        if (!keys.includes(key))
+          return yield* invalid(
+            file,
+            `${section}.${key}`,
+            value,
+            keys.join(", "),
+            unknown(`key ${section}.${key}`, key, keys),
+          )
       merged[section] = { ...table }
     }
     const known = new Map(
@@ -108,7 +162,22 @@ export const decodeConfig = (
     for (const [name, value] of Object.entries(variables)) {
       if (value === undefined || !prefixes.some((prefix) => name.startsWith(prefix))) continue
       const target = known.get(name)
-      if (!target) return yield* invalid("environment", name, value, [...known.keys()].join(", "))
+      if (isServiceLink(name, value))
+        return yield* invalid(
+          "environment",
+          name,
+          value,
+          "no address of Kubernetes",
+          serviceLink(name, value),
+        )
+      if (!target)
+        return yield* invalid(
+          "environment",
+          name,
+          value,
+          [...known.keys()].join(", "),
+          unknown(`variable ${name}`, name.toLowerCase(), [...known.keys()]),
+        )
       const [section, key] = target
       sourceOf.set(`${section}.${key}`, name)
       merged[section] = { ...merged[section], [key]: fromEnvironment(section, key, value) }

@@ -6,7 +6,8 @@ import type { ConfigFile } from "./ConfigFile.ts"
 import type { DataPaths } from "./platform/DataDir.ts"
 import type { Environment } from "./platform/Environment.ts"
 
-const READ_THE_GUIDE = 'read "A damaged journal" in docs/operator-guide.md'
+const READ_THE_GUIDE =
+  'read "A damaged journal" in docs/operator-guide.md of the package (below `npm root --global`)'
 
 /** Code that npm did not install globally has no place where a run could put anything. */
 const noInstall = (packageDir: string, node: string): Install => ({

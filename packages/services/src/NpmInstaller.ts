@@ -6,6 +6,7 @@ import { type AgeLimit, ageLimitFor, registryFor } from "@waiaas/domain/NpmSetti
 import { CandidateBroken, CandidateRefused, NotNpmGlobal, NpmFailed } from "@waiaas/domain/PackageErrors"
 import { redactText } from "@waiaas/domain/Redact"
 import { DistTags, PACKAGE_NAME, ReleaseDocument, ReleaseTimes } from "@waiaas/domain/Release"
+import { shellWord } from "@waiaas/domain/Shell"
 import { channelOf, compare, isPrerelease, isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -166,7 +167,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             return yield* refuse("a container image", "docker compose pull && docker compose up -d")
           const other = otherManager(packageDir)
           if (other) return yield* refuse(other.manager, other.command)
-          if (install === null) return yield* refuse("a source checkout", "git pull && npm ci")
+          if (install === null) {
+            const { manager, command } = notGlobal(packageDir)
+            return yield* refuse(manager, command)
+          }
           if (Option.isNone(yield* files.readLink(install.binLink)))
             return yield* refuse(
               "something else than npm install --global",
@@ -262,8 +266,24 @@ export const otherManager = (
 ): { readonly manager: string; readonly command: string } | null => {
   for (const [pattern, manager, command] of managers)
     if (pattern.test(packageDir))
-      return { manager, command: `waiaas backup create && waiaas stop && ${command} && waiaas start` }
+      return {
+        manager,
+        command: `waiaas backup create && waiaas stop && ${command} && waiaas start --background`,
+      }
   return null
+}
+
+/** How a package came here that is in no global directory of npm's. */
+export const notGlobal = (packageDir: string): { readonly manager: string; readonly command: string } => {
+  if (/\/_npx\/[^/]+\/node_modules\//.test(packageDir))
+    return { manager: "npx", command: `npm install --global ${PACKAGE_NAME}` }
+  const project = /^(.*)\/node_modules\/@waiaas\/cli$/.exec(packageDir)?.[1]
+  return project === undefined
+    ? { manager: "a source checkout", command: "git pull && npm ci" }
+    : {
+        manager: "npm install without --global",
+        command: `npm install --prefix ${shellWord(project)} ${PACKAGE_NAME}@latest`,
+      }
 }
 
 const day = (milliseconds: number): string => new Date(milliseconds).toISOString().slice(0, 10)

@@ -115,6 +115,54 @@ describe("the configuration", () => {
       }),
     )
 
+  const said = [
+    [
+      "[databse]\npath = 'x'",
+      {},
+      "/d/config.toml: unknown section [databse], did you mean [database]? (there is daemon, database).",
+    ],
+    [
+      "[daemon]\nprot = 1",
+      {},
+      "/d/config.toml: unknown key daemon.prot, did you mean port? (there is port, ",
+    ],
+    ["[daemon]\nport == 1", {}, "/d/config.toml: line 2 is not TOML ("],
+    ["[daemon]\n\nlog_file = 'x", {}, "): log_file = 'x."],
+    [
+      "",
+      { WAIAAS_DAEMON_PROT: "1" },
+      "environment: unknown variable WAIAAS_DAEMON_PROT, did you mean WAIAAS_DAEMON_PORT? (",
+    ],
+    [
+      "",
+      { WAIAAS_DAEMON_PORT: "x" },
+      'environment: WAIAAS_DAEMON_PORT = "x" is not allowed (allowed: a port',
+    ],
+  ] as const
+  for (const [text, variables, words] of said)
+    it.effect(`says in words: ${words}`, () =>
+      Effect.map(Effect.flip(decode(text, variables as Record<string, string>)), ({ message }) =>
+        assert.include(message, words),
+      ),
+    )
+
+  it.effect(
+    "knows what Kubernetes puts into a pod's environment for a Service, and what to do about it",
+    () =>
+      Effect.gen(function* () {
+        for (const [name, value] of [
+          ["WAIAAS_DAEMON_PORT", "tcp://10.0.0.1:3100"],
+          ["WAIAAS_DAEMON_SERVICE_HOST", "10.0.0.1"],
+          ["WAIAAS_DAEMON_SERVICE_PORT_HTTP", "3100"],
+          ["WAIAAS_DATABASE_PORT_5432_TCP_ADDR", "10.0.0.1"],
+        ] as const) {
+          const error = yield* Effect.flip(decode("", { [name]: value }))
+          assert.include(error.message, "comes from Kubernetes", name)
+          assert.include(error.next, "`enableServiceLinks: false`", name)
+        }
+      }),
+  )
+
   it.effect("refuses what is no TOML", () =>
     Effect.map(Effect.flip(decode("[daemon")), (error) => assert.strictEqual(error.allowed, "TOML")),
   )

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { npmFailureOf } from "@waiaas/domain/NpmFailure"
 import { overriddenSettings } from "@waiaas/domain/NpmSettings"
 import { redactText } from "@waiaas/domain/Redact"
-import { NpmInstaller, otherManager } from "@waiaas/services/NpmInstaller"
+import { NpmInstaller, notGlobal, otherManager } from "@waiaas/services/NpmInstaller"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -473,4 +473,17 @@ it("npm's words carry no secret", () => {
     assert.notInclude(redactText(text), secret)
   const harmless = "npm error 404 Not Found - GET https://registry.example/@waiaas%2fcli - Not found"
   assert.strictEqual(redactText(harmless), harmless)
+})
+
+it("a package outside of npm's global directory is named as what it is: npx, a project's, a source checkout", () => {
+  for (const [path, manager, command] of [
+    ["/home/op/.npm/_npx/1a2b/node_modules/@waiaas/cli", "npx", "npm install --global @waiaas/cli"],
+    [
+      "/home/op/my app/node_modules/@waiaas/cli",
+      "npm install without --global",
+      "npm install --prefix '/home/op/my app' @waiaas/cli@latest",
+    ],
+    ["/home/op/waiaas/packages/cli", "a source checkout", "git pull && npm ci"],
+  ] as const)
+    assert.deepStrictEqual(notGlobal(path), { manager, command })
 })

@@ -2,6 +2,7 @@
 import { isServing, urlOf } from "@waiaas/domain/Health"
 import { agentsWithoutKey } from "@waiaas/domain/KeyFile"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { missingKeys } from "@waiaas/services/MissingKeys"
 import { Probation } from "@waiaas/services/Probation"
@@ -22,6 +23,8 @@ export const tellStatus = Effect.gen(function* () {
   const { version } = yield* Environment
   const here = yield* inSameDataDir
   yield* check
+  // A wrong value, too, is said after the rest: what runs took its configuration when it started.
+  const config = yield* Effect.either((yield* ConfigFile).load)
   const state = yield* (yield* DaemonControl).state
   const live = yield* (yield* ExclusiveLock).isHeld(paths.runLock)
   // Who asks for the status may well have a damaged journal: the rest is told all the same, the failure after it.
@@ -88,4 +91,5 @@ export const tellStatus = Effect.gen(function* () {
     lines,
   )
   if (Either.isLeft(journal)) return yield* journal.left
+  if (Either.isLeft(config)) return yield* config.left
 })

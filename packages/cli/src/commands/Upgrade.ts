@@ -1,9 +1,10 @@
 /** `waiaas upgrade` with all its flags. */
-import { isAbsolute } from "node:path"
+import { isAbsolute, resolve } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
+import { shellWord } from "@waiaas/domain/Shell"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonClient } from "@waiaas/services/DaemonClient"
@@ -110,7 +111,7 @@ const check = (to: Option.Option<string>) =>
         : [`${obstacle.message} next: ${here(obstacle.next)}`]),
     ]
     const possible = target.isNewer && refusal === null
-    const command = here(`waiaas upgrade${Option.isSome(to) ? ` --to ${to.value}` : ""}`)
+    const command = here(`waiaas upgrade${Option.isSome(to) ? ` --to ${shellWord(to.value)}` : ""}`)
     yield* output.result(
       {
         event: "Result",
@@ -158,6 +159,12 @@ const checkAgain = Effect.gen(function* () {
   ),
 )
 
+/** The flags that name the same release again; a file by its whole path, so that it holds in every directory. */
+const sameTarget = ({ to, from }: Parameters<typeof Upgrade.Service.run>[0]): ReadonlyArray<string> => [
+  ...Option.match(to, { onNone: () => [], onSome: (version) => [`--to ${shellWord(version)}`] }),
+  ...Option.match(from, { onNone: () => [], onSome: (file) => [`--from ${shellWord(resolve(file))}`] }),
+]
+
 const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
@@ -176,7 +183,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        `Nothing was changed. next: ${here("waiaas upgrade")}`,
+        `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options)].join(" "))}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
     yield* output.result({ event: "Result", ...report, backup }, [
