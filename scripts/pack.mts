@@ -1,13 +1,14 @@
 /** Makes the installable tarball of any version: `npm run pack -- --out DIR [--version X] [--schema N] [--fault NAME]`. */
 import { createHash } from "node:crypto"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
+import { chmod, copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { NODE_RANGE } from "@waiaas/domain/NodeRange"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
+import { buildOf, type FileDigest } from "@waiaas/services/BuildDigest"
 import { type BuildOptions, build, distFiles, parseReleaseArgs } from "./build.mts"
 import { cached } from "./lib/cache.mts"
 import { cleanEnv, node, npmCli, root, rootManifest } from "./lib/repo.mts"
@@ -46,7 +47,7 @@ export const stopsFor = (minimum: number): ReadonlyArray<string> => {
 }
 
 /** The published `package.json`. */
-export const publishedManifest = (version: string, schema: number) => {
+export const publishedManifest = (version: string, schema: number, code?: string) => {
   const range = rangeFor(schema)
   return {
     name: PACKAGE_NAME,
@@ -64,7 +65,12 @@ export const publishedManifest = (version: string, schema: number) => {
     dependencies: { [bundled]: rootManifest.dependencies?.[bundled] },
     bundleDependencies: [bundled],
     publishConfig: { access: "public", provenance: true },
-    waiaas: { upgradeProtocol: UPGRADE_PROTOCOL, schema: range, stops: stopsFor(range.minimum) },
+    waiaas: {
+      upgradeProtocol: UPGRADE_PROTOCOL,
+      schema: range,
+      stops: stopsFor(range.minimum),
+      ...(code !== undefined && { build: code }),
+    },
   }
 }
 
@@ -87,6 +93,17 @@ const copyBundled = async (staging: string): Promise<void> => {
   if (!existsSync(nested)) await cp(hoisted, nested, { recursive: true, filter })
 }
 
+/** The digest of the code, as an install computes it of its own. */
+const codeIn = async (staging: string): Promise<string> =>
+  buildOf(
+    await Promise.all(
+      (await readdir(join(staging, "dist"))).map(async (name): Promise<FileDigest> => {
+        const content = await readFile(join(staging, "dist", name))
+        return [`dist/${name}`, createHash("sha256").update(content).digest("hex")]
+      }),
+    ),
+  )
+
 const makeTarball = async (options: PackOptions, destination: string): Promise<void> => {
   const staging = await mkdtemp(join(tmpdir(), "waiaas-pack-"))
   try {
@@ -94,6 +111,7 @@ const makeTarball = async (options: PackOptions, destination: string): Promise<v
     const manifest = publishedManifest(
       options.version ?? rootManifest.version,
       options.schema ?? LATEST_SCHEMA,
+      await codeIn(staging),
     )
     await writeFile(join(staging, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`)
     await mkdir(join(staging, "docs"))

@@ -7,6 +7,7 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { KeyValueStore } from "@waiaas/services/KeyValueStore"
 import { checkCompatible } from "@waiaas/services/Migrator"
+import { namedBuild } from "@waiaas/services/NamedBuild"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
@@ -230,12 +231,14 @@ const writeFacts = (configDigest: string, config: DaemonSettings) =>
     const environment = yield* Environment
     const { paths } = yield* DataDir
     const runner = yield* ProcessRunner
+    const build = yield* namedBuild(environment.packageDir)
     const facts: DaemonFacts = {
       format: 1,
       pid: environment.pid,
       processStart: Option.getOrElse(yield* runner.identity(environment.pid), () => ""),
       instance: randomBytes(16).toString("hex"),
       version: environment.version,
+      ...(Option.isSome(build) ? { build: build.value } : {}),
       hostname: config.hostname,
       port: config.port,
       supervisor: yield* (yield* Supervision).own,

@@ -16,6 +16,8 @@ export const DaemonFacts = Schema.Struct({
   /** Random, made at its start: `/health` tells it, so that nobody else on that port is taken for it. Opens nothing. */
   instance: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/)),
   version: Version,
+  /** The build of that version, where its package names it. */
+  build: Schema.optional(Schema.String),
   hostname: Schema.String,
   port: Schema.Int,
   /** Who restarts it when it ends; `null` when nobody does. */

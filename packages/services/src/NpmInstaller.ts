@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { buildOf, digestOf } from "./BuildDigest.ts"
 import { Npm } from "./Npm.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
@@ -20,7 +21,12 @@ import { Privilege } from "./platform/Privilege.ts"
 
 /** What to install: a registry version, or a tarball for an offline upgrade. */
 export type Source =
-  | { readonly _tag: "Registry"; readonly version: string }
+  | {
+      readonly _tag: "Registry"
+      readonly version: string
+      /** The build that the registry's metadata names. */
+      readonly build?: string | undefined
+    }
   | { readonly _tag: "Tarball"; readonly file: string }
 
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
@@ -52,10 +58,18 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
   {
     /** The npm global install that this code belongs to. */
     readonly install: Effect.Effect<Install, NotNpmGlobal | FileFailed>
-    /** Fails unless that version stands in the package's place: asked again under the lock. */
+    /** The build that is installed: of all its files, and of its code alone as a release's metadata names it. */
+    readonly build: (
+      install: Install,
+    ) => Effect.Effect<{ readonly content: string; readonly code: string }, FileFailed>
+    /**
+     * Fails unless that version is in the package's place, and with `content` that very build: asked again under
+     * the lock.
+     */
     readonly expectInstalled: (
       install: Install,
       version: string,
+      content?: string | null,
     ) => Effect.Effect<void, CandidateRefused | FileFailed>
     /** The registry that npm uses for this install, without credentials. */
     readonly registry: (install: Install) => Effect.Effect<string, NpmFailed>
@@ -125,6 +139,25 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           ),
         )
 
+      /** npm has one code for a version that a registry lacks and for one that an age limit hides. */
+      const explainMissing = (install: Install, error: NpmFailed) =>
+        Effect.gen(function* () {
+          const settings = yield* npm.settings(install)
+          const age = ageLimitFor(settings, PACKAGE_NAME, yield* environment.now)
+          const [, version = ""] = error.asked.split(`${PACKAGE_NAME}@`)
+          return yield* age === null
+            ? fail(
+                "no-such-version",
+                error.asked,
+                `${registryFor(settings, PACKAGE_NAME) ?? "the registry"} has no ${version}`,
+              )
+            : fail(
+                "too-young",
+                error.asked,
+                `npm's setting ${age.setting} does not allow ${version}, or the registry lacks it`,
+              )
+        })
+
       /** An exact version that is too young is refused; of a dist-tag the newest one before it that is not is taken. */
       const oldEnough = (install: Install, spec: string, found: ReleaseDocument, age: AgeLimit) =>
         Effect.gen(function* () {
@@ -157,7 +190,14 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           return decodeRelease(text)
         })
 
+      const build = (install: Install) =>
+        Effect.map(files.hashFiles(install.packageDir), (found) => ({
+          content: digestOf(found),
+          code: buildOf(found),
+        }))
+
       return NpmInstaller.of({
+        build,
         install: Effect.gen(function* () {
           const packageDir = yield* files.realPath(environment.packageDir)
           const install = installOf(packageDir, environment.node)
@@ -178,10 +218,17 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             )
           return install
         }),
-        expectInstalled: (install, version) =>
+        expectInstalled: (install, version, content = null) =>
           Effect.gen(function* () {
             const found = yield* readPackage(install.packageDir)
-            if (Option.exists(found, (manifest) => manifest.version === version)) return
+            if (Option.exists(found, (manifest) => manifest.version === version)) {
+              if (content === null || (yield* build(install)).content === content) return
+              return yield* new CandidateRefused({
+                version,
+                reason: `another build of ${version} was installed meanwhile`,
+                command: "Run the command again.",
+              })
+            }
             return yield* new CandidateRefused({
               version,
               reason: `the installed package is ${Option.match(found, { onNone: () => "not readable", onSome: (manifest) => manifest.version })} by now`,
@@ -221,7 +268,12 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           const spec = offline
             ? resolve(environment.cwd ?? "/", source.file)
             : `${PACKAGE_NAME}@${source.version}`
-          yield* npm.install(install, spec, staging, { offline })
+          yield* npm.install(install, spec, staging, { offline }).pipe(
+            Effect.catchIf(
+              ({ kind }) => kind === "no-such-version" && source._tag === "Registry",
+              (error) => explainMissing(install, error),
+            ),
+          )
           // Whatever the umask of whoever upgrades: the daemon's user reads and runs it.
           yield* privilege.asInstaller(files.publishTree(staging))
           const staged = hidden.stagedPackage(run)
@@ -236,6 +288,12 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             return yield* broken(`its package.json is none of ${PACKAGE_NAME}`)
           if (source._tag === "Registry" && manifest.version !== source.version)
             return yield* broken(`npm installed version ${manifest.version}`)
+          if (
+            source._tag === "Registry" &&
+            source.build !== undefined &&
+            manifest.waiaas?.build !== source.build
+          )
+            return yield* broken("npm installed another build than the one that the registry describes")
           for (const path of [
             packagePaths(staged).bin,
             packagePaths(staged).daemon,

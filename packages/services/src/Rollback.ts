@@ -284,7 +284,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
           return yield* Effect.scoped(
             Effect.gen(function* () {
               const lease = yield* locks.acquire(plan.install, "rollback")
-              yield* installer.expectInstalled(plan.install, plan.installed)
+              yield* installer.expectInstalled(plan.install, plan.installed, plan.content)
               const state = yield* daemon.state
               if (state._tag === "Busy")
                 return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })

@@ -49,6 +49,8 @@ export interface RollbackPlan {
   readonly unreadable: string | null
   /** Where the code comes from that belongs to the data. */
   readonly code: "same" | "retained" | "npm"
+  /** Digest of the installed package, which must still be that one when the operator has agreed. */
+  readonly content: string
 }
 
 type ChosenBackup = RollbackPlan["backup"]
@@ -174,6 +176,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
           const { databasePath } = yield* config.load
           yield* recover.onSight({ startDaemon: true })
           const install = yield* installer.install
+          const { content } = yield* installer.build(install)
           const backup = yield* choose(name)
           // When today's data are damaged a rollback is needed most.
           const found = yield* Effect.either(changesSince(backup, databasePath))
@@ -197,6 +200,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
             configDiffers: yield* configDiffers(backup),
             unreadable: Either.isLeft(found) ? found.left.message : null,
             code,
+            content,
           } as const
         }),
       }

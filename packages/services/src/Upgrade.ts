@@ -15,6 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { Backup } from "./Backup.ts"
+import { digestOf } from "./BuildDigest.ts"
 import { Cancellation, toItsEnd } from "./Cancellation.ts"
 import { ConfigFile } from "./ConfigFile.ts"
 import { DaemonControl } from "./DaemonControl.ts"
@@ -31,7 +32,7 @@ import { RunLocks } from "./RunLocks.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { type PhaseContext, UpgradePhases } from "./UpgradePhases.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
-import { type Target, UpgradeTarget } from "./UpgradeTarget.ts"
+import { otherBuild, type Target, UpgradeTarget } from "./UpgradeTarget.ts"
 
 export interface UpgradeOptions {
   /** An exact version or a dist-tag. */
@@ -113,7 +114,8 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
         Effect.gen(function* () {
           if (Option.isNone(options.from)) {
             const target = yield* targets.find(options.to, database)
-            return [target, { _tag: "Registry", version: target.release.version }] as const
+            const { version, waiaas } = target.release
+            return [target, { _tag: "Registry", version, build: waiaas?.build }] as const
           }
           if (Option.isSome(options.to))
             return yield* new BadTarget({
@@ -122,13 +124,31 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             })
           const install = yield* installer.install
           const release = yield* releaseFile.read(options.from.value)
-          const target = yield* targets.judge(install, release, database)
+          const judged = yield* targets.judge(install, release, database)
+          const isOther =
+            release.version === judged.installed &&
+            digestOf(yield* releaseFile.files(options.from.value)) !==
+              (yield* installer.build(install)).content
+          const target = isOther
+            ? { ...judged, refusal: otherBuild(judged.installed, "the tarball's") }
+            : judged
           return [target, { _tag: "Tarball", file: options.from.value }] as const
         })
+
+      /** The build that a target is looked for; `null` where another run has it in its hands just now. */
+      const installedNow = Effect.gen(function* () {
+        return (yield* installer.build(yield* installer.install)).content
+      }).pipe(
+        Effect.catchIf(
+          (error) => error._tag === "FileFailed" && error.code === "ENOENT",
+          () => Effect.succeed(null),
+        ),
+      )
 
       /** Up to the run's beginning: target, permission, locks, daemon. Nothing is changed if it fails. */
       const begin = (options: UpgradeOptions, databasePath: string, what: string) =>
         Effect.gen(function* () {
+          const before = yield* installedNow
           const [target, source] = yield* cancellable(findTarget(options, databasePath))
           for (const text of target.warnings) yield* progress.emit({ _tag: "Warning", text })
           if (target.refusal !== null) return yield* target.refusal
@@ -136,7 +156,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           if (!target.isNewer) return { _tag: "UpToDate", installed, newest: release.version } as const
           yield* swap.probe(install)
           const lease = yield* locks.acquire(install, what, { hasRun: true })
-          yield* installer.expectInstalled(install, installed)
+          yield* installer.expectInstalled(install, installed, before)
           const state = yield* daemon.state
           // Nobody who could be asked to stop: better said now than with the upgrade half-way.
           if (state._tag === "Busy")

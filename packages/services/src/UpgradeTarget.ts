@@ -27,6 +27,15 @@ export interface Target {
   readonly warnings: ReadonlyArray<string>
 }
 
+/** Two builds of one version have one name in every backup, journal and message: one never follows the other. */
+export const otherBuild = (version: Version, whose: string): CandidateRefused =>
+  new CandidateRefused({
+    version,
+    reason: `${whose} ${version} is another build than the one that is installed, and an upgrade needs a version of its own`,
+    command:
+      "Give the build that you want a version of its own; or put it in the place of the other without an upgrade: `waiaas backup create && waiaas stop`, then `npm install --global` with it, then `waiaas start --background`.",
+  })
+
 /** Resolves through npm what an upgrade would install, and judges it. Changes nothing. */
 export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")<
   UpgradeTarget,
@@ -96,7 +105,22 @@ export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")
           const install = yield* installer.install
           const { release, heldBack } = yield* installer.resolve(install, spec)
           const judged = yield* judge(install, release, database)
-          const target = heldBack === null ? judged : { ...judged, warnings: [heldBack, ...judged.warnings] }
+          const warnings = heldBack === null ? judged.warnings : [heldBack, ...judged.warnings]
+          const named = release.waiaas?.build
+          const isOther =
+            release.version === installed &&
+            named !== undefined &&
+            (yield* installer.build(install)).code !== named
+          const target = isOther
+            ? {
+                ...judged,
+                refusal: otherBuild(installed, "the registry's"),
+                warnings: [
+                  ...warnings,
+                  `the registry's ${installed} is another build than the one that is installed`,
+                ],
+              }
+            : { ...judged, warnings }
           // Nobody asked for that version: a registry behind the installed one is no reason to fail.
           return Option.isNone(to) && !target.isNewer ? { ...target, refusal: null } : target
         }),

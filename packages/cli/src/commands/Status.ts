@@ -5,6 +5,7 @@ import { isUpdate, isVersion } from "@waiaas/domain/Version"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { missingKeys } from "@waiaas/services/MissingKeys"
+import { namedBuild } from "@waiaas/services/NamedBuild"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -20,7 +21,7 @@ import { checkText, inSameDataDir, when } from "./Text.ts"
 export const tellStatus = Effect.gen(function* () {
   const output = yield* Output
   const { paths, check } = yield* DataDir
-  const { version } = yield* Environment
+  const { version, packageDir } = yield* Environment
   const here = yield* inSameDataDir
   yield* check
   // A wrong value, too, is said after the rest: what runs took its configuration when it started.
@@ -33,6 +34,10 @@ export const tellStatus = Effect.gen(function* () {
   const open = Option.filter(run, ({ ended }) => ended === null)
   const health = state._tag === "Running" ? Option.getOrNull(state.health) : null
   const latest = health?.latestVersion ?? null
+  const ours = Option.getOrNull(yield* namedBuild(packageDir))
+  const theirs =
+    state._tag === "Running" && state.facts.version === version ? (state.facts.build ?? null) : null
+  const isOtherBuild = ours !== null && theirs !== null && ours !== theirs
   const report = Option.getOrNull(yield* (yield* UpdateNotifier).report)
   const keys = Option.getOrNull(yield* missingKeys)
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
@@ -57,6 +62,11 @@ export const tellStatus = Effect.gen(function* () {
             names: keys.missing.slice(0, 5).map(({ name }) => name),
           })}: put ${paths.keystore} back from your own copy`,
         ]),
+    ...(isOtherBuild
+      ? [
+          `warning: the daemon runs another build of ${version} than the one that is installed (${here("waiaas stop && waiaas start --background")})`,
+        ]
+      : []),
     ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
     ...Option.match(open, {
       onNone: () => [],
@@ -71,6 +81,7 @@ export const tellStatus = Effect.gen(function* () {
     {
       version,
       dataDir: paths.root,
+      build: ours,
       daemon: state._tag,
       ...(state._tag === "Running" ? { facts: state.facts } : {}),
       health,

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { FileDigest } from "../BuildDigest.ts"
 import { makeTrees } from "./FileTrees.ts"
 
 const CHUNK = 4 * 1024 * 1024
@@ -104,6 +105,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly syncTree: (path: string) => Effect.Effect<void, FileFailed>
     /** sha256 over names, kinds and contents of a tree. */
     readonly hashTree: (path: string) => Effect.Effect<string, FileFailed>
+    /** The content of each file of a tree, by its path below it; links are none. */
+    readonly hashFiles: (path: string) => Effect.Effect<ReadonlyArray<FileDigest>, FileFailed>
     /** Bytes in a tree. */
     readonly sizeOfTree: (path: string) => Effect.Effect<number, FileFailed>
     /** The device that a path is on: a rename works only inside one. */

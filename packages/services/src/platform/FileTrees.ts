@@ -5,6 +5,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import type { FileDigest } from "../BuildDigest.ts"
 import type { DurableFile } from "./DurableFile.ts"
 
 type Parts = Pick<DurableFile["Type"], "list" | "readLink" | "stat" | "chmod" | "copy" | "sync" | "hash"> & {
@@ -101,6 +102,21 @@ export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
       return createHash("sha256").update(lines.join("")).digest("hex")
     })
 
+  const hashFiles = (path: string, below = ""): Effect.Effect<ReadonlyArray<FileDigest>, FileFailed> =>
+    Effect.gen(function* () {
+      const found = yield* Effect.forEach(
+        yield* entries(path),
+        ({ kind, name }) => {
+          const child = join(path, name)
+          if (kind === "directory") return hashFiles(child, `${below}${name}/`)
+          if (kind === "link") return Effect.succeed([])
+          return Effect.map(hash(child), ({ sha256 }) => [[`${below}${name}`, sha256] as const])
+        },
+        beside,
+      )
+      return found.flat()
+    })
+
   const sizeOfTree = (path: string): Effect.Effect<number, FileFailed> =>
     Effect.gen(function* () {
       let size = 0
@@ -111,5 +127,5 @@ export const makeTrees = (fs: FileSystem.FileSystem, parts: Parts) => {
       return size
     })
 
-  return { copyTree, publishTree, syncTree, hashTree, sizeOfTree }
+  return { copyTree, publishTree, syncTree, hashTree, hashFiles, sizeOfTree }
 }

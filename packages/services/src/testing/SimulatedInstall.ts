@@ -6,7 +6,7 @@ import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { ConfigInvalid, KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
-import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
+import { PACKAGE_NAME } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { refusedWith, ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
 import { makeVersion } from "@waiaas/domain/Version"
@@ -29,21 +29,11 @@ import { Environment } from "../platform/Environment.ts"
 import { ExclusiveLock } from "../platform/ExclusiveLock.ts"
 import { ProcessFailed, type ProcessResult, type ProcessRunner } from "../platform/ProcessRunner.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
+import { manifestOf, type SimulatedRelease, writePackage } from "./SimulatedRelease.ts"
 import { agentIdOf, migrationsTo } from "./TestDatabase.ts"
 import { json, type Respond } from "./TestHttp.ts"
 
-export interface SimulatedRelease {
-  readonly version: string
-  readonly schema: number
-  /** A word that its code does not allow in a config.toml. */
-  readonly refuses?: string | undefined
-  /** What its last migration does without declaring it: everywhere, or on the live data alone. */
-  readonly undeclared?:
-    | { readonly statements: ReadonlyArray<string>; readonly onlyLive?: boolean }
-    | undefined
-  /** `npm`: it cannot be installed. `version`: npm installs another one. `migrate` fails everywhere; `migrate-live` on the live data alone, and harms it. */
-  readonly fault?: "npm" | "version" | "migrate" | "migrate-live" | "start" | undefined
-}
+export { type SimulatedRelease, writePackage }
 
 /** What processes a test's installation has, and what they were asked. */
 export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/SimulatedInstall")<
@@ -97,22 +87,6 @@ const failed = (code: string, summary: string) =>
   )
 /** As `npm config list --json` answers. */
 const npmSettings = { registry: "http://registry.test/", offline: false }
-
-const manifestOf = ({ version, schema }: SimulatedRelease) => ({
-  name: PACKAGE_NAME,
-  version,
-  bin: { waiaas: "dist/bin.js" },
-  waiaas: { upgradeProtocol: UPGRADE_PROTOCOL, schema: rangeFor(schema), stops: [] },
-})
-
-/** Writes a package as npm installs it. */
-export const writePackage = (fs: FileSystem.FileSystem, directory: string, release: SimulatedRelease) =>
-  Effect.gen(function* () {
-    yield* fs.makeDirectory(join(directory, "dist"), { recursive: true })
-    yield* fs.writeFileString(join(directory, "package.json"), JSON.stringify(manifestOf(release)))
-    for (const name of ["bin.js", "daemon.js", "tool.js"])
-      yield* fs.writeFileString(join(directory, "dist", name), `// ${release.version}\n`)
-  }).pipe(Effect.orDie)
 
 type Needs =
   | FileSystem.FileSystem
@@ -174,7 +148,7 @@ export const makeProcesses = (
         if (wanted === PACKAGE_NAME)
           return ended(JSON.stringify({ name: PACKAGE_NAME, "dist-tags": { latest: known.at(-1)?.version } }))
         if (release === undefined) return failed("E404", "No match found for version")
-        if (verb === "view") return ended(JSON.stringify(manifestOf(release)))
+        if (verb === "view") return ended(JSON.stringify(manifestOf(release, release.build?.named)))
         if (release.fault === "npm") return failed("ECONNRESET", "network aborted")
         const prefix = args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
         const put = release.fault === "version" ? { ...release, version: "9.9.9" } : release
