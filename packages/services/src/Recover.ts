@@ -206,7 +206,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
        * What ran before the run is running at its end. One that was killed meanwhile is started again: its
        * `daemon.json` is still there, which an orderly stop removes.
        */
-      const revive = (run: Run, { startDaemon }: RecoverOptions) =>
+      const revive = ({ run, lease, append, options: { startDaemon } }: Context) =>
         Effect.gen(function* () {
           const { started, daemon: before, committed } = run
           if (before === null || (committed && !started.restart)) return null
@@ -215,9 +215,12 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
             return state.facts.instance === before.instance ? ("same" as const) : ("another" as const)
           if (!startDaemon || state._tag === "Busy" || !(yield* files.exists(paths.facts)))
             return "none" as const
-          const revived = yield* Effect.either(
-            handover.start(again(run, before, committed ? started.to : started.from)),
-          )
+          const version = committed ? started.to : started.from
+          // A start that an earlier recovery allowed is allowed no more, and from step 2 on none is by itself.
+          if (run.begun.includes("stop") && run.starting !== version)
+            yield* append({ _tag: "Starting", version })
+          yield* lease.release
+          const revived = yield* Effect.either(handover.start(again(run, before, version)))
           if (Either.isRight(revived)) return "another" as const
           yield* progress.emit({
             _tag: "Warning",
@@ -269,7 +272,9 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* append({ _tag: "ActionDone", action }).pipe(Effect.mapError(paused(title)))
         }
         yield* removeLeftovers(current).pipe(Effect.mapError(paused("clean up")))
-        const after = yield* revive(current, options).pipe(Effect.mapError(paused("end")))
+        const after = yield* revive({ run: current, lease, options, append }).pipe(
+          Effect.mapError(paused("end")),
+        )
         return yield* append({
           _tag: "Ended",
           outcome: plan.direction === "forward" ? "new" : run.begun.includes("stop") ? "old" : "untouched",

@@ -1,10 +1,18 @@
 /** A signal reaches the process that it is meant for, or nobody. */
+
+import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, it } from "@effect/vitest"
 import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
+import { installOf } from "@waiaas/domain/Install"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import { RunLocks } from "@waiaas/services/RunLocks"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import { TestHttp } from "@waiaas/services/testing/TestHttp"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -69,5 +77,26 @@ it.scopedLive("a daemon of the same version that is another instance is not beli
     const error = yield* Effect.flip(control.health(facts))
     assert.match(error.message, /is not the daemon of this data directory/)
     assert.match((yield* Effect.flip(healthy)).message, /no healthy answer within 0.3 s/)
+  }).pipe(Effect.provide(layerInstalled())),
+)
+
+it.scopedLive("a run has the data only once no tool of a killed run works on it any more", () =>
+  Effect.gen(function* () {
+    const lock = yield* ExclusiveLock
+    const { paths } = yield* DataDir
+    const { packageDir } = yield* Environment
+    const install = yield* Effect.fromNullable(installOf(packageDir, "/node"))
+    const ended = yield* Deferred.make<void>()
+    yield* (yield* FileSystem.FileSystem).writeFileString(paths.toolLock, "")
+    const busy = Layer.succeed(ExclusiveLock, {
+      ...lock,
+      drain: (path) => (path === paths.toolLock ? Deferred.await(ended) : Effect.void),
+    })
+    yield* Effect.gen(function* () {
+      yield* Deferred.succeed(ended, undefined).pipe(Effect.delay("300 millis"), Effect.forkScoped)
+      const lease = yield* (yield* RunLocks).acquire(install, "a test")
+      const [took] = yield* Effect.timed(lease.take("1 second", `${paths.data}/waiaas.db`))
+      assert.isAtLeast(Duration.toMillis(took), 200)
+    }).pipe(Effect.provide(Layer.provide(RunLocks.layer, busy)))
   }).pipe(Effect.provide(layerInstalled())),
 )

@@ -227,6 +227,104 @@ describe("Recover", () => {
     assert.deepStrictEqual(readDocument(world.disk, database), { schema: 4, rows: ["row"] })
   })
 
+  describe("what ran before is running at the end of a recovery", () => {
+    const instance = "0300".padStart(32, "0")
+    const before = { ...facts, instance }
+    /** What a daemon that was killed leaves. */
+    const killed = (world: ReturnType<typeof machine>, version = OLD) =>
+      writeFile(world.disk, `${dataDir}/daemon.json`, JSON.stringify({ ...before, version }), 0o600)
+    const versions = (world: ReturnType<typeof machine>) => world.daemons().map(({ version }) => version)
+
+    test("though the run was cut off in step 1, together with its daemon", () => {
+      const world = machine()
+      killed(world)
+      mustRun(world, cutOff({ phase: "check", daemon: before }))
+      const recovered = mustRun(world, recover())
+      assert.deepStrictEqual([recovered.ended?.outcome, recovered.ended?.daemon], ["untouched", "another"])
+      assert.deepStrictEqual(versions(world), [OLD])
+    })
+
+    test("though an earlier recovery had started it, and was killed with it", () => {
+      const world = machine()
+      killed(world)
+      mustRun(
+        world,
+        Effect.flatMap(UpgradeJournal, (journal) =>
+          Effect.flatMap(cutOff({ phase: "stop", daemon: before }), (run) =>
+            journal.append(run, { _tag: "ActionDone", action: "start-old-daemon" }),
+          ),
+        ),
+      )
+      assert.strictEqual(mustRun(world, recover()).ended?.daemon, "another")
+      assert.deepStrictEqual(versions(world), [OLD])
+    })
+
+    test("though the finish of a commit had started it, and was killed with it", () => {
+      const world = machine()
+      killed(world, NEW)
+      mustRun(
+        world,
+        Effect.zipRight(cutOff({ phase: "restart", daemon: before, committed: true }), swapped(world)),
+      )
+      writeFile(world.disk, database, JSON.stringify({ schema: 5, rows: ["row"] }), 0o600)
+      const done = Effect.flatMap(UpgradeJournal, (journal) =>
+        Effect.flatMap(Effect.map(journal.latest, Option.getOrThrow), (run) =>
+          journal.append(run, { _tag: "ActionDone", action: "finish-commit" }),
+        ),
+      )
+      mustRun(world, done)
+      assert.strictEqual(mustRun(world, recover()).ended?.daemon, "another")
+      assert.deepStrictEqual(versions(world), [NEW])
+    })
+
+    test("though the daemon that was asked to stop takes long to end, and still answers", () => {
+      const world = machine()
+      killed(world)
+      writeFile(world.disk, `${dataDir}/upgrade/data.lock`, "", 0o600)
+      const survivor = { version: OLD, packageDir: install.packageDir, serving: "ok", schema: 4 } as const
+      resumeDaemon(world, { ...survivor, pid: 300, run: null })
+      world.run(() => world.daemons()[0]?.onStop != null)
+      const [daemon] = world.daemons()
+      assert.isDefined(daemon)
+      daemon.onStop = () => {
+        world.after(3000, () => world.kill(daemon))
+        daemon.onStop = () => {}
+      }
+      mustRun(
+        world,
+        Effect.flatMap(UpgradeJournal, (journal) =>
+          Effect.flatMap(cutOff({ phase: "stop", daemon: before }), (run) =>
+            journal.append(run, { _tag: "Stopping", daemon: before }),
+          ),
+        ),
+      )
+      daemon.onStop()
+      mustRun(world, recover())
+      const later = world.time + 10_000
+      world.after(10_000, () => {})
+      world.run(() => world.time >= later)
+      assert.deepStrictEqual(
+        world.daemons().map(({ pid, serving }) => [pid === 300, serving]),
+        [[false, "ok"]],
+      )
+    })
+
+    test("unless it was stopped in order: then it is said that none does", () => {
+      const world = machine()
+      mustRun(world, cutOff({ phase: "check", daemon: before }))
+      assert.strictEqual(mustRun(world, recover()).ended?.daemon, "none")
+      assert.lengthOf(world.daemons(), 0)
+    })
+
+    test("unless it cannot be started: then it is said that none does, and the recovery ends", () => {
+      const world = machine()
+      killed(world)
+      mustRun(world, cutOff({ phase: "check", daemon: before }))
+      world.judge = ({ kind }) => (kind === "spawn" ? "dies" : null)
+      assert.strictEqual(mustRun(world, recover()).ended?.daemon, "none")
+    })
+  })
+
   test("every action has its test", () => {
     assert.deepStrictEqual(Object.keys(tested).sort(), [...RecoveryAction.literals].sort())
   })
