@@ -5,6 +5,7 @@ import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { addressOf, Health, HealthError, isServing } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
 import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -42,8 +43,8 @@ export interface SpawnedDaemon {
 const STOP_MARGIN = Duration.seconds(5)
 const PROBE_LIMIT = Duration.seconds(1)
 const LOOK_EVERY = Duration.millis(25)
-/** So many looks in a row find nobody on the data: a start that gives the lock back for a moment is no end. */
-const FREE_LOOKS = 40
+/** Milliseconds in which nobody has the data: a start that gives the lock back for a moment is no end. */
+const FREE_FOR = 1000
 /** Of what a start does whatever the size of its data; who starts one that looks at the database adds to it. */
 export const START_LIMIT = Duration.seconds(90)
 
@@ -233,7 +234,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         }) {
           const log = `${paths.logs}/daemon.out.log`
           const failed = (problem: string) => new DaemonStartFailed({ version, problem, logFile: log })
-          let free = 0
+          let freeSince: number | null = null
           const look = Effect.gen(function* () {
             const facts = yield* readFacts
             if (Option.isSome(facts) && (yield* isProven(facts.value))) {
@@ -252,8 +253,9 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             const isOver =
               (pid === null || Option.isNone(yield* runner.identity(pid))) &&
               !(yield* lock.isHeld(paths.dataLock))
-            free = isOver ? free + 1 : 0
-            if (!isOver || (pid === null && free < FREE_LOOKS)) return Option.none()
+            const now = yield* Clock.currentTimeMillis
+            freeSince = isOver ? (freeSince ?? now) : null
+            if (freeSince === null || (pid === null && now - freeSince < FREE_FOR)) return Option.none()
             if (pid === null)
               return yield* new DaemonStartFailed({
                 version,

@@ -93,6 +93,12 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
             : Option.none()
         })
 
+      /** Asks often at first, when a run's next word decides the downtime. */
+      const pause = (since: number, often: Duration.DurationInput) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          Effect.sleep(now - since < 60_000 ? often : "1 second"),
+        )
+
       /** Tells whether a run has said nothing for longer than any of its steps takes: its process may be stopped. */
       const listener = () => {
         let words = -1
@@ -165,12 +171,13 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
         Scope.Scope
       > = Effect.gen(function* () {
         const isSilent = listener()
+        const since = yield* Clock.currentTimeMillis
         while (true) {
           const attempt = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
           const result = yield* Scope.extend(step(isSilent), attempt)
           if (Option.isSome(result)) return result.value
           yield* Scope.close(attempt, Exit.void)
-          yield* Effect.sleep("100 millis")
+          yield* pause(since, "100 millis")
         }
       })
 
@@ -179,6 +186,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
         verdict: (number) =>
           Effect.gen(function* () {
             const isSilent = listener()
+            const since = yield* Clock.currentTimeMillis
             while (true) {
               const live = yield* locks.live
               const run = yield* journal.latest
@@ -196,7 +204,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
                 const isFinal = Either.isLeft(recovered) && recovered.left._tag !== "LockBusy"
                 if (isFinal && !announced) return "abandoned" as const
               }
-              yield* Effect.sleep("50 millis")
+              yield* pause(since, "50 millis")
             }
           }),
       })

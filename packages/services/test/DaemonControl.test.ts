@@ -100,3 +100,15 @@ it.scopedLive("a run has the data only once no tool of a killed run works on it 
     }).pipe(Effect.provide(Layer.provide(RunLocks.layer, busy)))
   }).pipe(Effect.provide(layerInstalled())),
 )
+
+it.scopedLive(
+  "a daemon that a supervisor has started is not waited for once nobody has the data any more",
+  () =>
+    Effect.gen(function* () {
+      const daemon = yield* DaemonControl
+      const options = { version: "2.0.0", schema: null, status: "ok", pid: null } as const
+      const [took, failed] = yield* Effect.timed(Effect.flip(daemon.waitHealthy(options)))
+      assert.include(failed.message, "ended before it was healthy")
+      assert.isBelow(Duration.toSeconds(took), 10)
+    }).pipe(Effect.provide(layerInstalled())),
+)

@@ -1,7 +1,9 @@
 /** What ran before a run is running at its end, whatever happens to the daemon and to its supervisor meanwhile. */
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { DaemonStartFailed } from "@waiaas/domain/RunErrors"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -78,21 +80,27 @@ describe("a daemon whose supervisor is to start it", () => {
 
   it.scopedLive("is not waited for once its starts have ended three times before it was healthy", () =>
     Effect.gen(function* () {
-      const lock = yield* ExclusiveLock
-      const { paths } = yield* DataDir
-      const once = Effect.scoped(
-        Effect.zipRight(
-          lock.acquire({ lock: "data", path: paths.dataLock, what: "the daemon" }),
-          Effect.sleep("100 millis"),
-        ),
+      const [lock, daemon] = [yield* ExclusiveLock, yield* DaemonControl]
+      const problem = "it ended before it was healthy"
+      let looks = 0
+      let starts = 0
+      // Each start comes, has the data, and is gone when that is asked again.
+      const supervised = Layer.mergeAll(
+        Layer.succeed(ExclusiveLock, { ...lock, isHeld: () => Effect.sync(() => looks++ % 2 === 0) }),
+        Layer.succeed(DaemonControl, {
+          ...daemon,
+          waitHealthy: ({ version }) =>
+            Effect.suspend(() => {
+              starts += 1
+              return new DaemonStartFailed({ version, problem, logFile: "/log" })
+            }),
+        }),
       )
-      yield* Effect.forkScoped(Effect.forever(Effect.zipRight(once, Effect.sleep("1300 millis"))))
-      const given = { ...(yield* options), patience: 5 }
-      const [took, failed] = yield* Effect.timed(
+      const failed = yield* Effect.flatMap(options, (given) =>
         Effect.flip(Effect.flatMap(DaemonHandover, ({ start }) => start(given))),
-      )
-      assert.include(failed.message, "ended before it was healthy")
-      assert.isBelow(Duration.toSeconds(took), 12)
+      ).pipe(Effect.provide(Layer.provide(DaemonHandover.layer, supervised)))
+      assert.include(failed.message, problem)
+      assert.strictEqual(starts, 3)
       assert.deepStrictEqual(startsOf((yield* SimulatedInstall).acts), [])
     }).pipe(Effect.provide(layerInstalled())),
   )
