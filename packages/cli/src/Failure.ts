@@ -95,13 +95,20 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
 }
 
 /** `dataDir`: the one that the operator named, which what to type next then names as well. */
-export const tell = (failure: Told, json: boolean, dataDir: string | undefined): void => {
+export const tell = (
+  failure: Told,
+  {
+    json,
+    dataDir,
+    colours,
+  }: { readonly json: boolean; readonly dataDir: string | undefined; readonly colours: boolean },
+): void => {
   const next =
     failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
   const told = { ...failure, next }
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
   const lines = [
-    `error: ${told.message}`,
+    `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${told.message}`,
     ...(told.standing ? [told.standing] : []),
     ...(told.next ? [`next: ${told.next}`] : []),
   ]

@@ -25,11 +25,13 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
         const { variables } = yield* Environment
         // A dumb terminal shows an escape sequence as what it is made of.
         const isTerminal = process.stderr.isTTY === true && variables.TERM !== "dumb"
+        const hasColours = isTerminal && (variables.NO_COLOR ?? "") === ""
         const spinner = yield* makeSpinner(
-          mode === "human" && isTerminal,
+          mode === "human" && hasColours,
           (text) => void process.stderr.write(text),
+          () => process.stderr.columns || 80,
         )
-        const paint = painter(isTerminal && (variables.NO_COLOR ?? "") === "")
+        const paint = painter(hasColours)
         const out = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
         const err = (text: string) => Effect.sync(() => spinner.print(text))
         return {
@@ -64,15 +66,15 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
   )
 }
 
-type Paint = Record<"bold" | "green" | "red" | "yellow" | "dim", (text: string) => string>
-const codes = { bold: 1, green: 32, red: 31, yellow: 33, dim: 2 } as const
+type Paint = Record<"bold" | "green" | "red" | "magenta" | "dim", (text: string) => string>
+const codes = { bold: 1, green: 32, red: 31, magenta: 35, dim: 2 } as const
 const painter = (on: boolean): Paint => {
   const paint = (code: number) => (text: string) => (on ? `\u001b[${code}m${text}\u001b[0m` : text)
   return {
     bold: paint(codes.bold),
     green: paint(codes.green),
     red: paint(codes.red),
-    yellow: paint(codes.yellow),
+    magenta: paint(codes.magenta),
     dim: paint(codes.dim),
   }
 }
@@ -93,8 +95,8 @@ const describe = (event: ProgressEvent, paint: Paint): string => {
     case "Committed":
       return `      ${paint.bold("committed")}`
     case "Recovering":
-      return `      ${paint.yellow("recovery")}: ${event.title}`
+      return `      ${paint.magenta("recovery")}: ${event.title}`
     case "Warning":
-      return `${paint.yellow("warning")}: ${event.text}`
+      return `${paint.magenta("warning")}: ${event.text}`
   }
 }

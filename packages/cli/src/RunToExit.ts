@@ -15,6 +15,9 @@ const logger = Logger.replace(
   Logger.map(Logger.stringLogger, (line) => void process.stderr.write(`${line}\n`)),
 )
 
+const hasColours = (): boolean =>
+  process.stderr.isTTY === true && (process.env.NO_COLOR ?? "") === "" && process.env.TERM !== "dumb"
+
 /** Absolute, so that what is told holds in every directory. */
 const named = (flag: string | undefined): string | undefined => {
   const path = flag || process.env.WAIAAS_DATA_DIR
@@ -34,7 +37,7 @@ export const runToExit = <E>(
     disablePrettyLogger: true,
     teardown: (exit) => {
       const told = Exit.isFailure(exit) ? toldOf(exit.cause) : Option.none()
-      if (Option.isSome(told)) tell(told.value, json, named(dataDir))
+      if (Option.isSome(told)) tell(told.value, { json, dataDir: named(dataDir), colours: hasColours() })
       const code = Option.match(told, {
         onNone: () => ExitCode.done as number,
         onSome: (each) => each.exitCode,

@@ -8,9 +8,13 @@ const told = (moving: boolean) =>
     let text = ""
     yield* Effect.scoped(
       Effect.gen(function* () {
-        const spinner = yield* makeSpinner(moving, (part) => {
-          text += part
-        })
+        const spinner = yield* makeSpinner(
+          moving,
+          (part) => {
+            text += part
+          },
+          () => 80,
+        )
         spinner.start("[1/7] Check")
         spinner.detail("      asking npm")
         yield* Effect.sleep("300 millis")
@@ -39,6 +43,38 @@ it.live("on a terminal one line moves, and what remains of it reads the same", (
       .split("\n")
       .map((line) => line.split("\r\u001b[2K").at(-1))
       .join("\n")
-    assert.equal(shown, "warning: look\n[1/7] Check\n      done\n[2/7] Stop\n")
+    assert.equal(
+      shown,
+      yield* told(false).pipe(Effect.map((plain) => plain.replace("      asking npm\n", ""))),
+    )
+  }),
+)
+
+it.live("what moves is never wider than the terminal, and so leaves nothing behind", () =>
+  Effect.gen(function* () {
+    for (const width of [80, 60, 20, 5]) {
+      let text = ""
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const spinner = yield* makeSpinner(
+            true,
+            (part) => {
+              text += part
+            },
+            () => width,
+          )
+          spinner.start(`[1/7] ${"Check ".repeat(20)}`)
+          spinner.detail(`      ${"copying a database ".repeat(20)}`)
+          yield* Effect.sleep("200 millis")
+          spinner.print("      recovery: restore the old data")
+          yield* Effect.sleep("200 millis")
+        }),
+      )
+      const moving = text.split("\r\u001b[2K").filter((part) => !part.includes("\n") && part !== "")
+      assert.ok(moving.length > 1)
+      for (const part of moving) assert.ok(part.length <= Math.max(width, 9), `${width}: ${part}`)
+      // The step's heading comes before what is said of the step.
+      assert.ok(text.indexOf("Check \n") < text.indexOf("recovery:"), text)
+    }
   }),
 )
