@@ -176,22 +176,59 @@ export const build = async (options: BuildOptions): Promise<string> => {
   return dist
 }
 
+/** Faults that a test release can be made with: the code looks for these names. */
+export const faults = ["migrate", "migrate-live", "start", "crash-loop"] as const
+
+/** A command line of `build` or `pack` that is wrong: one sentence, and no stack. */
+export class WrongOptions extends Error {}
+
 /** The options of `build` and `pack` on a command line. */
-export const parseReleaseArgs = (defaultOut: string): BuildOptions => {
-  const { values } = parseArgs({
-    options: {
-      out: { type: "string", default: defaultOut },
-      version: { type: "string" },
-      schema: { type: "string" },
-      fault: { type: "string" },
-    },
-  })
+export const parseReleaseArgs = (
+  defaultOut: string,
+  args: ReadonlyArray<string> = process.argv.slice(2),
+): BuildOptions => {
+  const { out, version, schema, fault } = parsed(args)
+  if (version !== undefined && !isVersion(version))
+    throw new WrongOptions(`--version: ${JSON.stringify(version)} is not an exact version such as 2.1.0.`)
+  if (
+    schema !== undefined &&
+    !(/^\d+$/.test(schema) && Number(schema) >= 1 && Number(schema) <= LATEST_SCHEMA)
+  )
+    throw new WrongOptions(
+      `--schema: a migration number, 1..${LATEST_SCHEMA}, not ${JSON.stringify(schema)}.`,
+    )
+  if (fault !== undefined && !(faults as ReadonlyArray<string>).includes(fault))
+    throw new WrongOptions(`--fault: one of ${faults.join(", ")}, not ${JSON.stringify(fault)}.`)
   return {
-    out: resolve(values.out),
-    ...(values.version !== undefined && { version: values.version }),
-    ...(values.schema !== undefined && { schema: Number(values.schema) }),
-    ...(values.fault !== undefined && { fault: values.fault }),
+    out: resolve(out ?? defaultOut),
+    ...(version !== undefined && { version }),
+    ...(schema !== undefined && { schema: Number(schema) }),
+    ...(fault !== undefined && { fault }),
   }
 }
 
-if (import.meta.main) console.log(await build(parseReleaseArgs(join(root, "packages/cli"))))
+const parsed = (args: ReadonlyArray<string>) => {
+  try {
+    const options = { out: text, version: text, schema: text, fault: text }
+    return parseArgs({ args: [...args], options }).values
+  } catch (error) {
+    throw new WrongOptions(
+      `${error instanceof Error ? error.message.split(". ")[0] : error}. There are --out DIR, --version X, --schema N, --fault NAME.`,
+    )
+  }
+}
+const text = { type: "string" } as const
+
+/** Runs a script's main part: wrong options are one sentence on standard error, and exit code 2. */
+export const withOptions = async (main: () => Promise<void>): Promise<void> => {
+  try {
+    await main()
+  } catch (error) {
+    if (!(error instanceof WrongOptions)) throw error
+    console.error(`error: ${error.message}`)
+    process.exitCode = 2
+  }
+}
+
+if (import.meta.main)
+  await withOptions(async () => console.log(await build(parseReleaseArgs(join(root, "packages/cli")))))

@@ -9,7 +9,7 @@ import { NODE_RANGE } from "@waiaas/domain/NodeRange"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
 import { buildOf, type FileDigest } from "@waiaas/services/BuildDigest"
-import { type BuildOptions, build, distFiles, parseReleaseArgs } from "./build.mts"
+import { type BuildOptions, build, distFiles, parseReleaseArgs, withOptions } from "./build.mts"
 import { cached } from "./lib/cache.mts"
 import { cleanEnv, node, npmCli, root, rootManifest } from "./lib/repo.mts"
 import { mustRun } from "./lib/run.mts"
@@ -157,11 +157,12 @@ export const pack = async (options: PackOptions = {}): Promise<string> =>
     tarballName(options.version ?? rootManifest.version),
   )
 
-if (import.meta.main) {
-  const { out, ...options } = parseReleaseArgs(process.cwd())
-  const tarball = await pack(options)
-  await mkdir(out, { recursive: true })
-  const target = join(out, tarballName(options.version ?? rootManifest.version))
-  await copyFile(tarball, target)
-  console.log(target)
-}
+if (import.meta.main)
+  await withOptions(async () => {
+    const { out, ...options } = parseReleaseArgs(process.cwd())
+    const tarball = await pack(options)
+    await mkdir(out, { recursive: true })
+    const target = join(out, tarballName(options.version ?? rootManifest.version))
+    await copyFile(tarball, target)
+    console.log(target)
+  })

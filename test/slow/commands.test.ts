@@ -57,7 +57,7 @@ it.scopedLive(
           (await machine.mustWaiaas(["--help"])).stdout,
           /^ *completions <bash\|zsh\|fish>\s+Print a completion script/m,
         )
-        assert.match((await machine.mustWaiaas(["completions", "--help"])).stdout, /bash, zsh, fish/)
+        assert.match((await machine.mustWaiaas(["completions", "--help"])).stdout, /<bash\|zsh\|fish>/)
         for (const shell of ["bash", "zsh", "fish"]) {
           const { stdout, stderr } = await machine.mustWaiaas(["completions", shell])
           for (const word of ["waiaas", "upgrade", "rollback", "completions"])
@@ -186,7 +186,7 @@ it.scopedLive("a registry that cannot be reached is told within seconds, and as 
       const began = performance.now()
       const { code, stderr } = await machine.waiaas(["upgrade", "--check"])
       assert.notEqual(code, 0)
-      assert.match(stderr, /the registry cannot be reached/)
+      assert.match(stderr, /the registry \S+ cannot be reached/)
       const upgrade = await machine.waiaas(["upgrade"])
       // npm's own lines stand once: with the error, not with the step that failed.
       assert.match(

@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { judge, rangeFor, releaseOfSchema } from "@waiaas/domain/SchemaRange"
 import { isNewer, makeVersion } from "@waiaas/domain/Version"
 import { describe, it } from "vitest"
+import { faults, parseReleaseArgs, WrongOptions } from "../../scripts/build.mts"
 import { root } from "../../scripts/lib/repo.mts"
 import { publishedManifest, stopsFor } from "../../scripts/pack.mts"
 import { release } from "../support/releases.mts"
@@ -77,5 +78,36 @@ describe("tarball", () => {
     )
     bundled.delete(undefined)
     assert.deepEqual([...bundled].sort(), ["better-sqlite3", "node-addon-api"])
+  })
+})
+
+describe("the options of pack", () => {
+  it("are refused in a sentence where they name nothing that there is", () => {
+    for (const [args, words] of [
+      [["--fault", "migrat"], "--fault: one of migrate, migrate-live, start, crash-loop"],
+      [["--schema", "6"], "--schema: a migration number, 1..5"],
+      [["--schema", "0"], "--schema: a migration number"],
+      [["--schema", "four"], "--schema: a migration number"],
+      [["--version", "2.1"], "--version: "],
+      [["--frobnicate"], "Unknown option '--frobnicate'. There are --out DIR"],
+      [["--schema"], "There are --out DIR"],
+      [["extra"], "There are --out DIR"],
+    ] as const)
+      assert.throws(
+        () => parseReleaseArgs("/out", args),
+        (error) => error instanceof WrongOptions && error.message.includes(words),
+        args.join(" "),
+      )
+    for (const fault of faults) assert.equal(parseReleaseArgs("/out", ["--fault", fault]).fault, fault)
+  })
+
+  it("name every fault that the code can have", () => {
+    const sources = globSync("packages/*/src/**/*.ts", { cwd: root }).map((path) =>
+      readFileSync(join(root, path), "utf8"),
+    )
+    const looked = new Set(
+      sources.flatMap((text) => [...text.matchAll(/FAULT === "([a-z-]+)"/g)].map(([, name]) => name)),
+    )
+    assert.deepEqual([...looked].sort(), [...faults].sort())
   })
 })
