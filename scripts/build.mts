@@ -1,5 +1,5 @@
 /** Bundles the published code: `node scripts/build.mts [--out DIR] [--version X] [--schema N] [--fault NAME]`. */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { chmod, mkdir, rm, writeFile } from "node:fs/promises"
 import { builtinModules } from "node:module"
 import { join, resolve } from "node:path"
@@ -146,9 +146,10 @@ export const build = async (options: BuildOptions): Promise<string> => {
   } satisfies esbuild.BuildOptions
   await rm(dist, { recursive: true, force: true })
   await mkdir(dist, { recursive: true })
-  const graph = (name: "cli" | "status" | "daemon" | "tool") =>
+  const graph = (name: "cli" | "status" | "daemon" | "tool", define: Record<string, string> = {}) =>
     esbuild.build({
       ...common,
+      define: { ...common.define, ...define },
       entryPoints: [entries[name]],
       outfile: join(dist, `${name}.js`),
       target: "node22",
@@ -159,7 +160,17 @@ export const build = async (options: BuildOptions): Promise<string> => {
       // Their start is waited for again and again, and a shorter text is read sooner.
       minifyIdentifiers: name === "status" || name === "tool",
     })
-  const bundles = await Promise.all([graph("cli"), graph("status"), graph("daemon"), graph("tool")])
+  const daemon = await graph("daemon")
+  // The command has to know a damaged daemon before it becomes it.
+  const daemonBytes = String(statSync(join(dist, "daemon.js")).size)
+  const bundles = [
+    daemon,
+    ...(await Promise.all([
+      graph("cli", { __WAIAAS_DAEMON_BYTES__: daemonBytes }),
+      graph("status"),
+      graph("tool"),
+    ])),
+  ]
   // An old Node has to be able to read it: it is the file that says which Node is needed.
   await esbuild.build({
     ...common,

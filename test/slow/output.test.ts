@@ -1,6 +1,6 @@
 /** The installed command in real pipes and in odd places, as scripts and shells use it. */
 import { strict as assert } from "node:assert"
-import { existsSync, mkdirSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -145,6 +145,37 @@ it.scopedLive(
         const sealed = await inGone("start --background", { WAIAAS_MASTER_PASSWORD_FILE: "password" })
         assert.equal(sealed.code, 2)
         rmSync(gone, { force: true })
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "a file of the package that is cut off or gone is named, with the command that puts it back",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false, daemon: { update_check: false } })
+      yield* Effect.promise(async () => {
+        const install = "next: npm install --global @waiaas/cli@2.0.0\n"
+        for (const [file, commands] of [
+          ["daemon.js", ["start", "start --background", `init --data-dir ${join(machine.home, "other")}`]],
+          ["cli.js", ["stop", "upgrade --check"]],
+          ["status.js", ["status"]],
+        ] as const) {
+          const path = join(machine.packageDir, "dist", file)
+          const whole = readFileSync(path)
+          for (const damage of [() => truncateSync(path, whole.length / 2), () => rmSync(path)]) {
+            damage()
+            for (const command of commands) {
+              const { code, stdout, stderr } = await machine.waiaas(command.split(" "))
+              assert.deepEqual([code, stdout], [1, ""], `${command}: ${stderr}`)
+              assert.match(stderr, new RegExp(`^error: The installed package is damaged: .*${file} `, "m"))
+              assert.ok(stderr.endsWith(install), stderr)
+            }
+          }
+          writeFileSync(path, whole)
+        }
+        await machine.mustWaiaas(["status"])
       })
     }),
   LIMIT,

@@ -1,7 +1,9 @@
 import { packagePaths } from "@waiaas/domain/Install"
 import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
+import { PackageDamaged } from "@waiaas/domain/PackageErrors"
 import { CommandFailed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { Privilege } from "@waiaas/services/platform/Privilege"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
@@ -73,4 +75,24 @@ export const runAgain = Effect.gen(function* () {
   // It finds out anew whose data it is.
   yield* (yield* Privilege).restore
   yield* become(process.argv.slice(1))
+})
+
+declare const __WAIAAS_DAEMON_BYTES__: number | undefined
+
+/** Fails where `dist/daemon.js` of this very package is not as large as it was built: Node would print its source. */
+export const expectDaemonFile = Effect.gen(function* () {
+  if (typeof __WAIAAS_DAEMON_BYTES__ === "undefined") return
+  const { packageDir, version } = yield* Environment
+  const files = yield* DurableFile
+  const { manifest, daemon: path } = packagePaths(packageDir)
+  const text = yield* files.readTextIfThere(manifest)
+  // In the middle of a run another version is in the same place.
+  if (!Option.exists(text, (json) => json.includes(`"version": "${version}"`))) return
+  const size = Option.map(yield* files.statIfThere(path), (info) => Number(info.size))
+  if (Option.contains(size, __WAIAAS_DAEMON_BYTES__)) return
+  const problem = Option.match(size, {
+    onNone: () => "is missing",
+    onSome: (bytes) => `has ${bytes} bytes, not ${__WAIAAS_DAEMON_BYTES__}`,
+  })
+  return yield* new PackageDamaged({ path, problem, version })
 })

@@ -5,6 +5,7 @@
 import "@waiaas/services/platform/NoDebugger"
 import { VERSION } from "@waiaas/domain/Build"
 import { isSupportedNode, NODE_RANGE } from "@waiaas/domain/NodeRange"
+import { PACKAGE_NAME } from "@waiaas/domain/PackageName"
 import { guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
 import { escapes } from "./Escapes.ts"
@@ -74,5 +75,12 @@ if (!isSupportedNode(process.versions.node)) {
   if (!isStatus) process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
   useCompileCache()
   // The build puts the command beside this file; it is loaded whole, before a package can be swapped.
-  void import(isStatus ? "./status.js" : "./cli.js")
+  import(isStatus ? "./status.js" : "./cli.js").catch((error: Error) => {
+    // Only what cannot be loaded comes here: a command's own failure ends the process by itself.
+    const file = isStatus ? "dist/status.js" : "dist/cli.js"
+    process.stderr.write(
+      `error: The installed package is damaged: ${file} cannot be loaded (${error.message.split("\n")[0]}).\nnext: npm install --global ${PACKAGE_NAME}@${VERSION}\n`,
+    )
+    process.exitCode = 1
+  })
 }

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
 import { NpmFailureKind, npmFailureText, withoutPermission } from "./NpmFailure.ts"
+import { PACKAGE_NAME } from "./PackageName.ts"
 
 const bytes = (count: number): string =>
   count >= 1e9
@@ -152,6 +153,23 @@ export class NoSpace extends Schema.TaggedError<NoSpace>()("NoSpace", {
   }
   get next() {
     return `Free ${bytes(this.needed - this.available)} on that file system, then run the command again.`
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
+/** A file of the installed package that is not what was published. */
+export class PackageDamaged extends Schema.TaggedError<PackageDamaged>()("PackageDamaged", {
+  path: Schema.String,
+  problem: Schema.String,
+  version: Schema.String,
+}) {
+  override get message() {
+    return `The installed package is damaged: ${this.path} ${this.problem}.`
+  }
+  get next() {
+    return `npm install --global ${PACKAGE_NAME}@${this.version}`
   }
   get exitCode() {
     return ExitCode.failed

@@ -4,8 +4,7 @@ import { SchemaRange } from "./SchemaRange.ts"
 import { Version } from "./Version.ts"
 import { isRange } from "./VersionRange.ts"
 
-/** The npm name of the one published package. */
-export const PACKAGE_NAME = "@waiaas/cli"
+export { PACKAGE_NAME } from "./PackageName.ts"
 
 /** The version of the protocol between an upgrader and a candidate's code. */
 export const UPGRADE_PROTOCOL = 1

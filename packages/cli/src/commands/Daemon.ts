@@ -22,7 +22,7 @@ import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import { runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
+import { expectDaemonFile, runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
 import { tellStatus } from "./Status.ts"
 
@@ -43,6 +43,7 @@ export const init = Command.make("init", {}, () =>
     const { paths, expectPlace } = yield* DataDir
     const disk = yield* DiskSpace
     yield* expectPlace
+    yield* expectDaemonFile
     const made = yield* runDaemonFile("init")
     yield* recordForCheck
     if (yield* disk.isNetwork(paths.root))
@@ -134,6 +135,7 @@ export const start = Command.make(
       yield* recordForCheck
       const suspicion = yield* (yield* Probation).suspicion
       if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
+      yield* expectDaemonFile
       if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
       const live = yield* (yield* RunLocks).live
       const newest = Option.getOrNull(yield* (yield* UpgradeJournal).latest)

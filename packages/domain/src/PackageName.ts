@@ -1,0 +1,2 @@
+/** The npm name of the one published package. */
+export const PACKAGE_NAME = "@waiaas/cli"
