@@ -20,6 +20,8 @@ const releases = {
   "migrate-live": "2.1.2",
   start: "2.1.3",
   "crash-loop": "2.1.4",
+  activate: "2.1.5",
+  "activate-live": "2.1.6",
 } as const
 
 describe("an upgrade to a release that fails", () => {
@@ -58,6 +60,25 @@ describe("an upgrade to a release that fails", () => {
       assert.deepEqual(writers.unexpected, [])
       const status = await machine.mustWaiaas(["upgrade", "--status"], { env })
       assert.match(status.stdout, /undone, 2\.0\.0 stands\n +failed in /)
+    })
+
+  for (const [fault, code, words] of [
+    ["activate", 1, /Nothing was changed: WAIaaS 2\.0\.0 served all along/],
+    ["activate-live", 6, /Everything was put back: WAIaaS 2\.0\.0 with its own data/],
+  ] as const)
+    it(`by a migration that makes suspended agents active, undeclared (${fault}): they stay suspended`, async () => {
+      const place = await world.serving()
+      const { machine, env } = place
+      await machine.mustWaiaas(["agent", "create", "kept", "--owner", "0xowner"], { env })
+      await machine.mustWaiaas(["agent", "suspend", "kept"], { env })
+      const result = await machine.waiaas(["upgrade", "--to", releases[fault]], { env, timeoutMs: 180_000 })
+      expectTold(result, [code], words)
+      assert.match(result.stderr, /agents\.status changed in 1 row \(kept\)/)
+      assert.match(result.stderr, /agents\.owner_address changed in 1 row \(kept\)/)
+      const shown = (await machine.mustWaiaas(["agent", "show", "kept"], { env })).stdout
+      assert.match(shown, /suspended/)
+      assert.match(shown, /0xowner/)
+      await expectStands(place, oldRelease)
     })
 
   it("again and again after the commit: nothing goes back by itself, start and status offer it, and it works", async () => {

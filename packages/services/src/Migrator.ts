@@ -104,7 +104,11 @@ export const migrate = (
         yield* sql`INSERT INTO schema_version (version, name, applied_at, checksum)
           VALUES (${migration.id}, ${migration.name}, ${at}, ${checksumOf(migration)})`
       }
-      if (FAULT === "migrate" || (FAULT === "migrate-live" && !path.includes("rehearsal")))
+      const isLive = !path.includes("rehearsal")
+      // What no migration declares: whoever was suspended signs again, and nobody owns it.
+      if (FAULT === "activate" || (FAULT === "activate-live" && isLive))
+        yield* sql`UPDATE agents SET status = 'active', owner_address = NULL`
+      if (FAULT === "migrate" || (FAULT === "migrate-live" && isLive))
         yield* sql.unsafe("INSERT INTO fault_planted_in_this_release VALUES (1)")
       if (!isCompared) return
       const { differences } = yield* compareAttached(changes, NAMED)

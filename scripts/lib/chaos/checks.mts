@@ -87,7 +87,12 @@ export const checkServes = async (machine: Machine, agent: Agent): Promise<Reado
   const key = createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" })
   const signature = Buffer.from(answer.json<{ signature: string }>().signature, "hex")
   const problems = verify(null, Buffer.from(message), key, signature) ? [] : ["a signature does not verify"]
-  const created = await machine.api("POST", "/v1/agents", { name: "after-the-chaos" }, 30_000)
+  const created = await machine.api(
+    "POST",
+    "/v1/agents",
+    { name: `after-the-chaos-${process.hrtime.bigint()}` },
+    30_000,
+  )
   return created.status === 201 ? problems : [...problems, `create: ${created.status} ${created.text}`]
 }
 
