@@ -7,10 +7,11 @@ import * as NodeContext from "@effect/platform-node/NodeContext"
 import { VERSION } from "@waiaas/domain/Build"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { commandTree } from "./CommandTree.ts"
+import { type CommandNode, commandTree } from "./CommandTree.ts"
+import { completionScript, type Shell } from "./CompletionScript.ts"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
-import { makeCompletions, type Shell } from "./commands/Completions.ts"
+import { makeCompletions } from "./commands/Completions.ts"
 import { health, init, start, status, stop } from "./commands/Daemon.ts"
 import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
@@ -23,12 +24,6 @@ import { root } from "./Root.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
 import { readUsage } from "./Usage.ts"
 
-const scripts = {
-  bash: Command.getBashCompletions,
-  zsh: Command.getZshCompletions,
-  fish: Command.getFishCompletions,
-} as const
-
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 /** `plain`: for each output, whether it takes no colours. */
@@ -40,7 +35,11 @@ export const runCommand = (
   const isUpgrade = args.includes("upgrade")
   /** What a shell reads at its start is no place for a notice either. */
   const isSilent = isUpgrade || args.includes("completions")
-  const scriptFor = (shell: Shell): Effect.Effect<ReadonlyArray<string>> => scripts[shell](command, "waiaas")
+  /** Filled below: completions are one of the commands that they complete. */
+  const known: { tree: CommandNode } = {
+    tree: { name: "", description: "", options: new Map(), args: [], children: [] },
+  }
+  const scriptFor = (shell: Shell) => Effect.sync(() => completionScript(known.tree, shell))
   const command = root.pipe(
     Command.withDescription(
       `A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help.\n${exitCodes}`,
@@ -61,6 +60,7 @@ export const runCommand = (
     Command.provide((globals) => layerFor(globals)),
   )
   const tree = commandTree(command)
+  known.tree = tree
   const reading = readUsage(tree, args)
   const json = args.includes("--json")
   switch (reading._tag) {

@@ -2,9 +2,8 @@
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
+import type { Shell } from "../CompletionScript.ts"
 import { Output } from "../Output.ts"
-
-export type Shell = "bash" | "zsh" | "fish"
 
 const shell = Args.choice(
   (["bash", "zsh", "fish"] as const).map((name) => [name, name] as const),
