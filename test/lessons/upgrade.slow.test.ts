@@ -82,7 +82,7 @@ it.scopedLive(
         assert.deepEqual(await first.exit, { code: 0, signal: null }, first.stderr())
         const health = (await machine.api("GET", "/health")).json<Record<string, unknown>>()
         assert.deepEqual([health.version, health.schemaVersion], ["2.1.0", 5])
-        const runs = JSON.parse((await machine.mustWaiaas(["--json", "upgrade", "--status"])).stdout)
+        const runs = JSON.parse((await machine.mustWaiaas(["--json", "upgrade", "--status"])).stdout).runs
         assert.equal(runs.length, 1)
       })
       assert.deepEqual(query(databaseOf(machine), "SELECT count(*) AS n FROM schema_version"), [{ n: 5 }])

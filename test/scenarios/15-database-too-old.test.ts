@@ -18,7 +18,7 @@ it.effect("layers: the refusal names the version to go through, which can make t
       refusal.message,
       "The database has schema 1, this version migrates from schema 3: go through WAIaaS 1.7.0 first.",
     )
-    assert.equal(refusal.next, "npm install --global @waiaas/cli@1.7.0 && waiaas start")
+    assert.equal(refusal.next, "npm install --global @waiaas/cli@1.7.0 && waiaas start --background")
     assert.equal(refusal.exitCode, 4)
     assert.match((yield* Effect.flip(admit(2))).message, /go through WAIaaS 1\.8\.0 first/)
     assert.equal((yield* admit(3))._tag, "NeedsMigration")

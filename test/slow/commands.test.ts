@@ -12,7 +12,7 @@ import { countedRegistry, databaseOf, installedMachine } from "../support/scoped
 import { execute, setKeys } from "../support/sqlite.mts"
 
 /** Each starts many processes, on a machine that may have other things to do. */
-const LIMIT = 30_000
+const LIMIT = 60_000
 
 it.scopedLive(
   "what to type next is for the data directory that was named, wherever a command fails",

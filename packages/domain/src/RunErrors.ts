@@ -51,7 +51,7 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
     return `WAIaaS ${this.version} did not start: ${problem}.`
   }
   get next() {
-    return this.instead ?? `Read the end of ${this.logFile}, then run \`waiaas start\`.`
+    return this.instead ?? `Read the end of ${this.logFile}, then run \`waiaas start --background\`.`
   }
   get exitCode(): number {
     return this.code ?? ExitCode.failed
@@ -120,7 +120,7 @@ export class UnfinishedRun extends Schema.TaggedError<UnfinishedRun>()("Unfinish
     return `Run ${this.run} of ${this.dataDir} was cut off and is not recovered yet.`
   }
   get next() {
-    return `waiaas start --data-dir ${shellWord(this.dataDir)}`
+    return `waiaas start --background --data-dir ${shellWord(this.dataDir)}`
   }
   get exitCode() {
     return ExitCode.needsOperator
@@ -175,7 +175,7 @@ export class RecoveryPaused extends Schema.TaggedError<RecoveryPaused>()("Recove
     return `Recovery of run ${this.run} paused at "${this.action}": ${this.cause} Everything it needs is kept.`
   }
   get next() {
-    const start = `waiaas start --data-dir ${shellWord(this.dataDir)}`
+    const start = `waiaas start --background --data-dir ${shellWord(this.dataDir)}`
     return recovers.test(this.remedy) ? inDataDir(this.remedy, this.dataDir) : followedBy(this.remedy, start)
   }
   get exitCode() {

@@ -38,6 +38,7 @@ const samples = [
   new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
   new DataErrors.BackupForeign({ name: "b", agents: 2, keystore: "/home/op/.waiaas/keystore" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
+  new PackageErrors.PackageDamaged({ path: "/p/dist/daemon.js", problem: "is missing", version: "2.0.0" }),
   new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
   ...NpmFailureKind.literals.map(
     (kind) => new PackageErrors.NpmFailed({ kind, asked: "view @waiaas/cli", output: "" }),
@@ -111,7 +112,7 @@ describe("next", () => {
   })
 
   it("of a paused recovery is one instruction, whatever stopped it", () => {
-    const start = `waiaas start --data-dir ${dataDir}`
+    const start = `waiaas start --background --data-dir ${dataDir}`
     for (const { next: remedy } of samples) {
       const paused = new RecoveryPaused({ run: 3, action: "put back", cause: "Odd.", remedy, dataDir })
       assert.isUndefined(clumsy(paused.next), paused.next)

@@ -154,9 +154,9 @@ describe("recoveryFor", () => {
     }
     assert.strictEqual(nextOf(from), `Read the end of ${logFile}.1.`)
     // Nothing was started since, or not by us.
-    assert.strictEqual(nextOf(to), `Read the end of ${logFile}, then run \`waiaas start\`.`)
+    assert.strictEqual(nextOf(to), `Read the end of ${logFile}, then run \`waiaas start --background\`.`)
     assert.strictEqual(nextOf(from, "systemd"), `Read the end of ${logFile}.`)
-    const instead = "Read the end of /l, then run `waiaas start --data-dir /d`."
+    const instead = "Read the end of /l, then run `waiaas start --background --data-dir /d`."
     assert.strictEqual(
       nextOf(from, null, new DaemonStartFailed({ ...failed, instead })),
       "Read the end of /l.",

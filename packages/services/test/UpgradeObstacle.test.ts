@@ -100,7 +100,7 @@ describe("an upgrade", () => {
       yield* beginRun
       const cut = yield* obstacle
       assert.strictEqual(cut?._tag, "UnfinishedRun")
-      assert.match(cut?.next ?? "", /^waiaas start --data-dir /)
+      assert.match(cut?.next ?? "", /^waiaas start --background --data-dir /)
       yield* hold("run", "upgrade")
       const live = yield* obstacle
       assert.strictEqual(live?._tag, "UpgradeInProgress")

@@ -74,7 +74,7 @@ export const rollbackRun = (options: RollbackFlags) =>
         return yield* unconfirmed
     }
     const report = yield* rollback.run(plan, { restart, resumeSuspended })
-    yield* output.result({ event: "Result", ...report, resumeSuspended }, [
+    yield* output.result({ event: "Result", _tag: "RolledBack", ...report, resumeSuspended }, [
       report.from === report.to
         ? `Restored the data of ${report.to}, schema ${report.schema}.`
         : `Rolled back to WAIaaS ${report.to}, schema ${report.schema}.`,

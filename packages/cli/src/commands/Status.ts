@@ -73,7 +73,7 @@ export const tellStatus = Effect.gen(function* () {
       onSome: ({ started }) => [
         live
           ? `${started.kind}: run ${started.run} to ${started.to} is going on (${here("waiaas upgrade --status")})`
-          : `${started.kind}: run ${started.run} to ${started.to} was cut off; ${here("waiaas start")} recovers it`,
+          : `${started.kind}: run ${started.run} to ${started.to} was cut off; ${here("waiaas start --background")} recovers it`,
       ],
     }),
   ]

@@ -115,6 +115,7 @@ const check = (to: Option.Option<string>) =>
     yield* output.result(
       {
         event: "Result",
+        _tag: "Checked",
         current: installed,
         latest: release.version,
         updateAvailable: target.isNewer,
@@ -186,7 +187,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
         `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options)].join(" "))}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
-    yield* output.result({ event: "Result", ...report, backup }, [
+    yield* output.result({ event: "Result", ...report, path: backup }, [
       `Upgraded WAIaaS from ${report.from} to ${report.to}.`,
       `Schema:   ${report.schemaFrom} -> ${report.schemaTo}`,
       report.downtime === null
@@ -216,7 +217,7 @@ const tellStatus = Effect.gen(function* () {
           ? `going on: ${run.begun.at(-1) ?? "beginning"}, process ${started.pid}`
           : run.paused !== null
             ? `cut off, and its recovery waits at "${run.paused.action}"`
-            : `cut off; ${here("waiaas start")} recovers it`
+            : `cut off; ${here("waiaas start --background")} recovers it`
     return [
       `run ${started.run}: ${started.kind} ${started.from} -> ${started.to}, ${when(started.at)}: ${state}`,
       ...(failure === null ? [] : [`  failed in ${failure.phase}: ${failure.message.split("\n")[0]}`]),
@@ -226,18 +227,22 @@ const tellStatus = Effect.gen(function* () {
     ]
   })
   yield* output.result(
-    runs.map((run) => ({
-      run: run.started.run,
-      kind: run.started.kind,
-      from: run.started.from,
-      to: run.started.to,
-      startedAt: run.started.at,
-      begun: run.begun,
-      committed: run.committed,
-      failure: run.failure,
-      paused: run.paused,
-      ended: run.ended,
-    })),
+    {
+      event: "Result",
+      _tag: "Runs",
+      runs: runs.map((run) => ({
+        run: run.started.run,
+        kind: run.started.kind,
+        from: run.started.from,
+        to: run.started.to,
+        startedAt: run.started.at,
+        begun: run.begun,
+        committed: run.committed,
+        failure: run.failure,
+        paused: run.paused,
+        ended: run.ended,
+      })),
+    },
     lines.length === 0 ? ["No upgrade was run here yet."] : lines,
   )
 })

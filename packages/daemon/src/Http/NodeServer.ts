@@ -25,7 +25,7 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
     return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
   }
   get next() {
-    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then: waiaas start"
+    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then: waiaas start --background"
   }
   get exitCode() {
     return ExitCode.failed
