@@ -45,8 +45,11 @@ it.scopedLive("layers: seven steps in their order, each announced in the journal
       "npm install 2.1.0",
       // The rehearsal, while the old daemon serves.
       "tool Migrate 2.1.0",
+      // What the new code did is compared by the old.
+      "tool Compare 2.0.0",
       "daemon 2.0.0 stops",
       "tool Migrate 2.1.0",
+      "tool Compare 2.0.0",
       "daemon 2.1.0 starts",
     ])
     assert.equal(install.running(), "2.1.0")

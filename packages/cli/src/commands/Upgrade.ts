@@ -96,7 +96,9 @@ const check = (to: Option.Option<string>) =>
       wanted ? obstacles.expectNone(install, databasePath) : obstacles.expectNoRun
     ).pipe(Effect.match({ onFailure: (error) => error, onSuccess: () => null }))
     const keys = yield* Effect.either(obstacles.agentsWithoutKey(databasePath))
-    const obstacle = hindered ?? Option.getOrNull(Either.getLeft(keys))
+    // Where nothing is to be installed a password that is not here keeps nobody from anything.
+    const unopened = Option.filter(Either.getLeft(keys), ({ _tag }) => wanted || _tag === "KeystoreDamaged")
+    const obstacle = hindered ?? Option.getOrNull(unopened)
     const refusal = wanted ? obstacle : target.refusal
     const warnings = [
       ...target.warnings,
