@@ -6,7 +6,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { layerDatabaseToolLocal } from "@waiaas/services/DatabaseToolLocal"
+import { migrate } from "@waiaas/services/Migrator"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import type { DurableFile } from "@waiaas/services/platform/DurableFile"
+import type { Environment } from "@waiaas/services/platform/Environment"
+import { agentIdOf, insertAgent } from "@waiaas/services/testing/TestDatabase"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerDataDir } from "./support.ts"
@@ -128,4 +132,27 @@ it.scopedLive(
       yield* write("UPDATE agents SET name = 'x' WHERE id = 'k05002'")
       assert.notStrictEqual((yield* digest)?.digest, expected)
     }).pipe(Effect.provide(layer)),
+)
+
+it.scopedLive("an agent that is made while the keys are opened is not missed as one without a key", () =>
+  Effect.gen(function* () {
+    const { paths } = yield* DataDir
+    const database = join(paths.root, "agents.db")
+    const inDatabase = Effect.provide(layerDatabase({ path: database, create: true }))
+    yield* Effect.zipRight(migrate(database), Effect.forEach(["alice", "bob"], insertAgent)).pipe(inDatabase)
+    const context = yield* Effect.context<DurableFile | Environment>()
+    const acts = {
+      describe: () => Effect.dieMessage("nobody asks"),
+      // The keystore was listed; then another agent came, whose key and row are both there at the end.
+      openKeys: () =>
+        Effect.as(Effect.orDie(insertAgent("late").pipe(inDatabase)), [
+          agentIdOf("alice"),
+          agentIdOf("of no agent"),
+        ]).pipe(Effect.provide(context)),
+    }
+    const { keys } = yield* Effect.flatMap(DatabaseTool, (tool) =>
+      tool.examineKeys("", database, "none", paths.root),
+    ).pipe(Effect.provide(layerDatabaseToolLocal(acts)))
+    assert.deepStrictEqual(keys, { agents: 2, open: 2, missing: 1, names: ["bob"] })
+  }).pipe(Effect.provide(layer)),
 )
