@@ -120,7 +120,7 @@ const decodeRequest = Schema.decodeUnknownEither(Schema.parseJson(ToolRequest), 
 const problemOf = (error: ParseResult.ParseError): string => {
   const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const where = (issue?.path ?? []).join(".")
-  return where === "" ? "it is none of protocol 1" : `its field ${where} is not of protocol 1`
+  return where === "" ? "it is not a request of protocol 1" : `its field ${where} is not of protocol 1`
 }
 
 /** The reply to a request as the tool writes it. `args`: the command line's, which name the run that asks. */

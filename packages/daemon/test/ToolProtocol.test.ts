@@ -97,7 +97,7 @@ it.scopedLive(
           { _tag: "Examine", protocol: 1, database, check: "thorough", tables: {} },
           /its field check is not of protocol 1/,
         ],
-        ["no JSON", /it is none of protocol 1/],
+        ["no JSON", /it is not a request of protocol 1/],
       ]
       for (const [request, problem] of cases) {
         const reply = yield* ask(request)
@@ -164,6 +164,6 @@ it.scopedLive(
       )
       // What was asked for has to be there.
       const less = yield* Effect.flip(answered([{ _tag: "Done", result: { schema: 9, tables: {} } }], 0))
-      assert.match(less.message, /an answer that is none of the protocol/)
+      assert.match(less.message, /an answer that is not of the protocol/)
     }),
 )

@@ -214,7 +214,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
               yield* remedyFor(packageDir, ended.exitCode),
             )
           return yield* Schema.decodeUnknown(result)(last.result).pipe(
-            Effect.mapError(() => failed("the tool gave an answer that is none of the protocol")),
+            Effect.mapError(() => failed("the tool gave an answer that is not of the protocol")),
           )
         })
 

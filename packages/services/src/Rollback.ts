@@ -158,7 +158,10 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   run = next
                 }),
               )
-            const alone = expectAlone(files, environment, started)
+            const alone = expectAlone(files, environment, {
+              database: started.databasePath,
+              facts: paths.facts,
+            })
             const step = (
               name: "check" | "stop" | "aside",
               act: Effect.Effect<string, UpgradeError>,

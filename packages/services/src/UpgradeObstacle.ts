@@ -85,10 +85,7 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
           const state = yield* daemon.state
           if (state._tag === "Busy")
             return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
-          yield* expectAlone(files, environment, {
-            databasePath: database,
-            daemon: state._tag === "Running" ? state.facts : null,
-          })
+          yield* expectAlone(files, environment, { database, facts: paths.facts })
         }),
       }
     }),

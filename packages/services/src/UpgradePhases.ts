@@ -102,6 +102,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           yield* restore.prepareUndo(run.started.run, databasePath, copy)
         })
 
+      const alone = (database: string) => expectAlone(files, environment, { database, facts: paths.facts })
       const configNow = Effect.flatMap(files.exists(paths.config), (there) =>
         there ? Effect.map(files.hash(paths.config), ({ sha256 }) => sha256) : Effect.succeed(""),
       )
@@ -167,7 +168,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           Effect.gen(function* () {
             const { started } = run
             const { install } = started
-            yield* expectAlone(files, environment, started)
+            yield* alone(started.databasePath)
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.
@@ -204,7 +205,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
               })
             // The rehearsal took its time, and a failure of step 2 would cost a restart.
-            yield* expectAlone(files, environment, started)
+            yield* alone(started.databasePath)
             yield* expectConfig(config)
             if (!dryRun) yield* swap.detour(install, started.from)
             return {

@@ -8,7 +8,8 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
-import { expectNoReader, readersOf } from "@waiaas/services/platform/DatabaseReaders"
+import { expectAlone, readersOf } from "@waiaas/services/platform/DatabaseReaders"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { Rollback } from "@waiaas/services/Rollback"
@@ -49,6 +50,8 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
   it.scopedLive("is seen with its name and process, and only while it does", () =>
     Effect.gen(function* () {
       const { databasePath, files } = yield* place
+      const { paths } = yield* DataDir
+      const alone = expectAlone(files, process, { database: databasePath, facts: paths.facts })
       yield* open(databasePath)
       yield* elsewhere(databasePath, "SELECT 1")
       assert.deepStrictEqual(yield* readersOf(files, databasePath, [process.pid]), [])
@@ -60,7 +63,7 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
         [pid, writer],
       )
       yield* Effect.all([end(pid), end(writer)])
-      yield* expectNoReader(files, databasePath, [process.pid])
+      yield* alone
     }).pipe(Effect.provide(layerInstalled())),
   )
 

@@ -1,11 +1,12 @@
 /** Which other processes are in a transaction of a database, as Linux says it: so that they are seen while the daemon still serves. */
 import { basename } from "node:path"
+import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { DatabaseInUse } from "@waiaas/domain/DataErrors"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type { DurableFile } from "./DurableFile.ts"
+import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
 
 export interface Reader {
   readonly pid: number
@@ -86,29 +87,27 @@ const isOpenIn = (files: Files, pid: number, path: string) =>
 export const readersInWords = (readers: ReadonlyArray<Reader>): string =>
   readers.map(({ name, pid }) => `${name} (process ${pid})`).join(", ")
 
-/** Fails where another process stays in a transaction of the database: its last checkpoint, and so a backup, would wait for it. */
-export const expectNoReader = (
-  files: Files,
-  database: string,
-  except: ReadonlyArray<number>,
-): Effect.Effect<void, DatabaseInUse> =>
-  Effect.flatMap(readersOf(files, database, except), (readers) =>
-    readers.length === 0
-      ? Effect.void
-      : new DatabaseInUse({
-          path: database,
-          pids: readers.map(({ pid }) => pid),
-          by: readersInWords(readers),
-        }),
-  ).pipe(Effect.retry(Schedule.spaced("100 millis").pipe(Schedule.upTo(PATIENCE))))
-
-/** Fails where a process is in the database that is neither a run nor its daemon. */
+/**
+ * Fails where another process stays in a transaction of the database: its last checkpoint, and so a backup, would wait
+ * for it. Neither this process nor the daemon of these facts is one; who that is is read anew each time, since another
+ * one may have come.
+ */
 export const expectAlone = (
   files: Files,
-  { pid }: { readonly pid: number },
-  {
-    databasePath,
-    daemon,
-  }: { readonly databasePath: string; readonly daemon: { readonly pid: number } | null },
+  environment: { readonly pid: number },
+  { database, facts }: { readonly database: string; readonly facts: string },
 ): Effect.Effect<void, DatabaseInUse> =>
-  expectNoReader(files, databasePath, daemon === null ? [pid] : [pid, daemon.pid])
+  Effect.gen(function* () {
+    const daemon = yield* readJsonIfValid(DaemonFacts, facts).pipe(
+      Effect.provideService(DurableFile, files),
+      Effect.orElseSucceed(() => Option.none()),
+    )
+    const own = [environment.pid, ...Option.toArray(Option.map(daemon, ({ pid }) => pid))]
+    const readers = yield* readersOf(files, database, own)
+    if (readers.length > 0)
+      return yield* new DatabaseInUse({
+        path: database,
+        pids: readers.map(({ pid }) => pid),
+        by: readersInWords(readers),
+      })
+  }).pipe(Effect.retry(Schedule.spaced("100 millis").pipe(Schedule.upTo(PATIENCE))))
