@@ -26,8 +26,6 @@ const useCompileCache = () => {
   const { lstatSync, mkdirSync, readdirSync, rmSync } = process.getBuiltinModule("node:fs")
   const { join } = process.getBuiltinModule("node:path")
   const { homedir } = process.getBuiltinModule("node:os")
-  const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
-  const directory = join(all, VERSION)
   // Under sudo the home can be another user's, who could put a link where this looks, and code where it is loaded from.
   if ((process.env.SUDO_USER ?? "") !== "") return
   /** A directory itself, not a link to one, that nobody else can write to. */
@@ -36,6 +34,9 @@ const useCompileCache = () => {
     return found.isDirectory() && found.uid === process.geteuid?.() && (found.mode & 0o022) === 0
   }
   try {
+    // A user without an entry among the users has no home.
+    const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
+    const directory = join(all, VERSION)
     mkdirSync(all, { recursive: true, mode: 0o700 })
     if (!isOwn(all)) return
     if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined)

@@ -9,6 +9,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { workingDirectory } from "./WorkingDirectory.ts"
 
+/** A user of a container may have no entry among the users, and then no home: the data directory has to be named. */
+const homeDirectory = (): string => {
+  try {
+    return homedir()
+  } catch {
+    return "/"
+  }
+}
+
 /** Facts of this process and its surroundings; the only place that reads `process` for them. */
 export class Environment extends Context.Tag("@waiaas/services/Environment")<
   Environment,
@@ -39,7 +48,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
   static readonly layer = Layer.sync(this, () => ({
     variables: process.env,
     uid: process.geteuid?.() ?? null,
-    home: homedir(),
+    home: homeDirectory(),
     cwd: workingDirectory(),
     pid: process.pid,
     platform: process.platform,
