@@ -60,7 +60,7 @@ it.scopedLive("real: newer code installed by hand migrates at its start and serv
       const backups = await machine.mustWaiaas(["backup", "list"])
       assert.match(
         backups.stdout,
-        /^pre-migrate-2\.0\.0-\S+ +2\.0\.0 -> 2\.1\.0 .*a rollback takes this one$/m,
+        /^pre-migrate-2\.0\.0-\S+ +2\.0\.0 -> 2\.1\.0 .*\n.*a rollback takes this one$/m,
       )
     })
     assert.deepEqual(versions(database), [1, 2, 3, 4, 5])

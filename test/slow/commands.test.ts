@@ -230,7 +230,11 @@ it.scopedLive(
           (await machine.mustWaiaas(["backup", "create", "--json"])).stdout,
         )
         const { stdout } = await machine.mustWaiaas(["backup", "list"])
-        assert.match(stdout, new RegExp(`^${made.name} +2\\.0\\.0 +4 +\\d.*complete, not read$`, "m"))
+        assert.match(
+          stdout,
+          new RegExp(`^${made.name} +2\\.0\\.0 +4 +\\d.*\\n {2}made .*Z; complete, not read$`, "m"),
+        )
+        for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line)
         await machine.mustWaiaas(["backup", "verify", made.name])
         const copy = join(made.path, "waiaas.db")
         const bytes = readFileSync(copy)

@@ -6,6 +6,7 @@ import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { run } from "../../scripts/lib/run.mts"
 import type { Machine } from "../support/machine.mts"
+import { release } from "../support/releases.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { execute } from "../support/sqlite.mts"
 
@@ -176,6 +177,28 @@ it.scopedLive(
           writeFileSync(path, whole)
         }
         await machine.mustWaiaas(["status"])
+      })
+    }),
+  LIMIT,
+)
+
+it.scopedLive(
+  "what to type after a dry run or an interruption names the same file again",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ daemon: { update_check: false } })
+      yield* Effect.promise(async () => {
+        const file = await release("2.1.0", 5)
+        const next = `next: waiaas upgrade --from ${file}\n`
+        const dry = await machine.mustWaiaas(["upgrade", "--dry-run", "--from", file])
+        assert.ok(dry.stdout.endsWith(next), dry.stdout)
+        const live = machine.spawnWaiaas(["upgrade", "--from", file])
+        await live.says(/staging 2\.1\.0/)
+        live.child.kill("SIGINT")
+        assert.equal((await live.exit).code, 130)
+        assert.ok(live.stderr().endsWith(next), live.stderr())
+        // In order: the step, what became of it, the way back.
+        assert.match(live.stderr(), /^\[1\/7\] Check\n[\s\S]*\n +failed: Interrupted\.\n +recovery: /)
       })
     }),
   LIMIT,

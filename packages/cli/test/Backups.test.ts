@@ -50,10 +50,7 @@ it.scopedLive("the list calls nothing whole that was not read, and names what a 
       Effect.provide(Layer.merge(output, NodeContext.layer)),
     )
     const stateOf = ({ name }: { readonly name: string }) =>
-      lines
-        .find((line) => line.startsWith(name))
-        ?.split("  ")
-        .at(-1)
+      lines[lines.findIndex((line) => line.startsWith(name)) + 1]?.replace(/^ {2}made [^;]*; /, "")
     assert.strictEqual(stateOf(good), "whole; a rollback takes this one")
     assert.strictEqual(stateOf(unread), "complete, not read")
     assert.strictEqual(stateOf(bad), "waiaas.db is not what was backed up")

@@ -70,10 +70,11 @@ const list = Command.make("list", {}, () =>
         manifest === null ? "?" : `${manifest.from}${manifest.to ? ` -> ${manifest.to}` : ""}`,
         manifest === null ? "?" : String(manifest.schema),
         manifest === null ? "?" : size(manifest.files.reduce((sum, file) => sum + file.size, 0)),
-        manifest === null ? "?" : when(manifest.createdAt),
-        stateOf(entry),
       ]
     })
+    const [headings = "", ...lines] = table(["NAME", "VERSION", "SCHEMA", "SIZE"], rows)
+    const detailOf = (entry: BackupEntry) =>
+      `  ${entry.manifest === null ? "" : `made ${when(entry.manifest.createdAt)}; `}${stateOf(entry)}`
     yield* (yield* Output).result(
       {
         backups: entries.map((entry) => ({
@@ -88,7 +89,8 @@ const list = Command.make("list", {}, () =>
       [
         ...(rows.length === 0
           ? [`No backups yet: ${(yield* inSameDataDir)("waiaas backup create")}`]
-          : table(["NAME", "VERSION", "SCHEMA", "SIZE", "MADE", "STATE"], rows)),
+          : // Two lines each: a terminal of 80 columns has no room for one.
+            [headings, ...entries.flatMap((entry, index) => [lines[index] ?? entry.name, detailOf(entry)])]),
         keystoreNote,
       ],
     )

@@ -15,7 +15,7 @@ import { Environment } from "@waiaas/services/platform/Environment"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
-import { Upgrade } from "@waiaas/services/Upgrade"
+import { RunFailed, Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { estimated } from "@waiaas/services/UpgradePhases"
@@ -168,6 +168,10 @@ const sameTarget = ({ to, from }: Parameters<typeof Upgrade.Service.run>[0]): Re
   ...Option.match(from, { onNone: () => [], onSome: (file) => [`--from ${shellWord(resolve(file))}`] }),
 ]
 
+/** Field by field: an error's cause is not among what a spread copies. */
+const withNext = ({ cause, phase, standing, exitCode }: RunFailed, next: string) =>
+  new RunFailed({ cause, phase, standing, exitCode, next })
+
 const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
@@ -177,7 +181,15 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     const recorded = yield* Option.isNone(options.from) && !options.dryRun
       ? Effect.orElseSucceed(recordRegistry, () => false)
       : Effect.succeed(false)
-    const report = yield* (yield* Upgrade).run(options)
+    const again = here(["waiaas upgrade", ...sameTarget(options)].join(" "))
+    const report = yield* (yield* Upgrade).run(options).pipe(
+      // Who interrupted it may go on with the same release.
+      Effect.mapError((error) =>
+        error._tag === "RunFailed" && error.cause._tag === "Interrupted" && error.next === "waiaas upgrade"
+          ? withNext(error, again)
+          : error,
+      ),
+    )
     if (report._tag === "UpToDate") {
       yield* output.result({ event: "Result", ...report }, [`Already up to date (${report.installed})`])
       return yield* recorded ? checkAgain : Effect.void
@@ -186,7 +198,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options)].join(" "))}`,
+        `Nothing was changed. next: ${again}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
     yield* output.result({ event: "Result", ...report, path: backup }, [
