@@ -12,13 +12,15 @@ import { expectAlone, readersOf } from "@waiaas/services/platform/DatabaseReader
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
-import { asVersion } from "@waiaas/services/testing/SimulatedUpgrade"
+import { asVersion, layerUpgradeServices } from "@waiaas/services/testing/SimulatedUpgrade"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
 import { layerInstalled, upgrade } from "./simulated.ts"
 
 const sqlite = createRequire(import.meta.url).resolve("better-sqlite3")
@@ -67,6 +69,25 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
     }).pipe(Effect.provide(layerInstalled())),
   )
 
+  it.scopedLive("is not the daemon, whichever serves by now", () =>
+    Effect.gen(function* () {
+      const { databasePath, install, files } = yield* place
+      const { paths } = yield* DataDir
+      yield* install.startDaemon
+      yield* open(databasePath)
+      const pid = yield* elsewhere(databasePath, READING)
+      const alone = expectAlone(files, process, { database: databasePath, facts: paths.facts })
+      assert.deepStrictEqual((yield* Effect.flip(alone)).pids, [pid])
+      const facts = JSON.parse(yield* files.readText(paths.facts))
+      // Its supervisor has started it again while the other one was waited for.
+      const restarted = Effect.delay(
+        files.write(paths.facts, JSON.stringify({ ...facts, pid })),
+        "300 millis",
+      )
+      yield* Effect.zipRight(alone, restarted, { concurrent: true })
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
   it.scopedLive(
     "keeps an upgrade and a rollback from beginning while the daemon serves, and --check says so",
     () =>
@@ -97,6 +118,45 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
           assert.isFalse(install.acts.includes("daemon 2.1.0 stops"))
         }).pipe((act) => asVersion("2.1.0", act))
       }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that comes only in step 3 makes the upgrade go back within seconds, and is named", () =>
+    Effect.gen(function* () {
+      const { databasePath, install } = yield* place
+      const scope = yield* Effect.scope
+      const runner = yield* ProcessRunner
+      yield* install.startDaemon
+      yield* open(databasePath)
+      let came = 0
+      const comes = Effect.gen(function* () {
+        if (came > 0) return
+        came = yield* elsewhere(databasePath, READING).pipe(Scope.extend(scope))
+        // What it does not see is what the checkpoint cannot bring in.
+        yield* Effect.flatMap(SqlClient, (sql) => sql`UPDATE agents SET updated_at = 7`).pipe(
+          Effect.provide(layerDatabase({ path: databasePath, create: false })),
+          Effect.orDie,
+        )
+      })
+      const context = yield* Effect.context<DurableFile>()
+      const late = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.input?.includes('"Checkpoint"') === true
+            ? Effect.zipRight(Effect.provide(comes, context), runner.run(options))
+            : runner.run(options),
+      })
+      const before = performance.now()
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), late))),
+      )
+      assert.isBelow(performance.now() - before, 10_000)
+      assert.strictEqual(failed._tag === "RunFailed" ? failed.phase : "", "backup")
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : "",
+        `node (process ${came}) has a transaction open in it`,
+      )
+      assert.strictEqual(install.running(), "2.0.0")
+    }).pipe(Effect.provide(layerInstalled())),
   )
 
   it.scopedLive("is named by a checkpoint that cannot end, within seconds", () =>

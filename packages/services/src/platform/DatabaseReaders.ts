@@ -23,7 +23,7 @@ const LINE =
   /^\d+: (?:POSIX|OFDLCK) +ADVISORY +(?:READ|WRITE) +(\d+) [0-9a-f]+:[0-9a-f]+:(\d+) (\d+) (\d+|EOF)$/
 
 /** How long a transaction of another process may still go on: most of them end in a moment. */
-const PATIENCE = Duration.seconds(2)
+const PATIENCE = Duration.seconds(1)
 
 type Files = typeof DurableFile.Service
 
