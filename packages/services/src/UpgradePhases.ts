@@ -19,7 +19,7 @@ import { DataRestore } from "./DataRestore.ts"
 import { counted, expectDeclared, expectKnown, expectVersion } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
-import { expectAlone } from "./platform/DatabaseReaders.ts"
+import { expectAlone, othersInWords } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -169,6 +169,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             const { started } = run
             const { install } = started
             yield* alone(started.databasePath)
+            const others = yield* othersInWords(files, environment, {
+              database: started.databasePath,
+              facts: paths.facts,
+            })
+            if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.

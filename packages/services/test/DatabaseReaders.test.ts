@@ -15,11 +15,12 @@ import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
-import { asVersion, layerUpgradeServices } from "@waiaas/services/testing/SimulatedUpgrade"
+import { asVersion, Heard, layerUpgradeServices } from "@waiaas/services/testing/SimulatedUpgrade"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { layerInstalled, upgrade } from "./simulated.ts"
 
@@ -66,6 +67,20 @@ describe.runIf(existsSync("/proc/locks"))("a program that reads the database in 
       )
       yield* Effect.all([end(pid), end(writer)])
       yield* alone
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("is warned of where it has it open outside of a transaction, and the upgrade goes on", () =>
+    Effect.gen(function* () {
+      const { databasePath } = yield* place
+      const pid = yield* elsewhere(databasePath, "SELECT count(*) FROM agents")
+      yield* upgrade({ dryRun: true })
+      const warnings = (yield* Ref.get(yield* Heard)).flatMap((event) =>
+        event._tag === "Warning" ? [event.text] : [],
+      )
+      assert.deepStrictEqual(warnings, [
+        `node (process ${pid}) has the database open: what it writes while the upgrade runs is lost if that is undone; close it first`,
+      ])
     }).pipe(Effect.provide(layerInstalled())),
   )
 

@@ -17,6 +17,7 @@ export interface Reader {
 /** Bytes of `-shm` that a transaction of SQLite locks: the writer's, the checkpoint's and the readers'. Byte 128 is every connection's. */
 const FIRST_BYTE = 120
 const LAST_BYTE = 127
+const CONNECTION_BYTE = 128
 
 /** `1: POSIX  ADVISORY  READ 4242 08:01:131 123 127`; a line with `->` is of one that waits. */
 const LINE =
@@ -25,16 +26,17 @@ const LINE =
 /** How long a transaction of another process may still go on: most of them end in a moment. */
 const PATIENCE = Duration.seconds(1)
 
+/** How long a command of ours has the database open at most. */
+const MOMENT = Duration.millis(500)
+
 type Files = typeof DurableFile.Service
 
-/**
- * Processes that have a transaction of the database open right now, without those in `except`. Empty where the system
- * does not say: on another one than Linux, and for processes of another container.
- */
-export const readersOf = (
+/** Processes that lock one of the bytes from `first` to `last` of the database's `-shm`. */
+const holdersOf = (
   files: Files,
   database: string,
   except: ReadonlyArray<number>,
+  range: { readonly first: number; readonly last: number },
 ): Effect.Effect<ReadonlyArray<Reader>> =>
   Effect.gen(function* () {
     const locks = yield* files.readTextIfThere("/proc/locks")
@@ -45,8 +47,8 @@ export const readersOf = (
     const pids = new Set<number>()
     for (const line of locks.value.split("\n")) {
       const [, pid, file, first, last] = LINE.exec(line) ?? []
-      if (Number(file) !== inode.value || Number(first) > LAST_BYTE) continue
-      if (last === "EOF" || Number(last) >= FIRST_BYTE) pids.add(Number(pid))
+      if (Number(file) !== inode.value || Number(first) > range.last) continue
+      if (last === "EOF" || Number(last) >= range.first) pids.add(Number(pid))
     }
     const found: Array<Reader> = []
     for (const pid of pids) {
@@ -62,6 +64,25 @@ export const readersOf = (
     // What cannot be read says nothing: the step that needs the database alone finds out itself.
     Effect.orElseSucceed(() => []),
   )
+
+/**
+ * Finds the processes that have a transaction of the database open right now, without those in `except`. Empty where the
+ * system does not say: on another one than Linux, and for processes of another container.
+ */
+export const readersOf = (files: Files, database: string, except: ReadonlyArray<number>) =>
+  holdersOf(files, database, except, { first: FIRST_BYTE, last: LAST_BYTE })
+
+/** Finds the processes that have the database open, in a transaction or not, and stay. */
+const connectedTo = (files: Files, database: string, except: ReadonlyArray<number>) =>
+  Effect.gen(function* () {
+    const look = holdersOf(files, database, except, { first: FIRST_BYTE, last: CONNECTION_BYTE })
+    const before = yield* look
+    if (before.length === 0) return []
+    // Commands of ours that read a row come and go.
+    yield* Effect.sleep(MOMENT)
+    const now = yield* look
+    return before.filter(({ pid }) => now.some((each) => each.pid === pid))
+  })
 
 /** The program's file, without its arguments, which are not ours to show; else what the system calls its first thread. */
 const nameOf = (files: Files, pid: number) =>
@@ -87,6 +108,34 @@ const isOpenIn = (files: Files, pid: number, path: string) =>
 export const readersInWords = (readers: ReadonlyArray<Reader>): string =>
   readers.map(({ name, pid }) => `${name} (process ${pid})`).join(", ")
 
+type Environs = { readonly pid: number }
+interface Place {
+  readonly database: string
+  /** The file in which the daemon says who it is. */
+  readonly facts: string
+}
+
+/** This process, and the daemon that serves by now. */
+const ownOf = (files: Files, { pid }: Environs, facts: string) =>
+  readJsonIfValid(DaemonFacts, facts).pipe(
+    Effect.provideService(DurableFile, files),
+    Effect.orElseSucceed(() => Option.none()),
+    Effect.map((daemon) => [pid, ...Option.toArray(Option.map(daemon, (each) => each.pid))]),
+  )
+
+/** Which other programs have the database open, in a sentence; null where it is the daemon's alone. */
+export const othersInWords = (
+  files: Files,
+  environment: Environs,
+  { database, facts }: Place,
+): Effect.Effect<string | null> =>
+  Effect.gen(function* () {
+    const others = yield* connectedTo(files, database, yield* ownOf(files, environment, facts))
+    return others.length === 0
+      ? null
+      : `${readersInWords(others)} ${others.length === 1 ? "has" : "have"} the database open: what it writes while the upgrade runs is lost if that is undone; close it first`
+  })
+
 /**
  * Fails where another process stays in a transaction of the database: its last checkpoint, and so a backup, would wait
  * for it. Neither this process nor the daemon of these facts is one; who that is is read anew each time, since another
@@ -94,15 +143,11 @@ export const readersInWords = (readers: ReadonlyArray<Reader>): string =>
  */
 export const expectAlone = (
   files: Files,
-  environment: { readonly pid: number },
-  { database, facts }: { readonly database: string; readonly facts: string },
+  environment: Environs,
+  { database, facts }: Place,
 ): Effect.Effect<void, DatabaseInUse> =>
   Effect.gen(function* () {
-    const daemon = yield* readJsonIfValid(DaemonFacts, facts).pipe(
-      Effect.provideService(DurableFile, files),
-      Effect.orElseSucceed(() => Option.none()),
-    )
-    const own = [environment.pid, ...Option.toArray(Option.map(daemon, ({ pid }) => pid))]
+    const own = yield* ownOf(files, environment, facts)
     const readers = yield* readersOf(files, database, own)
     if (readers.length > 0)
       return yield* new DatabaseInUse({
