@@ -56,6 +56,7 @@ const rows: ReadonlyArray<readonly [string, (figures: Figures & FullFigures) => 
   ["runs with one error", ({ errors }) => errors.single],
   ["runs with a cause that stays", ({ errors }) => errors.lasting],
   ["runs in which the disk gets full", ({ full }) => full],
+  ["runs in which a sync fails and the power goes later", ({ failedSyncs }) => failedSyncs],
   ["points at which a crash was looked at", ({ points }) => points],
   ["crashes (a point and what was lost)", ({ crashes }) => crashes],
   ["distinct states recovered", ({ states }) => states],

@@ -3,7 +3,7 @@
  * (with what a power cut would leave of it), the daemons that live on and the acknowledged rows; each
  * is recovered once, so that everything is counted and nothing sampled.
  */
-import { crashesOf, diskKey } from "@waiaas/services/testing/SimulatedDiskState"
+import { crashesOf, diskKey } from "@waiaas/services/testing/SimulatedCrash"
 import type { Operation, SimulatedProcess, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import * as Exit from "effect/Exit"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"

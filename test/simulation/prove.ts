@@ -1,17 +1,19 @@
 /** The whole proof for one kind of run, its figures, and the replay of a single path. */
 import type { RunKind } from "@waiaas/domain/UpgradePhase"
-import type { Loss } from "@waiaas/services/testing/SimulatedDiskState"
-import { crashed, losses } from "@waiaas/services/testing/SimulatedDiskState"
+import { crashed, isLoss } from "@waiaas/services/testing/SimulatedCrash"
 import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import { type Counts, Explorer } from "./explore.ts"
 import { type FaultCounts, faultEverywhere, fullEverywhere, fullFrom, judgeOf } from "./faults.ts"
 import { type Actor, beforeRollback, beforeUpgrade, describeExit, simulate, switchedOn } from "./simulate.ts"
+import { failEverySync } from "./syncs.ts"
 import { verify } from "./verify.ts"
 
 const before = { upgrade: beforeUpgrade, rollback: beforeRollback } as const
 
 export interface Figures extends Counts {
   readonly errors: FaultCounts
+  /** Syncs that failed, with the power going after it. */
+  readonly failedSyncs: number
   readonly seconds: number
   /** Each path that breaks the promise, with what is wrong at its end. */
   readonly violations: ReadonlyArray<string>
@@ -32,10 +34,11 @@ export const prove = (kind: RunKind, isDeep: boolean): Figures => {
   }
   explorer.exhaust()
   const errors = faultEverywhere(explorer, state, kind)
+  const failedSyncs = failEverySync(explorer, state, kind)
   // What an error leaves is mostly what a crash leaves: only the rest is new.
   explorer.exhaust()
   const seconds = (performance.now() - began) / 1000
-  return { ...explorer.counts, errors, seconds, violations: explorer.violations }
+  return { ...explorer.counts, errors, failedSyncs, seconds, violations: explorer.violations }
 }
 
 export interface FullFigures {
@@ -51,8 +54,6 @@ export const proveFull = (kind: RunKind): FullFigures => {
   const full = fullEverywhere(explorer, before[kind](), kind)
   return { full, violations: explorer.violations }
 }
-
-const isLoss = (text: string): text is Loss => (losses as ReadonlyArray<string>).includes(text)
 
 /**
  * Replays one path as a violation prints it, such as `upgrade@212:lose-all/recover@31:keep/start` or

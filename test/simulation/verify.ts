@@ -45,7 +45,16 @@ const walk = (path: string, node: Node, see: (path: string, node: Node) => void)
 
 /** The command works in this state: for processes now, and for those after a power cut. */
 export const expectCommand = (state: WorldState): void => {
-  expect(commandIn(new Disk(state.disk)) !== null, "the command does not work")
+  const disk = new Disk(state.disk)
+  const code = commandIn(disk)
+  if (code === null) throw new Violation("the command does not work")
+  let path = install.root
+  for (const name of [...code.packageDir.slice(path.length + 1).split("/"), "dist", "bin.js"]) {
+    path = `${path}/${name}`
+    const node = disk.lookUp(path)
+    const needed = node.kind === "directory" ? 0o055 : 0o044
+    expect(node.kind === "link" || (node.mode & needed) === needed, `others may not use ${path}`)
+  }
 }
 
 const textOf = (disk: Disk, path: string): string | null => {

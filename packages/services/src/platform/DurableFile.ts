@@ -68,17 +68,13 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     /** Replaces the file by temporary file, sync, rename, directory sync. */
     readonly write: (path: string, text: string, mode?: number) => Effect.Effect<void, FileFailed>
     /** Adds to the end of a file and syncs it; creates it if it is not there. */
-    readonly append: (path: string, text: string) => Effect.Effect<void, FileFailed>
+    readonly append: (path: string, text: string, mode?: number) => Effect.Effect<void, FileFailed>
     /** A file of `size` bytes of real, allocated space. */
     readonly reserve: (path: string, size: number) => Effect.Effect<void, FileFailed>
     readonly makeDirectory: (path: string, mode?: number) => Effect.Effect<void, FileFailed>
     readonly chmod: (path: string, mode: number) => Effect.Effect<void, FileFailed>
     readonly syncDirectory: (path: string) => Effect.Effect<void, FileFailed>
-    /**
-     * Makes the entries durable of a directory whose last sync may have failed, in whatever process: the system may
-     * count them as written since, and answer a sync alone without doing anything. Where this user may not change
-     * the directory it is synced as it is.
-     */
+    /** Changes a directory, where this user may, and syncs it: after a sync that failed, another one alone does nothing. */
     readonly renewDirectory: (path: string) => Effect.Effect<void, FileFailed>
     /** Makes a file's content durable. */
     readonly sync: (path: string) => Effect.Effect<void, FileFailed>
@@ -222,10 +218,21 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           yield* syncDirectory(dirname(path)).pipe(orIfMissing(undefined))
         })
 
-      const makeDirectory = (path: string, mode = 0o700): Effect.Effect<void, FileFailed> =>
+      const makeDirectory = (path: string, given?: number): Effect.Effect<void, FileFailed> =>
         Effect.gen(function* () {
-          if (yield* isDirectory(path)) return
-          yield* makeDirectory(dirname(path), mode)
+          const there = Option.filter(yield* statIfThere(path), ({ type }) => type === "Directory")
+          if (Option.isSome(there)) {
+            // Whoever made it may have been killed before it set the mode that others need to use it.
+            if (given !== undefined && (there.value.mode & given) !== given)
+              yield* Effect.catchIf(
+                chmod(path, there.value.mode | given),
+                ({ code }) => notChangeable.includes(code),
+                () => Effect.void,
+              )
+            return
+          }
+          yield* makeParents(dirname(path), given)
+          const mode = given ?? 0o700
           yield* fs.makeDirectory(path, { mode }).pipe(
             attempt("create the directory", path),
             // Another process made it meanwhile: two data directories can begin on one install at once.
@@ -235,8 +242,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             ),
           )
           yield* chmod(path, mode)
+          if (given !== undefined) yield* sync(path)
           yield* syncDirectory(dirname(path))
         })
+      const makeParents = (path: string, given?: number) =>
+        Effect.flatMap(isDirectory(path), (is) => (is ? Effect.void : makeDirectory(path, given)))
 
       const eachChunk = (
         path: string,
@@ -331,15 +341,15 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
               // The failure that is told is the first one; what is left of it helps nobody.
             ).pipe(Effect.onError(() => Effect.orElseSucceed(remove(temporary), () => undefined)))
           }),
-        append: (path, text) =>
+        append: (path, text, mode = 0o600) =>
           Effect.gen(function* () {
             const isNew = Option.isNone(
               yield* Effect.map(expectFile("append to", path), Option.some).pipe(orIfMissing(Option.none())),
             )
             yield* Effect.scoped(
               Effect.gen(function* () {
-                const file = yield* fs.open(path, { flag: "a", mode: 0o600 })
-                if (isNew) yield* fs.chmod(path, 0o600)
+                const file = yield* fs.open(path, { flag: "a", mode })
+                if (isNew) yield* fs.chmod(path, mode)
                 yield* writeAll(file, Buffer.from(text))
                 yield* file.sync
               }).pipe(attempt("append to", path)),

@@ -135,8 +135,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
         Effect.gen(function* () {
           if (yield* isThere(path)) return
           yield* files.makeDirectory(dirname(path))
-          yield* files.append(path, "")
-          yield* files.chmod(path, mode)
+          yield* files.append(path, "", mode)
         })
 
       /** Which file a path names: never opened for it, since closing that would drop the lock. */

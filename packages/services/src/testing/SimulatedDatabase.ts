@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto"
 import type { Disk } from "./SimulatedDisk.ts"
-import { contentOf, Errno } from "./SimulatedDiskState.ts"
+import { type Content, contentOf, Errno } from "./SimulatedDiskState.ts"
 import type { OperationKind, SimulatedProcess } from "./SimulatedWorld.ts"
 
 export interface Document {
@@ -43,21 +43,42 @@ export const readDocument = (disk: Disk, path: string): Document => {
 /** A connection of a process. */
 export const connect = (process: SimulatedProcess, path: string) => {
   const { world } = process
-  const step = <A>(kind: OperationKind, what: string, act: (disk: Disk) => A): A =>
+  const step = <A>(
+    kind: OperationKind,
+    what: string,
+    act: (disk: Disk) => A,
+    failed: (disk: Disk) => void = () => {},
+  ): A =>
     world.perform(process, kind, `sqlite ${what} ${path}`, (fault) => {
-      if (fault !== null) throw new Errno(fault, path)
+      if (fault !== null) {
+        failed(world.disk)
+        throw new Errno(fault, path)
+      }
       return act(world.disk)
     })
+  /** After a sync that failed SQLite writes the same place again: it does not count what it wrote there. */
+  const sync = (what: string, file: string, before: Content) =>
+    step(
+      "write",
+      what,
+      (disk) => disk.sync(disk.file(file).ino),
+      (disk) => {
+        const { ino } = disk.file(file)
+        disk.failSync(ino)
+        disk.setContent(ino, before)
+      },
+    )
   const wal = `${path}-wal`
   const openWal = (disk: Disk) => disk.open(wal, { create: true, truncate: false, mode: 0o600 })
   const read = () => step("read", "read", (disk) => readDocument(disk, path))
   const checkpoint = () => {
     const document = read()
     const text = JSON.stringify(document)
-    if (step("read", "compare", (disk) => disk.file(path).content.text) !== text) {
+    const before = step("read", "compare", (disk) => disk.file(path).content)
+    if (before.text !== text) {
       step("write", "checkpoint", (disk) => disk.setContent(disk.file(path).ino, contentOf(text)))
     }
-    step("write", "sync", (disk) => disk.sync(disk.file(path).ino))
+    sync("sync", path, before)
   }
   return {
     read,
@@ -71,13 +92,15 @@ export const connect = (process: SimulatedProcess, path: string) => {
     },
     /** Durable when it returns, or not there. */
     commit: (document: Document) => {
-      step("write", "append", (disk) => {
+      const before = step("write", "append", (disk) => {
         const ino = openWal(disk)
+        const { content } = disk.file(wal)
         // What a crash tore is written over.
-        const frames = disk.file(wal).content.text.replace(/[^\n]*$/, "")
+        const frames = content.text.replace(/[^\n]*$/, "")
         disk.setContent(ino, contentOf(`${frames}${JSON.stringify(document)}\n`))
+        return content
       })
-      step("write", "commit", (disk) => disk.sync(disk.file(wal).ino))
+      sync("commit", wal, before)
       // SQLite syncs the directory when it has made its log.
       step("write", "sync the directory", (disk) =>
         disk.sync(disk.lookUp(path.slice(0, path.lastIndexOf("/"))).ino),

@@ -3,6 +3,7 @@ import {
   type Content,
   type DirectoryNode,
   type DiskState,
+  type EntryChange,
   Errno,
   emptyContent,
   type FileNode,
@@ -21,6 +22,13 @@ interface Place {
   readonly parent: DirectoryNode
   readonly node: Node | null
 }
+
+const sameDirectory = (a: ReadonlyArray<EntryChange>, b: ReadonlyArray<EntryChange>): boolean =>
+  a.some(({ directory }) => b.some((change) => change.directory === directory))
+
+/** Whether a sync of this file or directory is about a change. */
+const concerns = (undo: Undo, ino: number): boolean =>
+  undo.kind === "entry" ? undo.changes.some(({ directory }) => directory === ino) : undo.ino === ino
 
 const partsOf = (path: string): Array<string> => path.split("/").filter((part) => part !== "" && part !== ".")
 
@@ -84,8 +92,17 @@ export class Disk {
     this.root = withNode(this.root, path, node)
   }
 
-  private remember(...undo: ReadonlyArray<Undo>): void {
-    this.pending = [...this.pending, ...undo]
+  private remember(undo: Undo): void {
+    const before =
+      undo.kind !== "entry"
+        ? this.pending
+        : // A directory is one block: with a new change the earlier ones in it are written again.
+          this.pending.map((each) =>
+            each.kind === "entry" && each.stuck && sameDirectory(each.changes, undo.changes)
+              ? { ...each, stuck: false }
+              : each,
+          )
+    this.pending = [...before, undo]
   }
 
   node(path: string, follow = true): Node | null {
@@ -122,19 +139,30 @@ export class Disk {
     return node.target
   }
 
+  /** Names in a directory change only for who may write there; there is one user, whose directories all are. */
+  private mayChange(directory: DirectoryNode, path: string): void {
+    if ((directory.mode & 0o300) !== 0o300) throw new Errno("EACCES", path)
+  }
+
   makeDirectory(path: string, mode: number): void {
     const place = this.place(path, false)
     if (place.node !== null) throw new Errno("EEXIST", path)
+    this.mayChange(place.parent, path)
     this.put(place.path, newDirectory(mode, place.parent.device))
     this.addedEntry(place, null)
   }
   private addedEntry(place: Place, before: Node | null): void {
     const name = place.path.at(-1) as string
-    this.remember({ kind: "entry", changes: [{ directory: place.parent.ino, name, before }] })
+    this.remember({
+      kind: "entry",
+      changes: [{ directory: place.parent.ino, name, before }],
+      stuck: false,
+    })
   }
   symlink(target: string, path: string): void {
     const place = this.place(path, false)
     if (place.node !== null) throw new Errno("EEXIST", path)
+    this.mayChange(place.parent, path)
     this.put(place.path, { kind: "link", ino: newIno(), target, id: 0 })
     this.addedEntry(place, null)
   }
@@ -146,6 +174,7 @@ export class Disk {
     const place = this.place(path, true)
     if (place.node === null) {
       if (!options.create) throw new Errno("ENOENT", path)
+      this.mayChange(place.parent, path)
       const ino = newIno()
       this.put(place.path, { kind: "file", ino, mode: options.mode, content: emptyContent, id: 0 })
       this.addedEntry(place, null)
@@ -153,6 +182,8 @@ export class Disk {
     }
     if (place.node.kind === "directory" && (options.create || options.truncate))
       throw new Errno("EISDIR", path)
+    if (place.node.kind !== "link" && (place.node.mode & (options.create ? 0o200 : 0o400)) === 0)
+      throw new Errno("EACCES", path)
     if (options.truncate && place.node.kind === "file" && place.node.content.size > 0)
       this.setContent(place.node.ino, emptyContent)
     return place.node.ino
@@ -166,24 +197,53 @@ export class Disk {
     if (path === null) return
     const node = at(this.root, path)
     if (node?.kind !== "file") return
+    // Written anew, not only at its end: what a failed sync left of it is written again.
+    if (!content.text.startsWith(node.content.text))
+      this.pending = this.pending.flatMap((undo) =>
+        undo.kind === "hole" && undo.ino === ino
+          ? []
+          : undo.kind === "content" && undo.ino === ino
+            ? [{ ...undo, stuck: false }]
+            : [undo],
+      )
     this.put(path, { ...node, content, id: 0 })
-    this.remember({ kind: "content", ino, before: node.content })
+    this.remember({ kind: "content", ino, before: node.content, stuck: false })
   }
   chmod(path: string, mode: number): void {
     const { path: names, node } = this.there(path)
-    if (node.kind === "link") return
+    if (node.kind === "link" || node.mode === mode) return
+    this.remember({ kind: "mode", ino: node.ino, before: node.mode })
     if (names.length === 0) this.root = { ...this.root, mode, id: 0 }
     else this.put(names, { ...node, mode, id: 0 })
   }
   sync(ino: number): void {
-    this.pending = this.pending.filter((undo) =>
-      undo.kind === "content" ? undo.ino !== ino : !undo.changes.some((change) => change.directory === ino),
+    this.pending = this.pending.filter(
+      (undo) => undo.kind === "hole" || (undo.kind !== "mode" && undo.stuck) || !concerns(undo, ino),
     )
+  }
+  /** A sync that fails: what it was about counts as written from now on, and is not durable. */
+  failSync(ino: number): void {
+    const node = this.byNumber(ino)
+    const size = node?.kind === "file" ? node.content.size : 0
+    const { pending } = this
+    this.pending = pending.map((undo, index): Undo => {
+      if (undo.kind === "hole" || undo.kind === "mode" || !concerns(undo, ino)) return undo
+      if (undo.kind === "entry") return { ...undo, stuck: true }
+      const next = pending.slice(index + 1).find((later) => later.kind === "content" && later.ino === ino)
+      const to = next?.kind === "content" ? next.before.size : size
+      const isAppend =
+        node?.kind === "file" && undo.before.size > 0 && node.content.text.startsWith(undo.before.text)
+      return isAppend && !undo.stuck
+        ? { kind: "hole", ino, from: undo.before.size, to }
+        : { ...undo, stuck: true }
+    })
   }
   rename(from: string, to: string): void {
     const source = this.there(from, false)
     const target = this.place(to, false)
     if (source.parent.device !== target.parent.device) throw new Errno("EXDEV", to)
+    this.mayChange(source.parent, from)
+    this.mayChange(target.parent, to)
     if (
       target.node?.kind === "directory" &&
       (source.node.kind !== "directory" || target.node.entries.size > 0)
@@ -199,12 +259,14 @@ export class Disk {
         { directory: source.parent.ino, name: source.path.at(-1) as string, before: source.node },
         { directory: target.parent.ino, name: target.path.at(-1) as string, before: target.node },
       ],
+      stuck: false,
     })
   }
   /** Removes a file, a link or an empty directory. */
   unlink(path: string): void {
     const place = this.there(path, false)
     if (place.node.kind === "directory" && place.node.entries.size > 0) throw new Errno("ENOTEMPTY", path)
+    this.mayChange(place.parent, path)
     this.put(place.path, null)
     this.addedEntry(place, place.node)
   }

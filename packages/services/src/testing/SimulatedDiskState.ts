@@ -2,8 +2,9 @@
  * A disk as a value: an immutable tree, and what is not durable yet as a list of undo steps. A state
  * is forked by keeping two references; it is named by an interned number, so equal states are one.
  *
- * Durability: content is durable after the file's sync, entries after their directory's sync, and a
- * rename is one step that either of its two directories makes durable (ext4, xfs and btrfs do so).
+ * Durability: content and mode are durable after the file's sync, entries after their directory's sync, and a
+ * rename is one step that either of its two directories makes durable (ext4, xfs and btrfs do so). A sync that
+ * fails makes nothing durable, and the next one answers for nothing.
  */
 
 import { foldRun, type Run } from "@waiaas/domain/JournalRecord"
@@ -52,11 +53,17 @@ export interface DirectoryNode {
 }
 export type Node = FileNode | LinkNode | DirectoryNode
 
-/** What takes a change back that a power cut may lose. */
+/**
+ * What takes a change back that a power cut may lose. `stuck`: its sync failed. The system counts it as written, so
+ * that no later sync makes it durable; only when the same bytes or the same directory are written again it is like new.
+ */
 export type Undo =
-  | { readonly kind: "content"; readonly ino: number; readonly before: Content }
-  | { readonly kind: "entry"; readonly changes: ReadonlyArray<EntryChange> }
-interface EntryChange {
+  | { readonly kind: "content"; readonly ino: number; readonly before: Content; readonly stuck: boolean }
+  /** Bytes in the middle of a file whose sync failed, when more has been appended since. */
+  | { readonly kind: "hole"; readonly ino: number; readonly from: number; readonly to: number }
+  | { readonly kind: "mode"; readonly ino: number; readonly before: number }
+  | { readonly kind: "entry"; readonly changes: ReadonlyArray<EntryChange>; readonly stuck: boolean }
+export interface EntryChange {
   readonly directory: number
   readonly name: string
   readonly before: Node | null
@@ -67,10 +74,6 @@ export interface DiskState {
   readonly root: DirectoryNode
   readonly pending: ReadonlyArray<Undo>
 }
-
-/** What a crash leaves: `kill` ends processes only, the others are power cuts. */
-export const losses = ["kill", "keep", "lose-all", "lose-content", "lose-entries", "torn"] as const
-export type Loss = (typeof losses)[number]
 
 const ids = new Map<string, number>()
 const intern = (key: string): number => {
@@ -177,7 +180,7 @@ export const at = (root: DirectoryNode, path: ReadonlyArray<string>): Node | nul
   return node
 }
 
-const withEntry = (directory: DirectoryNode, name: string, node: Node | null): DirectoryNode => {
+export const withEntry = (directory: DirectoryNode, name: string, node: Node | null): DirectoryNode => {
   const entries = new Map(directory.entries)
   if (node === null) entries.delete(name)
   else entries.set(name, node)
@@ -199,66 +202,6 @@ export const find = (root: DirectoryNode, ino: number): Node | null => {
   const path = findPath(root, ino)
   return path === null ? null : at(root, path)
 }
-
-const takeBack = (root: DirectoryNode, undo: Undo, torn: boolean): DirectoryNode => {
-  if (undo.kind === "content") {
-    const path = findPath(root, undo.ino)
-    const node = path === null ? null : at(root, path)
-    if (path === null || node?.kind !== "file") return root
-    const { before } = undo
-    const grown = torn && node.content.size <= OPAQUE && node.content.text.startsWith(before.text)
-    const half = grown
-      ? node.content.text.slice(0, before.size + Math.ceil((node.content.size - before.size) / 2))
-      : ""
-    return withNode(root, path, { ...node, content: grown ? contentOf(half) : before, id: 0 })
-  }
-  // A file that was renamed and then written is one file: it goes back with what it holds.
-  const nodes = undo.changes.map(({ before }) =>
-    before === null ? null : (find(root, before.ino) ?? before),
-  )
-  let next = root
-  for (const [index, { directory, name }] of undo.changes.entries()) {
-    const path = findPath(next, directory)
-    const now = path === null ? null : at(next, path)
-    if (path === null || now?.kind !== "directory") continue
-    const changed = withEntry(now, name, nodes[index] ?? null)
-    next = path.length === 0 ? changed : withNode(next, path, changed)
-  }
-  return next
-}
-
-/** The disk that processes find after a crash. */
-export const crashed = (state: DiskState, loss: Loss): DiskState => {
-  if (loss === "kill") return state
-  if (loss === "keep" || state.pending.length === 0) return { root: state.root, pending: [] }
-  let { root } = state
-  for (const undo of state.pending.toReversed())
-    if (loss === "lose-all" || (undo.kind === "entry") === (loss === "lose-entries"))
-      root = takeBack(root, undo, loss === "torn")
-  return { root, pending: [] }
-}
-
-/** The crashes at an instant that differ, each with what it leaves. */
-export const crashesOf = (state: DiskState): ReadonlyArray<readonly [loss: Loss, disk: DiskState]> => {
-  if (state.pending.length === 0) return [["keep", state]]
-  const seen = new Set<number>()
-  return losses.flatMap((loss) => {
-    if (loss === "kill") return []
-    const disk = crashed(state, loss)
-    const id = idOf(disk.root)
-    if (seen.has(id)) return []
-    seen.add(id)
-    return [[loss, disk] as const]
-  })
-}
-
-/** Names a state: what is seen, and what every crash would leave of it. */
-export const diskKey = (state: DiskState): string =>
-  state.pending.length === 0
-    ? String(idOf(state.root))
-    : `${idOf(state.root)}/${crashesOf(state)
-        .map(([, disk]) => idOf(disk.root))
-        .join(",")}`
 
 let lastIno = 0
 export const newIno = (): number => {

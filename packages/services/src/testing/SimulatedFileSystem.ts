@@ -15,6 +15,9 @@ export interface Host {
   process: SimulatedProcess
 }
 
+/** What the machine takes away from every mode that is asked for: an operator's, or root's, that is stricter than usual. */
+const UMASK = 0o077
+
 const reasons: Record<string, PlatformError.SystemErrorReason> = {
   ENOENT: "NotFound",
   EACCES: "PermissionDenied",
@@ -136,7 +139,14 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
       fd: FileSystem.FileDescriptor(ino),
       stat: call("fstat", "read", path, (disk) => infoOf(fileOf(disk), disk.device(path))),
       seek: () => Effect.dieMessage("seek is not simulated"),
-      sync: call("sync", "write", path, (disk) => disk.sync(ino)),
+      sync: Effect.mapError(
+        operate(host, "write", `sync ${path}`, (disk, fault) => {
+          if (fault === null) return disk.sync(ino)
+          disk.failSync(ino)
+          throw new Errno(fault, path)
+        }),
+        (error) => failure("sync", path, error.code),
+      ),
       read: (buffer) =>
         call("read", "read", path, (disk) => {
           const text = textOf(contentIn(disk), path).slice(position, position + buffer.length)
@@ -185,7 +195,9 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
         ),
       chmod: (path, mode) => call("chmod", "write", path, (disk) => disk.chmod(path, mode)),
       makeDirectory: (path, options) =>
-        call("makeDirectory", "write", path, (disk) => disk.makeDirectory(path, options?.mode ?? 0o755)),
+        call("makeDirectory", "write", path, (disk) =>
+          disk.makeDirectory(path, (options?.mode ?? 0o755) & ~UMASK),
+        ),
       symlink: (target, path) => call("symlink", "write", path, (disk) => disk.symlink(target, path)),
       rename: (from, to) => call("rename", "rename", `${from} ${to}`, (disk) => disk.rename(from, to)),
       remove: (path, options) =>
@@ -200,7 +212,7 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
         return Effect.map(
           call(`open-${flag}`, create ? "write" : "read", path, (disk) => {
             if (flag === "wx" && disk.node(path, false) !== null) throw new Errno("EEXIST", path)
-            return disk.open(path, { create, truncate: flag === "w", mode })
+            return disk.open(path, { create, truncate: flag === "w", mode: mode & ~UMASK })
           }),
           (ino) => openFile(path, ino, append),
         )

@@ -351,8 +351,7 @@ export const layerLock = (host: Host) =>
           Effect.gen(function* () {
             if (!(yield* files.exists(path))) {
               yield* files.makeDirectory(dirname(path))
-              yield* files.append(path, "")
-              yield* files.chmod(path, mode)
+              yield* files.append(path, "", mode)
             }
             const once = Effect.acquireRelease(
               operate(host, "lock", `lock ${path}`, (_disk, fault) => {

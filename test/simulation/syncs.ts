@@ -1,0 +1,55 @@
+/**
+ * Every sync of a run fails once. The run goes on, or back, and then the power goes: what the failed sync was about is
+ * lost, since the system counted it as written. So is a process that is killed right then, and what comes after it.
+ */
+import { crashed } from "@waiaas/services/testing/SimulatedCrash"
+import type { DiskState } from "@waiaas/services/testing/SimulatedDiskState"
+import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import type { Explorer } from "./explore.ts"
+import { judgeOf, operationsOf } from "./faults.ts"
+import { simulate, switchedOn } from "./simulate.ts"
+
+const isSync = (what: string): boolean => /^(sync |sqlite (sync|commit))/.test(what)
+
+/** What somebody acts on after the failure: `isDeep` looks at the power cut after every change. */
+const matters = (what: string): boolean => /\.(committed|jsonl)$|^request|daemon\.json/.test(what)
+
+/** Gives how many syncs failed. */
+export const failEverySync = (
+  explorer: Explorer,
+  state: WorldState,
+  actor: "upgrade" | "rollback",
+): number => {
+  const syncs = operationsOf(state, actor).filter(({ what }) => isSync(what))
+  for (const { number } of syncs) {
+    const path = `${actor}!${number}:EIO`
+    const lose = (disk: DiskState, acknowledged: ReadonlyArray<string>, at: number) =>
+      explorer.add({
+        state: switchedOn(crashed(disk, "lose-failed"), acknowledged),
+        path: `${path}@${at}:lose-failed`,
+        depth: 1,
+      })
+    let last = number
+    try {
+      const { world } = simulate(state, actor, {
+        judge: judgeOf(number, "EIO", false),
+        changed: (operation, { disk, acknowledged }) => {
+          last = operation.number
+          if (last < number) return
+          if (explorer.isDeep || last === number || matters(operation.what))
+            lose(disk.state, acknowledged, last)
+          if (last === number)
+            explorer.add({
+              state: switchedOn(disk.state, acknowledged),
+              path: `${path}@${last}:kill-all`,
+              depth: 1,
+            })
+        },
+      })
+      lose(world.disk.state, world.acknowledged, last)
+    } catch (cause) {
+      explorer.report(path, cause)
+    }
+  }
+  return syncs.length
+}
