@@ -10,6 +10,7 @@ import { constants, setPriority } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import type { RunKind } from "@waiaas/domain/UpgradePhase"
+import { type ActorFigures, proveActors } from "../test/simulation/actors.ts"
 import { type Figures, type FullFigures, prove, proveFull, replay } from "../test/simulation/prove.ts"
 import { machineLine, writePart } from "./lib/document.mts"
 import { node, root } from "./lib/repo.mts"
@@ -18,10 +19,12 @@ import { run } from "./lib/run.mts"
 const script = join(root, "scripts/simulate.mts")
 
 type Full = Readonly<Record<RunKind, FullFigures>>
+type Acted = Readonly<Record<RunKind, ReturnType<typeof proveActors>>>
 interface Parts {
   readonly upgrade: Figures
   readonly rollback: Figures
   readonly full: Full
+  readonly actors: Acted
 }
 
 /** What a process of its own works out: it is all computing, so there are as many as help on two processors. */
@@ -29,6 +32,10 @@ const parts: { readonly [P in keyof Parts]: (isDeep: boolean) => Parts[P] } = {
   upgrade: (isDeep) => prove("upgrade", isDeep),
   rollback: (isDeep) => prove("rollback", isDeep),
   full: () => ({ upgrade: proveFull("upgrade"), rollback: proveFull("rollback") }),
+  actors: (isDeep) => ({
+    upgrade: proveActors("upgrade", isDeep),
+    rollback: proveActors("rollback", isDeep),
+  }),
 }
 const isPart = (text: string | undefined): text is keyof Parts => text !== undefined && text in parts
 
@@ -42,21 +49,29 @@ const proveApart = async <P extends keyof Parts>(part: P, isDeep: boolean): Prom
   return JSON.parse(result.stdout)
 }
 
-const withFull = (figures: Figures, full: FullFigures) => ({
+type All = Figures & FullFigures & ActorFigures
+
+const together = (figures: Figures, full: FullFigures, acted: Acted[RunKind]): All => ({
   ...figures,
   ...full,
-  violations: [...figures.violations, ...full.violations],
+  ...acted,
+  violations: [...figures.violations, ...full.violations, ...acted.violations],
 })
 
 const count = (figures: Figures, how: string, outcome: string) =>
   (figures.outcomes[`${how}: ${outcome}`] ?? 0).toLocaleString("en")
 
-const rows: ReadonlyArray<readonly [string, (figures: Figures & FullFigures) => string | number]> = [
+const rows: ReadonlyArray<readonly [string, (figures: All) => string | number]> = [
   ["operations of the undisturbed run", ({ errors }) => errors.operations],
   ["runs with one error", ({ errors }) => errors.single],
   ["runs with a cause that stays", ({ errors }) => errors.lasting],
   ["runs in which the disk gets full", ({ full }) => full],
   ["runs in which a sync fails and the power goes later", ({ failedSyncs }) => failedSyncs],
+  ["runs with Ctrl-C at an operation", ({ interrupted }) => interrupted],
+  ["runs with another upgrade or rollback typed meanwhile", ({ second }) => second],
+  ["runs in which the daemon dies", ({ dying }) => dying],
+  ["crashes recovered under a supervisor", ({ supervised }) => supervised],
+  ["crashes recovered with backups on another device", ({ apart }) => apart],
   ["points at which a crash was looked at", ({ points }) => points],
   ["crashes (a point and what was lost)", ({ crashes }) => crashes],
   ["distinct states recovered", ({ states }) => states],
@@ -74,7 +89,7 @@ const rows: ReadonlyArray<readonly [string, (figures: Figures & FullFigures) => 
   ["seconds", ({ seconds }) => seconds.toFixed(1)],
 ]
 
-const table = (upgrade: Figures & FullFigures, rollback: Figures & FullFigures): string => {
+const table = (upgrade: All, rollback: All): string => {
   const cell = (value: string | number) => (typeof value === "number" ? value.toLocaleString("en") : value)
   return [
     ["", "upgrade", "rollback"],
@@ -87,9 +102,18 @@ const table = (upgrade: Figures & FullFigures, rollback: Figures & FullFigures):
 
 /** Exit code: 0 where every path ends in one of the two outcomes. */
 export const simulate = async ({ deep = false, write = false } = {}): Promise<number> => {
-  const rest = async () => [await proveApart("rollback", deep), await proveApart("full", deep)] as const
-  const [upgrade, [rollback, full]] = await Promise.all([proveApart("upgrade", deep), rest()])
-  const both = [withFull(upgrade, full.upgrade), withFull(rollback, full.rollback)] as const
+  const first = async () => [await proveApart("upgrade", deep)] as const
+  const rest = async () =>
+    [
+      await proveApart("rollback", deep),
+      await proveApart("full", deep),
+      await proveApart("actors", deep),
+    ] as const
+  const [[upgrade], [rollback, full, actors]] = await Promise.all([first(), rest()])
+  const both = [
+    together(upgrade, full.upgrade, actors.upgrade),
+    together(rollback, full.rollback, actors.rollback),
+  ] as const
   const text = table(...both)
   console.log(text)
   const violations = both.flatMap((figures) => figures.violations)

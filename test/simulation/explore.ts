@@ -3,7 +3,7 @@
  * (with what a power cut would leave of it), the daemons that live on and the acknowledged rows; each
  * is recovered once, so that everything is counted and nothing sampled.
  */
-import { crashesOf, diskKey } from "@waiaas/services/testing/SimulatedCrash"
+import { crashed, crashesOf, diskKey } from "@waiaas/services/testing/SimulatedCrash"
 import type { Operation, SimulatedProcess, World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import * as Exit from "effect/Exit"
 import { type Actor, describeExit, simulate, switchedOn } from "./simulate.ts"
@@ -16,6 +16,8 @@ export interface Found {
   readonly path: string
   /** Recoveries that were crashed on the way. */
   readonly depth: number
+  /** Whether its recovery is carried out, but not crashed: for states that are like others but for one thing. */
+  readonly isShallow?: boolean
 }
 
 export interface Counts {
@@ -92,17 +94,19 @@ export class Explorer {
     from: Found,
     actor: Actor,
     path: string,
-    judge?: World["judge"],
+    { stride = 1 }: { readonly stride?: number } = {},
   ): ReturnType<typeof simulate> {
     const kills: Array<number> = []
+    let changes = 0
     const ended = simulate(from.state, actor, {
-      ...(judge ? { judge } : {}),
       changed: (operation, world, main) => {
+        changes += 1
+        if (changes % stride !== 0) return
         this.counts.points += 1
-        this.crashAt(operation, world, main, path, from.depth, kills)
+        this.crashAt(operation, world, main, path, from, kills)
       },
     })
-    for (const number of kills) this.killAt(from, actor, path, number, judge)
+    for (const number of kills) this.killAt(from, actor, path, number)
     return ended
   }
 
@@ -111,27 +115,28 @@ export class Explorer {
     world: World,
     main: SimulatedProcess | null,
     path: string,
-    depth: number,
+    { depth, isShallow = false }: Found,
     kills: Array<number>,
   ): void {
     const at = `${path}@${number}`
-    for (const [loss, disk] of crashesOf(world.disk.state))
-      this.add({ state: switchedOn(disk, world.acknowledged), path: `${at}:${loss}`, depth: depth + 1 })
+    for (const [loss, disk] of crashesOf(world.disk.state, this.isDeep ? (depth === 0 ? 5 : 0) : 0))
+      this.add({ state: switchedOn(disk, world), path: `${at}:${loss}`, depth: depth + 1, isShallow })
     // What a killed process left unsynced can be lost later. A recovery makes it durable before it
     // concludes anything from it, which is looked at for the run itself.
     const unsynced = depth === 0 || this.isDeep
     if (unsynced && world.disk.pending.length > 0)
       this.add({
-        state: switchedOn(world.disk.state, world.acknowledged),
+        state: switchedOn(world.disk.state, world),
         path: `${at}:kill-all`,
         depth: depth + 1,
+        isShallow,
       })
     if (main?.role !== "command" || !main.alive || world.daemons().length === 0) return
     const state = world.stateWithout(
       main,
       unsynced ? world.disk.state : { root: world.disk.root, pending: [] },
     )
-    if (state !== null) this.add({ state, path: `${at}:kill`, depth: depth + 1 })
+    if (state !== null) this.add({ state, path: `${at}:kill`, depth: depth + 1, isShallow })
     else {
       // A daemon that is just starting or stopping is no data: the run is done again up to here.
       const key = `${diskKey(world.disk.state)}|${world
@@ -144,17 +149,36 @@ export class Explorer {
     }
   }
 
-  private killAt(from: Found, actor: Actor, path: string, number: number, judge?: World["judge"]): void {
+  private killAt(from: Found, actor: Actor, path: string, number: number): void {
     const at = `${path}@${number}:kill-live`
     this.counts.recoveries += 1
     try {
-      const { world } = simulate(from.state, actor, { ...(judge ? { judge } : {}), killAfter: number })
+      const { world } = simulate(from.state, actor, { killAfter: number })
       const state = world.stateWithout(null)
       if (state === null) throw new Violation("a daemon is still in transit")
-      this.add({ state, path: at, depth: from.depth + 1 })
+      this.add({ ...from, state, path: at, depth: from.depth + 1 })
     } catch (cause) {
       this.report(at, cause)
     }
+  }
+
+  /** Recovers, and loses at the end what a failed sync left before. */
+  private recoverOnce(from: Found, actor: Actor, path: string): ReturnType<typeof simulate> {
+    let last = 0
+    const ended = simulate(from.state, actor, {
+      changed: ({ number }) => {
+        last = number
+      },
+    })
+    const { world } = ended
+    if (world.disk.pending.length > 0)
+      this.add({
+        ...from,
+        state: switchedOn(crashed(world.disk.state, "lose-failed"), world),
+        path: `${path}@${last}:lose-failed`,
+        depth: from.depth + 1,
+      })
+    return ended
   }
 
   /** Recovers every state that is known, and every state that this brings about. */
@@ -165,7 +189,10 @@ export class Explorer {
         const path = `${found.path}/${actor}`
         this.counts.recoveries += 1
         try {
-          const { world, exit } = this.crashEverywhere(found, actor, path)
+          const { world, exit } =
+            found.isShallow === true
+              ? this.recoverOnce(found, actor, path)
+              : this.crashEverywhere(found, actor, path)
           if (exit !== null && Exit.isFailure(exit))
             throw new Violation(`the recovery failed: ${describeExit(exit)}`)
           this.end(verify(world, this.kind), "recovered")

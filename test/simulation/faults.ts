@@ -121,7 +121,7 @@ const fullAt = (explorer: Explorer, state: WorldState, actor: "upgrade" | "rollb
   attempt(path, state, actor, number, {})
   const cut = attempt(path, state, actor, number, { killAfter: number })
   if (cut === null) return
-  const left = switchedOn(cut.world.disk.state, cut.world.acknowledged)
+  const left = switchedOn(cut.world.disk.state, cut.world)
   attempt(`${path}@${number}:kill-all/recover!0:full`, left, "recover", 0, {})
 }
 

@@ -34,8 +34,9 @@ export const prove = (kind: RunKind, isDeep: boolean): Figures => {
   }
   explorer.exhaust()
   const errors = faultEverywhere(explorer, state, kind)
-  const failedSyncs = failEverySync(explorer, state, kind)
   // What an error leaves is mostly what a crash leaves: only the rest is new.
+  explorer.exhaust()
+  const failedSyncs = failEverySync(explorer, state, kind)
   explorer.exhaust()
   const seconds = (performance.now() - began) / 1000
   return { ...explorer.counts, errors, failedSyncs, seconds, violations: explorer.violations }
@@ -78,8 +79,8 @@ export const replay = (path: string): void => {
       changed: (operation, at, main) => {
         if (operation.number !== number || after !== null || loss === "kill-live") return
         if (loss === "kill") after = at.stateWithout(main)
-        else if (loss === "kill-all") after = switchedOn(at.disk.state, at.acknowledged)
-        else if (isLoss(loss)) after = switchedOn(crashed(at.disk.state, loss), at.acknowledged)
+        else if (loss === "kill-all") after = switchedOn(at.disk.state, at)
+        else if (isLoss(loss)) after = switchedOn(crashed(at.disk.state, loss), at)
       },
       ...(loss === "kill-live" && number !== null ? { killAfter: number } : {}),
       isLast: number === null && faulty === undefined,

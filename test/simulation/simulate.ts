@@ -52,9 +52,12 @@ const factsIn = (disk: World["disk"]): { readonly pid: number | null; readonly b
 }
 
 /** The machine switched on again: nothing of what ran before runs. */
-export const switchedOn = (disk: DiskState, acknowledged: ReadonlyArray<string>): WorldState => {
+export const switchedOn = (
+  disk: DiskState,
+  { acknowledged, supervised = false }: Pick<WorldState, "acknowledged" | "supervised">,
+): WorldState => {
   const { boot } = factsIn(new World({ disk, acknowledged, survivors: [], boot: "" }).disk)
-  return { disk, acknowledged, survivors: [], boot: boot === "1" ? "2" : "1" }
+  return { disk, acknowledged, survivors: [], boot: boot === "1" ? "2" : "1", supervised }
 }
 
 export interface Options {
@@ -64,6 +67,8 @@ export interface Options {
   readonly killAfter?: number
   /** The operator types Ctrl-C right after this operation. */
   readonly interruptAt?: number
+  /** Something else that happens right after an operation. */
+  readonly meanwhile?: { readonly at: number; readonly act: (world: World) => void }
   /** Whether the operator starts the daemon at the end, where none runs. */
   readonly isLast?: boolean
 }
@@ -71,6 +76,8 @@ export interface Options {
 /** Virtual milliseconds that a machine is left alone at the end, so that its daemon does what it still wants to do. */
 const QUIET = 1000
 const LATER = 300
+/** ... until a supervisor starts what has ended. */
+const SUPERVISED = 100
 
 export const simulate = (
   state: WorldState,
@@ -80,6 +87,7 @@ export const simulate = (
     changed,
     killAfter,
     interruptAt,
+    meanwhile,
     isLast = judge === undefined && killAfter === undefined,
   }: Options = {},
 ): Ended => {
@@ -91,6 +99,13 @@ export const simulate = (
   let exit: Exit.Exit<unknown, unknown> | null = null
   let over = false
   let main: SimulatedProcess | null = null
+  if (world.supervised)
+    world.daemonEnded = () => {
+      world.after(SUPERVISED, () => {
+        const now = commandIn(world.disk)
+        if (now !== null && world.daemons().length === 0) startDaemon(world, now.packageDir)
+      })
+    }
   const begin = () => {
     if (actor === "start") {
       const pid = startDaemon(world, code.packageDir)
@@ -112,6 +127,7 @@ export const simulate = (
   }
   world.judge = (operation) => {
     if (operation.number === interruptAt) main?.interrupt()
+    if (operation.number === meanwhile?.at) meanwhile.act(world)
     return judge?.(operation) ?? null
   }
   world.changed = (operation) => {
@@ -147,10 +163,40 @@ export const simulate = (
   return { world, exit }
 }
 
+/** Another command that is typed while a run goes on; gives how it ends, once it has. */
+export const typed = (
+  world: World,
+  actor: Exclude<Actor, "start">,
+): (() => Exit.Exit<unknown, unknown> | null) => {
+  const code = commandIn(world.disk)
+  if (code === null) throw new Error("the command does not work")
+  const process = new SimulatedProcess(world, world.newPid(), "command", code)
+  let exit: Exit.Exit<unknown, unknown> | null = null
+  world.processes.push(process)
+  launch(process, programs[actor], (ended) => {
+    exit = ended
+    if (process.alive) world.kill(process)
+  })
+  return () => exit
+}
+
+/** What a machine can be besides the usual. */
+export interface Setting {
+  readonly supervised?: boolean
+  /** Its backups are on a file system of their own. */
+  readonly isApart?: boolean
+}
+
 /** The old version, installed and serving. */
-export const beforeUpgrade = (): WorldState => {
-  const disk = installed(["row 1", "row 2"])
-  const off: WorldState = { disk: disk.state, acknowledged: ["row 1", "row 2"], survivors: [], boot: "0" }
+export const beforeUpgrade = ({ supervised = false, isApart = false }: Setting = {}): WorldState => {
+  const disk = installed(["row 1", "row 2"], isApart)
+  const off: WorldState = {
+    disk: disk.state,
+    acknowledged: ["row 1", "row 2"],
+    survivors: [],
+    boot: "0",
+    supervised,
+  }
   const { world } = simulate(off, "start")
   const state = world.stateWithout(null)
   if (state === null || state.survivors.length !== 1)
@@ -159,8 +205,8 @@ export const beforeUpgrade = (): WorldState => {
 }
 
 /** The new version, serving after an upgrade, with the backup and the retained code of the old one. */
-export const beforeRollback = (): WorldState => {
-  const { world, exit } = simulate(beforeUpgrade(), "upgrade")
+export const beforeRollback = (setting: Setting = {}): WorldState => {
+  const { world, exit } = simulate(beforeUpgrade(setting), "upgrade")
   const state = world.stateWithout(null)
   if (exit === null || Exit.isFailure(exit) || state === null)
     throw new Error(`no upgrade: ${describeExit(exit)}`)

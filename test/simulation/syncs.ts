@@ -3,8 +3,7 @@
  * lost, since the system counted it as written. So is a process that is killed right then, and what comes after it.
  */
 import { crashed } from "@waiaas/services/testing/SimulatedCrash"
-import type { DiskState } from "@waiaas/services/testing/SimulatedDiskState"
-import type { WorldState } from "@waiaas/services/testing/SimulatedWorld"
+import type { World, WorldState } from "@waiaas/services/testing/SimulatedWorld"
 import type { Explorer } from "./explore.ts"
 import { judgeOf, operationsOf } from "./faults.ts"
 import { simulate, switchedOn } from "./simulate.ts"
@@ -23,30 +22,31 @@ export const failEverySync = (
   const syncs = operationsOf(state, actor).filter(({ what }) => isSync(what))
   for (const { number } of syncs) {
     const path = `${actor}!${number}:EIO`
-    const lose = (disk: DiskState, acknowledged: ReadonlyArray<string>, at: number) =>
+    const lose = (world: World, at: number) =>
       explorer.add({
-        state: switchedOn(crashed(disk, "lose-failed"), acknowledged),
+        state: switchedOn(crashed(world.disk.state, "lose-failed"), world),
         path: `${path}@${at}:lose-failed`,
         depth: 1,
+        isShallow: true,
       })
     let last = number
     try {
       const { world } = simulate(state, actor, {
         judge: judgeOf(number, "EIO", false),
-        changed: (operation, { disk, acknowledged }) => {
+        changed: (operation, world) => {
           last = operation.number
           if (last < number) return
-          if (explorer.isDeep || last === number || matters(operation.what))
-            lose(disk.state, acknowledged, last)
+          if (explorer.isDeep || last === number || matters(operation.what)) lose(world, last)
           if (last === number)
             explorer.add({
-              state: switchedOn(disk.state, acknowledged),
+              state: switchedOn(world.disk.state, world),
               path: `${path}@${last}:kill-all`,
               depth: 1,
+              isShallow: true,
             })
         },
       })
-      lose(world.disk.state, world.acknowledged, last)
+      lose(world, last)
     } catch (cause) {
       explorer.report(path, cause)
     }

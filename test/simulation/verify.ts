@@ -83,8 +83,8 @@ const backupRows = (disk: Disk, kind: string): ReadonlyArray<ReadonlyArray<strin
       : []
   })
 
-/** Names the outcome, or throws what is wrong with it. */
-export const verify = (world: World, kind: "upgrade" | "rollback"): Outcome => {
+/** Names the outcome, or throws what is wrong with it. `both`: an upgrade may have followed a rollback. */
+export const verify = (world: World, kind: "upgrade" | "rollback" | "both"): Outcome => {
   const { disk } = world
   const code = commandIn(disk)
   if (code === null) throw new Violation("the command does not work")
@@ -99,7 +99,8 @@ export const verify = (world: World, kind: "upgrade" | "rollback"): Outcome => {
   const document = readDocument(disk, database)
   expect(document.schema === schemaOf[code.version], `${code.version} stands on schema ${document.schema}`)
   expect(new Set(document.rows).size === document.rows.length, "a row is there twice")
-  const aside = kind === "rollback" && code.version === OLD ? backupRows(disk, "pre-rollback").flat() : []
+  const isBack = kind === "both" || (kind === "rollback" && code.version === OLD)
+  const aside = isBack ? backupRows(disk, "pre-rollback").flat() : []
   for (const row of world.acknowledged)
     expect(document.rows.includes(row) || aside.includes(row), `the acknowledged row "${row}" is lost`)
   expect(textOf(disk, keyFile) === "sealed", "the keystore was changed")

@@ -257,9 +257,9 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             files: [{ name: DATABASE_FILE, ...hashed }, ...config],
           }
           const manifest: BackupManifest = { ...body, digest: digestOf(body) }
-          yield* files.write(join(partial, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`)
           if (options.source === "live") yield* files.sync(copy)
-          yield* files.syncDirectory(partial)
+          // The last change in the directory, which its write makes durable with all before it.
+          yield* files.write(join(partial, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`)
           const name = backupName({ kind: options.kind, from, createdAt, sequence })
           const path = join(paths.backups, name)
           yield* files.rename(partial, path)

@@ -72,6 +72,9 @@ export const connect = (process: SimulatedProcess, path: string) => {
   const openWal = (disk: Disk) => disk.open(wal, { create: true, truncate: false, mode: 0o600 })
   const read = () => step("read", "read", (disk) => readDocument(disk, path))
   const checkpoint = () => {
+    // Without a log there is nothing to bring in, and nothing is synced.
+    const isLogged = step("read", "log", (disk) => disk.node(wal) !== null && disk.file(wal).content.size > 0)
+    if (!isLogged) return
     const document = read()
     const text = JSON.stringify(document)
     const before = step("read", "compare", (disk) => disk.file(path).content)

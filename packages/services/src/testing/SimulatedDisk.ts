@@ -144,6 +144,10 @@ export class Disk {
     if ((directory.mode & 0o300) !== 0o300) throw new Errno("EACCES", path)
   }
 
+  /** The root of another device. */
+  mount(path: string, mode: number, device: number): void {
+    this.put(this.place(path, false).path, newDirectory(mode, device))
+  }
   makeDirectory(path: string, mode: number): void {
     const place = this.place(path, false)
     if (place.node !== null) throw new Errno("EEXIST", path)

@@ -71,8 +71,8 @@ export const writeFile = (disk: Disk, path: string, text: string, mode: number):
 /** The one sealed key. */
 export const keyFile = `${dataDir}/keystore/00000000-0000-4000-8000-000000000001.json`
 
-/** A machine on which the old version was installed with npm and initialised. */
-export const installed = (rows: ReadonlyArray<string>): Disk => {
+/** A machine on which the old version was installed with npm and initialised. `isApart`: backups have their own device. */
+export const installed = (rows: ReadonlyArray<string>, isApart = false): Disk => {
   const disk = new Disk()
   for (const [path, text] of filesOf(OLD)) writeFile(disk, `${install.packageDir}/${path}`, text, 0o644)
   writeFile(disk, "/p/lib/node_modules/npm/bin/npm-cli.js", "npm", 0o755)
@@ -82,6 +82,7 @@ export const installed = (rows: ReadonlyArray<string>): Disk => {
   writeFile(disk, `${dataDir}/config.toml`, "[daemon]\nport = 3100\n", 0o600)
   writeFile(disk, `${dataDir}/api.token`, "5".repeat(64), 0o600)
   writeFile(disk, keyFile, "sealed", 0o600)
+  if (isApart) disk.mount(`${dataDir}/backups`, 0o700, 2)
   for (const name of ["logs", "backups", "upgrade/journal"]) makeAll(disk, `${dataDir}/${name}`, 0o700)
   writeFile(disk, database, JSON.stringify({ schema: schemaOf[OLD], rows }), 0o600)
   disk.pending = []

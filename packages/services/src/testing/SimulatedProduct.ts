@@ -26,7 +26,7 @@ import { Rollback } from "../Rollback.ts"
 import { RollbackSteps } from "../RollbackSteps.ts"
 import { RunLocks } from "../RunLocks.ts"
 import { StartGate } from "../StartGate.ts"
-import { Supervision } from "../Supervision.ts"
+import { PATIENCE, Supervision } from "../Supervision.ts"
 import { Upgrade } from "../Upgrade.ts"
 import { UpgradeJournal } from "../UpgradeJournal.ts"
 import { UpgradePhases } from "../UpgradePhases.ts"
@@ -66,6 +66,15 @@ const layerCancellation = (host: Host) =>
     cancellable: (act) => Effect.suspend(() => cancellableBy(host.process.requested)(act)),
   })
 
+/** A supervisor of this machine is what its daemon says that it is. */
+const layerSupervision = (host: Host) => {
+  const supervisor = () => (host.process.world.supervised ? ("runit" as const) : null)
+  return Layer.succeed(Supervision, {
+    own: Effect.sync(supervisor),
+    prove: () => Effect.sync(() => ({ supervisor: supervisor(), patience: PATIENCE, warning: null })),
+  })
+}
+
 const layerProduct = (host: Host, version: string, packageDir: string) => {
   const Platform = Layer.mergeAll(
     layerProcessRunner(host, (directory, fault) => startDaemon(host.process.world, directory, fault)),
@@ -91,7 +100,7 @@ const layerProduct = (host: Host, version: string, packageDir: string) => {
         DaemonControl.layer,
         NpmInstaller.layer,
         PackageSwap.layer,
-        Supervision.layer,
+        layerSupervision(host),
         layerCancellation(host),
       ),
     ),

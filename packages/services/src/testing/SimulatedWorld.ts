@@ -117,11 +117,16 @@ export interface WorldState {
   readonly acknowledged: ReadonlyArray<string>
   /** Names the machine's time since it was switched on; "0" for the first. */
   readonly boot: string
+  /** Whether a supervisor starts the daemon again whenever it has ended. */
+  readonly supervised?: boolean
 }
 
 export class World {
   readonly disk: Disk
   readonly boot: string
+  readonly supervised: boolean
+  /** Called when a daemon has ended. */
+  daemonEnded: (() => void) | null = null
   readonly processes: Array<SimulatedProcess> = []
   /** Lock file to its owner. */
   readonly locks = new Map<string, SimulatedProcess>()
@@ -149,6 +154,7 @@ export class World {
     this.disk = new Disk(state.disk)
     this.acknowledged = state.acknowledged
     this.boot = state.boot
+    this.supervised = state.supervised === true
     this.pids = 100
   }
 
@@ -159,6 +165,7 @@ export class World {
   }
 
   kill(process: SimulatedProcess): void {
+    if (process.alive && process.role === "daemon") this.daemonEnded?.()
     process.alive = false
     process.serving = null
     process.inTransit = false
@@ -268,6 +275,7 @@ export class World {
       disk,
       acknowledged: this.acknowledged,
       boot: this.boot,
+      supervised: this.supervised,
       survivors: others.flatMap(({ pid, version, packageDir, serving, schema, run }) =>
         serving === null ? [] : [{ pid, version, packageDir, serving, schema, run }],
       ),
