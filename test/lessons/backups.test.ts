@@ -85,7 +85,7 @@ it.effect("`2.0.0-rc.9` hides `2.0.0`", () =>
 
 it.effect("the backup just made is pruned", () =>
   Effect.gen(function* () {
-    const { backups } = yield* place
+    const { backups, database, packageDir } = yield* place
     yield* TestClock.setTime(1_770_000_000_000)
     const made: Array<string> = []
     for (let index = 0; index < retention["pre-upgrade"] + 2; index++) {
@@ -93,7 +93,7 @@ it.effect("the backup just made is pruned", () =>
       yield* TestClock.setTime(1_770_000_000_000 - index * 86_400_000)
       made.push((yield* preUpgrade("2.0.0", "2.1.0")).name)
     }
-    assert.deepEqual(yield* backups.prune(v("2.1.0")), made.slice(0, 2))
+    assert.deepEqual((yield* backups.prune(v("2.1.0"), { database, packageDir })).removed, made.slice(0, 2))
     assert.deepEqual(
       (yield* backups.list).map(({ name }) => name),
       made.slice(2),
@@ -103,10 +103,10 @@ it.effect("the backup just made is pruned", () =>
 
 it.effect("the backup that a rollback would take is pruned", () =>
   Effect.gen(function* () {
-    const { backups } = yield* place
+    const { backups, database, packageDir } = yield* place
     const wanted = yield* preUpgrade("1.9.0", "2.0.0")
     for (let index = 0; index < 6; index++) yield* preUpgrade("2.0.0", "2.1.0")
-    yield* backups.prune(v("2.0.0"))
+    yield* backups.prune(v("2.0.0"), { database, packageDir })
     assert.equal((yield* backups.forRollback(v("2.0.0"))).name, wanted.name)
   }).pipe(Effect.provide(layerInstallation())),
 )

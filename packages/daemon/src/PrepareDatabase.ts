@@ -18,6 +18,7 @@ import { newerReleaseFor } from "@waiaas/services/NewerRelease"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { prunedInWords } from "@waiaas/services/Retention"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
 import * as Effect from "effect/Effect"
@@ -136,6 +137,7 @@ const backUp = (
       to: version,
       packageDir,
     })
-    yield* backups.prune(version)
+    const pruned = yield* backups.prune(version, { database: path, packageDir })
+    for (const line of prunedInWords(pruned)) yield* Effect.logInfo(line)
     return made.name
   })

@@ -21,6 +21,7 @@ import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
+import { type Pruned, type PruneOptions, removeExpired } from "./Retention.ts"
 
 /** A backup as it was found: whole as far as its manifest tells, or not. */
 export interface BackupEntry {
@@ -116,8 +117,11 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
     readonly forRollback: (
       installed: Version,
     ) => Effect.Effect<BackupEntry & { readonly manifest: BackupManifest }, NoBackup | FileFailed>
-    /** Removes what retention gives up, and what is used up or was never finished. */
-    readonly prune: (installed: Version) => Effect.Effect<ReadonlyArray<string>, FileFailed>
+    /**
+     * Removes what retention gives up and what is used up, except for what a rollback from `installed` would take and
+     * for the only copy of a write. What stays and what went is to be said.
+     */
+    readonly prune: (installed: Version, options: PruneOptions) => Effect.Effect<Pruned, FileFailed>
     /** Removes backups that were cut off while they were made. */
     readonly removePartial: Effect.Effect<void, FileFailed>
     /** Marks a backup whose copy an undo is about to move into place. */
@@ -326,7 +330,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         forRollback,
         lookForRollback,
         removePartial,
-        prune: Effect.fn("Backup.prune")(function* (installed: Version) {
+        prune: Effect.fn("Backup.prune")(function* (installed: Version, options: PruneOptions) {
           const entries = yield* list
           const usedUp = entries.filter(isUsedUp)
           const whole = entries.flatMap((entry) =>
@@ -338,9 +342,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             Effect.map((entry) => entry.manifest.sequence),
             Effect.catchTag("NoBackup", () => Effect.succeed(undefined)),
           )
-          const gone = [...usedUp, ...expired(whole, keep)]
-          for (const entry of gone) yield* files.remove(entry.path)
-          return gone.map((entry) => entry.name)
+          return yield* removeExpired(files, tool, entries, [...usedUp, ...expired(whole, keep)], options)
         }),
         markUsed: (name, run) => files.write(join(paths.backups, name, `used-by-run-${run}`), ""),
       })

@@ -31,6 +31,7 @@ import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
+import { nothingPruned, type Pruned } from "./Retention.ts"
 import { RollbackCheck, type RollbackPlan } from "./RollbackCheck.ts"
 import { type DataLease, RunLocks } from "./RunLocks.ts"
 import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
@@ -54,6 +55,8 @@ export interface RollbackReport {
   readonly aside: string
   /** What was undone, to the last write; `null` where today's database could not be read. */
   readonly changes: AgentChanges | null
+  /** What became of old backups. */
+  readonly pruned: Pruned
   readonly running: boolean
 }
 
@@ -264,8 +267,13 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 ),
               )
             // The run has ended: what could not be removed is removed by the next one.
-            yield* Effect.catchAll(backups.prune(started.to), (error) =>
-              progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+            const pruned = yield* Effect.catchAll(
+              backups.prune(started.to, { database: started.databasePath, packageDir: install.packageDir }),
+              (error) =>
+                Effect.as(
+                  progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+                  nothingPruned,
+                ),
             )
             return {
               from: started.from,
@@ -274,6 +282,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               backup: backup.name,
               aside,
               changes,
+              pruned,
               running: run.daemon !== null && started.restart,
             }
           }),

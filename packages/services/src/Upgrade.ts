@@ -28,6 +28,7 @@ import { DataDir } from "./platform/DataDir.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Recover } from "./Recover.ts"
 import { ReleaseFile } from "./ReleaseFile.ts"
+import { nothingPruned, type Pruned } from "./Retention.ts"
 import { RunLocks } from "./RunLocks.ts"
 import { type RecordBody, UpgradeJournal } from "./UpgradeJournal.ts"
 import { type PhaseContext, UpgradePhases } from "./UpgradePhases.ts"
@@ -67,6 +68,8 @@ export type UpgradeReport =
       /** Seconds without a serving daemon; `null` where none ran. */
       readonly downtime: number | null
       readonly running: boolean
+      /** What became of old backups. */
+      readonly pruned: Pruned
     }
 
 /** A run that failed and was recovered: the cause, and what stands now. */
@@ -201,13 +204,18 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             running && stoppedAt !== null ? Number((yield* Clock.currentTimeNanos) - stoppedAt) / 1e9 : null
           yield* swap.relink(started.install)
           // Room for the next ones; an upgrade that is committed does not fail for it.
-          yield* Effect.gen(function* () {
-            yield* backups.prune(started.to)
+          const pruned = yield* Effect.gen(function* () {
+            const { databasePath: database, install } = started
+            const found = yield* backups.prune(started.to, { database, packageDir: install.packageDir })
             const kept = (yield* backups.list).flatMap(({ manifest }) => (manifest ? [manifest.from] : []))
             yield* swap.pruneRetained(started.install, [...kept, started.from])
+            return found
           }).pipe(
             Effect.catchAll((error) =>
-              progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+              Effect.as(
+                progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+                nothingPruned,
+              ),
             ),
           )
           yield* recover.leftovers(run)
@@ -221,6 +229,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             backup: run.facts.backup ?? "",
             downtime,
             running,
+            pruned,
           } as const
         })
 

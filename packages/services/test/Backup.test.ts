@@ -168,14 +168,14 @@ describe("a backup", () => {
     "keeps the newest 5 pre-upgrade by sequence, all manual ones, and the one that a rollback takes",
     () =>
       Effect.gen(function* () {
-        const { make, backups } = yield* fixture
+        const { make, backups, database } = yield* fixture
         const first = yield* make()
         yield* make("manual")
         for (let index = 0; index < 6; index++) yield* make("pre-upgrade", makeVersion(`2.2.${index}`))
-        const gone = yield* backups.prune(next)
+        const gone = yield* backups.prune(next, { database, packageDir: "/p" })
         const left = (yield* backups.list).map(({ manifest }) => manifest?.sequence)
         assert.deepStrictEqual(left, [1, 2, 4, 5, 6, 7, 8])
-        assert.strictEqual(gone.length, 1)
+        assert.strictEqual(gone.removed.length, 1)
         assert.strictEqual((yield* backups.forRollback(next)).name, first.name)
       }).pipe(Effect.provide(layer)),
   )

@@ -2,6 +2,7 @@
 import { changesInWords, isSame, keylessInWords } from "@waiaas/domain/AgentChanges"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { prunedInWords } from "@waiaas/services/Retention"
 import { Rollback, type RollbackReport } from "@waiaas/services/Rollback"
 import type { RollbackPlan } from "@waiaas/services/RollbackCheck"
 import * as Effect from "effect/Effect"
@@ -81,6 +82,7 @@ export const rollbackRun = (options: RollbackFlags) =>
       `Restored:   ${report.backup}`,
       `Kept aside: ${paths.backups}/${report.aside}`,
       ...writtenMeanwhile(plan, report, resumeSuspended),
+      ...prunedInWords(report.pruned),
       ...(report.running ? [] : [`The daemon was not started: ${here("waiaas start --background")}`]),
     ])
   })

@@ -13,6 +13,7 @@ import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
+import { prunedInWords } from "@waiaas/services/Retention"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import { RunFailed, Upgrade } from "@waiaas/services/Upgrade"
@@ -209,6 +210,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
         : `Downtime: ${report.downtime.toFixed(2)} s`,
       `Backup:   ${backup}`,
       `Go back:  ${here("waiaas upgrade --rollback")}`,
+      ...prunedInWords(report.pruned),
       ...(report.running ? [] : [`The daemon was not started: ${here("waiaas start --background")}`]),
     ])
   })

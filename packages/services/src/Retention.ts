@@ -1,0 +1,73 @@
+/** Removes backups that retention gives up, but never the only copy of an acknowledged write. */
+import { join } from "node:path"
+import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { BackupEntry } from "./Backup.ts"
+import type { DatabaseTool } from "./DatabaseTool.ts"
+import type { DurableFile } from "./platform/DurableFile.ts"
+
+export interface PruneOptions {
+  /** Today's database: what it holds needs no backup. */
+  readonly database: string
+  /** The code that compares. */
+  readonly packageDir: string
+}
+
+/** What became of the backups that retention gave up. */
+export interface Pruned {
+  readonly removed: ReadonlyArray<string>
+  /** Those that stay, and why. */
+  readonly kept: ReadonlyArray<{ readonly name: string; readonly reason: string }>
+}
+
+/**
+ * Removes `expired`, oldest first. One that holds a write which neither today's database nor another whole backup has
+ * stays; so does one that cannot be compared. `entries`: every backup there is.
+ */
+export const removeExpired = (
+  files: DurableFile["Type"],
+  tool: DatabaseTool["Type"],
+  entries: ReadonlyArray<BackupEntry>,
+  expired: ReadonlyArray<BackupEntry>,
+  { database, packageDir }: PruneOptions,
+): Effect.Effect<Pruned, FileFailed> =>
+  Effect.gen(function* () {
+    const removed: Array<string> = []
+    const kept: Array<Pruned["kept"][number]> = []
+    const databaseIn = ({ path }: BackupEntry) => join(path, DATABASE_FILE)
+    for (const entry of expired) {
+      // One that an undo has used up holds none any more.
+      if (yield* files.exists(databaseIn(entry))) {
+        const others = entries
+          .filter(({ name, problem }) => problem === null && name !== entry.name && !removed.includes(name))
+          .map(databaseIn)
+          .toReversed()
+        const found = yield* Effect.either(
+          tool.findUnique(packageDir, databaseIn(entry), [database, ...others]),
+        )
+        if (Either.isLeft(found) || found.right.writes > 0) {
+          const reason = Either.match(found, {
+            onLeft: ({ message }) => `it could not be compared: ${message}`,
+            onRight: ({ writes, agents }) =>
+              `it has the only copy of ${writes === 1 ? "1 write" : `${writes} writes`} (${agents.length === 1 ? "agent" : "agents"} ${agents.map(({ name }) => name).join(", ")})`,
+          })
+          kept.push({ name: entry.name, reason })
+          continue
+        }
+      }
+      yield* files.remove(entry.path)
+      removed.push(entry.name)
+    }
+    return { removed, kept }
+  })
+
+/** What an operator reads of it; nothing where there was nothing to give up. */
+export const prunedInWords = ({ removed, kept }: Pruned): ReadonlyArray<string> => [
+  ...removed.map((name) => `Removed the old backup ${name}.`),
+  ...kept.map(({ name, reason }) => `Kept the old backup ${name}: ${reason}.`),
+]
+
+/** Where nothing was given up. */
+export const nothingPruned: Pruned = { removed: [], kept: [] }
