@@ -1,10 +1,10 @@
 /**
- * `npm run simulate [-- --deep] [-- --write]`: a whole upgrade and a whole rollback on a simulated machine. Every
- * operation is a crash point, every error is tried at every operation, and whatever is left is recovered, with
- * recoveries that are crashed at each of their own operations. Counted, not sampled; the same each time.
+ * `npm run simulate [-- --deep] [-- --write]`: a whole upgrade and a whole rollback on a simulated machine. Operations are
+ * crash points, errors and failed syncs are tried at them, others act meanwhile, and whatever is left is recovered, with
+ * recoveries that are crashed in their turn. Counted, not sampled at random; the same each time.
  *
- * `-- --path P` replays one path, as a violation prints it, operation by operation. `-- --deep` tries every name of
- * an error and looks at what a killed recovery leaves unsynced. `-- --write` puts the table into docs/reliability.md.
+ * `-- --path P` replays one path, as a violation prints it, operation by operation. `-- --deep` looks at every instant until
+ * no state is new. `-- --write` puts the table into docs/reliability.md.
  */
 import { constants, setPriority } from "node:os"
 import { join } from "node:path"

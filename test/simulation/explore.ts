@@ -47,6 +47,9 @@ const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
       ? ["start", "recover"]
       : ["start"]
 
+/** So many crashes in a row are followed without `isDeep`: what is left then is recovered, and not crashed again. */
+const CRASHES = 2
+
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
   readonly violations: Array<string> = []
@@ -190,9 +193,9 @@ export class Explorer {
         this.counts.recoveries += 1
         try {
           const { world, exit } =
-            found.isShallow === true
+            found.isShallow === true || (found.depth >= CRASHES && !this.isDeep)
               ? this.recoverOnce(found, actor, path)
-              : this.crashEverywhere(found, actor, path)
+              : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : 2 })
           if (exit !== null && Exit.isFailure(exit))
             throw new Violation(`the recovery failed: ${describeExit(exit)}`)
           this.end(verify(world, this.kind), "recovered")
