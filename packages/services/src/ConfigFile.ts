@@ -14,10 +14,11 @@ import * as Toml from "smol-toml"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
+import { realPlace } from "./platform/RealPlace.ts"
 
 export interface EffectiveConfig {
   readonly config: Config
-  /** Absolute. */
+  /** Absolute, and the file itself where the operator made the path a link. */
   readonly databasePath: string
   /** Absolute. */
   readonly logFile: string
@@ -46,7 +47,7 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
             const absolute = (path: string) => (isAbsolute(path) ? path : join(paths.root, path))
             return {
               config,
-              databasePath: absolute(config.database.path),
+              databasePath: yield* realPlace(files, absolute(config.database.path)),
               logFile: absolute(config.daemon.log_file),
               // On use: few ask for it, and the first hash of a process loads all of node:crypto.
               get digest() {

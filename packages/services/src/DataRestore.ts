@@ -9,6 +9,7 @@ import { Backup } from "./Backup.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
+import { realPlace } from "./platform/RealPlace.ts"
 
 /** SQLite's files of one database: restoring the first beside the others would undo the restore. */
 const suffixes = ["", "-wal", "-shm"] as const
@@ -150,9 +151,9 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           database: string,
         ) {
           const manifest = yield* backups.verify(backup)
+          const config = yield* realPlace(files, paths.config)
           for (const file of manifest.files) {
-            const target =
-              file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? paths.config : null
+            const target = file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? config : null
             if (target === null) continue
             const copied = yield* files.copy(join(paths.backups, backup, file.name), prepared(run, target))
             if (copied.sha256 !== file.sha256)
@@ -179,15 +180,17 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         }),
         rollback: Effect.fn("DataRestore.rollback")(function* (run: number, database: string) {
           yield* replace(run, database, prepared(run, database))
-          const config = prepared(run, paths.config)
-          if (yield* files.exists(config)) yield* files.rename(config, paths.config)
+          // Where config.toml is a link, the file that it leads to is replaced, not the link.
+          const target = yield* realPlace(files, paths.config)
+          const config = prepared(run, target)
+          if (yield* files.exists(config)) yield* files.rename(config, target)
         }),
         cleanUp: (run, database) =>
           Effect.gen(function* () {
             for (const path of [
               aside(run, database),
               ...suffixes.map((suffix) => `${prepared(run, database)}${suffix}`),
-              prepared(run, paths.config),
+              prepared(run, yield* realPlace(files, paths.config)),
               reserve(run, database),
             ])
               yield* files.remove(path)

@@ -28,6 +28,7 @@ import { PackageSwap } from "./PackageSwap.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
+import { realPlace } from "./platform/RealPlace.ts"
 import { Recover } from "./Recover.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
@@ -146,7 +147,10 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
               return yield* tool.describe(staged, paths.root, Option.isSome(text) ? file : undefined)
             if (Option.isNone(text)) return { schema: range, databasePath: database }
             const decoded = yield* decodeConfig(file, text.value, environment.variables)
-            return { schema: range, databasePath: resolve(paths.root, decoded.database.path) }
+            return {
+              schema: range,
+              databasePath: yield* realPlace(files, resolve(paths.root, decoded.database.path)),
+            }
           }).pipe(
             Effect.mapError((error) =>
               error._tag === "ConfigInvalid" && error.source === file

@@ -379,3 +379,45 @@ describe("what a rollback undoes", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 })
+
+describe("links that an operator made of config.toml, the database, backups, keystore and upgrade", () => {
+  it.scopedLive(
+    "are still links after an upgrade, its undo and a rollback, and what they lead to is right",
+    () =>
+      Effect.gen(function* () {
+        const { paths } = yield* DataDir
+        const fs = yield* FileSystem.FileSystem
+        const install = yield* SimulatedInstall
+        const elsewhere = `${paths.root}-elsewhere`
+        yield* fs.makeDirectory(elsewhere, { mode: 0o700 })
+        const link = (path: string, name: string) =>
+          Effect.zipRight(fs.rename(path, `${elsewhere}/${name}`), fs.symlink(`${elsewhere}/${name}`, path))
+        const database = `${paths.data}/waiaas.db`
+        const links = [paths.config, database, paths.backups, paths.keystore, paths.upgrade]
+        for (const path of links) yield* link(path, path.slice(path.lastIndexOf("/") + 1))
+        const { databasePath } = yield* (yield* ConfigFile).load
+        assert.strictEqual(databasePath, `${elsewhere}/waiaas.db`)
+        const areLinks = Effect.forEach(links, (path) => fs.readLink(path))
+        const before = yield* fs.readFileString(paths.config)
+        const { releases } = install
+        install.releases = [
+          { version: "2.0.0", schema: 4 },
+          { version: "2.1.0", schema: 5, fault: "migrate-live" },
+        ]
+        yield* Effect.flip(upgrade())
+        assert.strictEqual((yield* areLinks).length, 5)
+        assert.deepStrictEqual(yield* contentOf(`${elsewhere}/waiaas.db`), { names: ["alice"], schema: 4 })
+        install.releases = releases
+        yield* upgrade()
+        yield* fs.writeFileString(`${elsewhere}/config.toml`, "[daemon]\nport = 3200\n")
+        assert.strictEqual((yield* rollback).to, "2.0.0")
+        assert.strictEqual((yield* areLinks).length, 5)
+        assert.deepStrictEqual(yield* contentOf(`${elsewhere}/waiaas.db`), { names: ["alice"], schema: 4 })
+        assert.strictEqual(yield* fs.readFileString(`${elsewhere}/config.toml`), before)
+        assert.deepStrictEqual(
+          (yield* fs.readDirectory(elsewhere)).filter((name) => name.startsWith(".")),
+          [],
+        )
+      }).pipe(Effect.provide(layerInstalled())),
+  )
+})
