@@ -68,6 +68,18 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       const aside = (run: number, database: string) => join(dirname(database), `.failed-${run}`)
       const prepared = (run: number, path: string) => join(dirname(path), `.restore-${run}-${basename(path)}`)
 
+      /** The number of a run whose journal was moved away is given again: what that one put aside stays, under another name. */
+      const makeAside = (run: number, database: string) =>
+        Effect.gen(function* () {
+          const path = aside(run, database)
+          if ((yield* files.list(path)).length > 0) {
+            let number = 1
+            while (yield* files.exists(`${path}-earlier-${number}`)) number += 1
+            yield* files.rename(path, `${path}-earlier-${number}`)
+          }
+          yield* files.makeDirectory(path)
+        })
+
       // It must be on the file system that the undo's copy goes to.
       const reserve = (run: number, database: string) => join(dirname(database), `.reserve-${run}`)
       const canRename = (database: string) =>
@@ -101,7 +113,7 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         prepareUndo: (run, database, copy) =>
           Effect.gen(function* () {
             if (copy > 0) yield* files.reserve(reserve(run, database), copy)
-            yield* files.makeDirectory(aside(run, database))
+            yield* makeAside(run, database)
           }),
         giveBack: (run, database) =>
           Effect.zipRight(files.remove(paths.reserve), files.remove(reserve(run, database))),
@@ -163,7 +175,7 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
               })
             yield* files.syncDirectory(dirname(target))
           }
-          yield* files.makeDirectory(aside(run, database))
+          yield* makeAside(run, database)
         }),
         keepSuspended: Effect.fn("DataRestore.keepSuspended")(function* (run, database, packageDir) {
           const copy = prepared(run, database)

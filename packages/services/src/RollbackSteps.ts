@@ -85,7 +85,8 @@ export class RollbackSteps extends Context.Tag("@waiaas/services/RollbackSteps")
           }
           yield* swap.relink(install)
           const { daemon: before, patience } = run
-          if (before === null || !started.restart) return
+          if (before === null || !started.restart)
+            return yield* phase("restart", Effect.succeed("not started"))
           yield* phase(
             "restart",
             Effect.gen(function* () {

@@ -218,4 +218,15 @@ describe("a backup", () => {
       assert.deepStrictEqual(damaged, [{ name: newer.name, problem: "waiaas.db is not what was backed up" }])
     }).pipe(Effect.provide(layer)),
   )
+
+  it.scopedLive("of a database that cannot be read keeps its log beside it, byte by byte", () =>
+    Effect.gen(function* () {
+      const { fs, backups, database } = yield* fixture
+      for (const suffix of ["", "-wal", "-shm"])
+        yield* fs.writeFileString(`${database}${suffix}`, `x${suffix}`)
+      const { path } = yield* backups.keepDamaged(database, version)
+      for (const suffix of ["", "-wal", "-shm"])
+        assert.strictEqual(yield* fs.readFileString(`${path}/waiaas.db${suffix}`), `x${suffix}`)
+    }).pipe(Effect.provide(layer)),
+  )
 })

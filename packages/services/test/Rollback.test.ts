@@ -421,3 +421,24 @@ describe("links that an operator made of config.toml, the database, backups, key
       }).pipe(Effect.provide(layerInstalled())),
   )
 })
+
+describe("a rollback's last step", () => {
+  it.scopedLive(
+    "is announced where no daemon is started, too; what a run of the same number put aside stays",
+    () =>
+      Effect.gen(function* () {
+        const { fs, databasePath } = yield* upgradedAndStopped
+        const aside = databasePath.replace("waiaas.db", ".failed-2")
+        yield* fs.makeDirectory(aside)
+        yield* fs.writeFileString(`${aside}/waiaas.db`, "of another run")
+        assert.strictEqual((yield* rollback).running, false)
+        const steps = (yield* Ref.get(yield* Heard)).flatMap((event) =>
+          event._tag === "PhaseDone" ? [`${event.phase}: ${event.result}`] : [],
+        )
+        assert.strictEqual(steps.at(-1), "restart: not started")
+        assert.strictEqual(yield* fs.readFileString(`${aside}-earlier-1/waiaas.db`), "of another run")
+        assert.isFalse(yield* fs.exists(aside))
+        assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
+      }).pipe(Effect.provide(layerInstalled())),
+  )
+})
