@@ -47,8 +47,8 @@ const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
       ? ["start", "recover"]
       : ["start"]
 
-/** So many crashes in a row are followed without `isDeep`: what is left then is recovered, and not crashed again. */
-const CRASHES = 2
+/** So many crashes in a row are followed: what is left then is recovered, and not crashed again. */
+const CRASHES = { usual: 2, deep: 4 }
 
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
@@ -132,7 +132,7 @@ export class Explorer {
         state: switchedOn(world.disk.state, world),
         path: `${at}:kill-all`,
         depth: depth + 1,
-        isShallow,
+        isShallow: isShallow || depth > 0,
       })
     if (main?.role !== "command" || !main.alive || world.daemons().length === 0) return
     const state = world.stateWithout(
@@ -193,7 +193,7 @@ export class Explorer {
         this.counts.recoveries += 1
         try {
           const { world, exit } =
-            found.isShallow === true || (found.depth >= CRASHES && !this.isDeep)
+            found.isShallow === true || found.depth >= (this.isDeep ? CRASHES.deep : CRASHES.usual)
               ? this.recoverOnce(found, actor, path)
               : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : 2 })
           if (exit !== null && Exit.isFailure(exit))
