@@ -111,6 +111,25 @@ const beginRun = (root: string) =>
     }),
   )
 
+/** A run that goes on until the scope closes, and lets the new version start, held; given is its commit. */
+const beginHeld = (root: string) =>
+  Effect.gen(function* () {
+    const journal = yield* UpgradeJournal
+    yield* (yield* RunLocks).acquireRun("upgrade")
+    let run = yield* beginRun(root)
+    run = yield* journal.append(run, { _tag: "PhaseBegun", phase: "stop" })
+    run = yield* journal.append(run, { _tag: "Starting", version: run.started.to })
+    return Effect.flatMap(journal.commit(run), journal.announce)
+  })
+
+/** An upgrade that has ended well. */
+const beginAndEnd = (root: string) =>
+  Effect.gen(function* () {
+    const journal = yield* UpgradeJournal
+    const committed = yield* journal.append(yield* beginRun(root), { _tag: "Committed" })
+    yield* journal.append(committed, { _tag: "Ended", outcome: "new" })
+  })
+
 export interface DaemonSetup {
   /** The registry, over a test's HTTP. Default: dist-tags with 2.1.0. */
   readonly respond?: Respond
@@ -157,6 +176,10 @@ export const dataDirectory = (setup: DaemonSetup = {}) =>
       init,
       /** Begins a run that nobody carries on. */
       cutOffRun: Effect.provide(beginRun(root), graph),
+      /** An upgrade to 2.1.0 that has just ended. */
+      endedRun: Effect.provide(beginAndEnd(root), graph),
+      /** An upgrade to 2.1.0 that goes on until the scope closes; given is its commit. */
+      heldRun: Effect.provide(beginHeld(root), graph),
       /** Ends as the daemon's process would. */
       serve: serve(true).pipe(Effect.provide(graph)),
       /** Serves until the scope closes; given when it is ready. */

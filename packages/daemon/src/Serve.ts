@@ -20,6 +20,7 @@ import { StartGate } from "@waiaas/services/StartGate"
 import { Supervision } from "@waiaas/services/Supervision"
 import { VersionCheck } from "@waiaas/services/VersionCheck"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -69,13 +70,14 @@ export const serve = (background: boolean) =>
         const probation = yield* Probation
         const files = yield* DurableFile
         // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.
-        yield* Effect.addFinalizer((exit) =>
-          Exit.isSuccess(exit) || Exit.isInterrupted(exit)
-            ? Effect.zipRight(probation.stopped, files.remove(paths.facts)).pipe(
-                Effect.catchAll((error) => Effect.logWarning(error.message)),
-              )
-            : Effect.void,
-        )
+        yield* Effect.addFinalizer((exit) => {
+          const hasReason = Exit.isFailure(exit) && Option.isSome(Cause.failureOption(exit.cause))
+          if (!Exit.isSuccess(exit) && !Exit.isInterrupted(exit) && !hasReason) return Effect.void
+          // What ends before it was ready was refused: that says nothing about this version.
+          return Effect.zipRight(probation.refused, files.remove(paths.facts)).pipe(
+            Effect.catchAll((error) => Effect.logWarning(error.message)),
+          )
+        })
         if (Option.isNone(held)) yield* probation.started
         const suspicion = yield* probation.suspicion
         if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
@@ -111,6 +113,14 @@ type DaemonSettings = {
   readonly update_check: boolean
   readonly update_check_interval: number
 }
+
+/** It is asked to stop: what ends it from here on is no crash, however long it takes. */
+const stopping = (why: string, endInTime: Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    yield* Effect.logInfo(`Stopping: ${why}`)
+    yield* endInTime
+    yield* Effect.catchAll((yield* Probation).stopped, (error) => Effect.logWarning(error.message))
+  })
 
 /** From ready to stop. */
 const run = (
@@ -148,13 +158,8 @@ const run = (
         onSome: (upgrade) => awaitCommit(upgrade, databasePath),
       }),
     )
-    yield* Effect.logInfo(`Stopping: ${why}`)
-    yield* endInTime(config.shutdown_timeout)
-  }).pipe(
-    Effect.onInterrupt(() =>
-      Effect.zipRight(Effect.logInfo("Stopping: a signal"), endInTime(config.shutdown_timeout)),
-    ),
-  )
+    yield* stopping(why, endInTime(config.shutdown_timeout))
+  }).pipe(Effect.onInterrupt(() => stopping("a signal", endInTime(config.shutdown_timeout))))
 
 /** Before the first write of this version, so that a backup of it names this version. Without the record it is only assumed. */
 const recordVersion = (databasePath: string) =>

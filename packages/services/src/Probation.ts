@@ -40,7 +40,9 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
   {
     /** A daemon starts: one before it that never said goodbye has crashed. */
     readonly started: Effect.Effect<void, FileFailed | JournalDamaged>
-    /** A daemon stops as it was asked to. */
+    /** It ended before it was ready, with a reason that it gives, such as a port that is taken: that is no crash. */
+    readonly refused: Effect.Effect<void, FileFailed>
+    /** A daemon that was ready is asked to stop. What crashed before it is over: this version does stay up. */
     readonly stopped: Effect.Effect<void, FileFailed>
     readonly suspicion: Effect.Effect<Option.Option<Suspicion>, FileFailed | JournalDamaged>
   }
@@ -82,9 +84,13 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
           })
           yield* write({ format: 1, run: number, crashes, running: true })
         }),
-        stopped: Effect.gen(function* () {
+        refused: Effect.gen(function* () {
           const known = yield* read
           if (Option.isSome(known)) yield* write({ ...known.value, running: false })
+        }),
+        stopped: Effect.gen(function* () {
+          const known = yield* read
+          if (Option.isSome(known)) yield* write({ ...known.value, running: false, crashes: 0 })
         }),
         suspicion: Effect.gen(function* () {
           const run = yield* upgrade
