@@ -11,10 +11,13 @@ import { flushStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { Output } from "./Output.ts"
 
 const Initialised = Schema.Struct({
   dataDir: Schema.String,
   created: Schema.Boolean,
+  /** Whether the API token is a new one. */
+  token: Schema.Boolean,
   keystore: Schema.Literal("password", "key-file"),
   database: Schema.String,
 })
@@ -35,7 +38,10 @@ export const runDaemonFile = (verb: "init") =>
         timeout: "2 minutes",
       })
       .pipe(Effect.mapError((error) => failed(`waiaas ${verb} ${error.reason}: ${error.output}`, 1)))
-    if (ended.exitCode !== 0) return yield* failed(ended.stderr.trim(), ended.exitCode ?? 1)
+    for (const line of ended.stderr.split("\n"))
+      if (line.startsWith("warning: ")) yield* (yield* Output).note(line)
+    const told = ended.stderr.slice(Math.max(0, ended.stderr.search(/^(error: |A bug in )/m))).trim()
+    if (ended.exitCode !== 0) return yield* failed(told, ended.exitCode ?? 1)
     const result = Schema.decodeUnknownOption(Schema.parseJson(Initialised))(ended.stdout)
     return Option.isSome(result) ? result.value : yield* failed("waiaas init gave no answer", 1)
   })

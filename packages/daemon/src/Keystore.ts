@@ -6,19 +6,21 @@ import {
   randomBytes,
   sign,
 } from "node:crypto"
-import { join, resolve } from "node:path"
+import { join } from "node:path"
 import { AgentId } from "@waiaas/domain/DaemonApi"
 import { type FileFailed, KeystoreDamaged, NotInitialised } from "@waiaas/domain/DataErrors"
 import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
+import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
-import { Environment } from "@waiaas/services/platform/Environment"
+import type { Environment } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { KeystoreLocked } from "./KeystoreErrors.ts"
+import { readPassword } from "./MasterPassword.ts"
 import { deriveKey, freshKdf, Kdf, Sealed, seal, unseal } from "./Sealed.ts"
 
 export const KeySource = Schema.Literal("password", "key-file")
@@ -81,6 +83,13 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
 
       const createKey = Effect.fn("Keystore.createKey")(function* (agent: string) {
         const path = pathOf(yield* checkedId(agent))
+        // Where its file system is gone, what is written in its place is lost once that comes back.
+        if (!(yield* files.exists(keystorePaths(paths).master)))
+          return yield* new KeystoreDamaged({
+            path: paths.keystore,
+            problem: "holds no master.json any more",
+            missing: true,
+          })
         // A key is never replaced: whatever made the id clash, the old key may own something.
         if (yield* files.exists(path)) return yield* new KeystoreDamaged({ path, problem: "exists already" })
         const pair = generateKeyPairSync("ed25519")
@@ -151,6 +160,27 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
   ).pipe(Effect.withSpan("Keystore.proveKeys"))
 
   /**
+   * What opens it, as its master file says, without opening it. None where there is no such file, or none that can
+   * be read.
+   */
+  static readonly sourceOf: Effect.Effect<Option.Option<KeySource>, FileFailed, DataDir | DurableFile> =
+    Effect.gen(function* () {
+      const { paths } = yield* DataDir
+      const text = yield* (yield* DurableFile).readTextIfThere(keystorePaths(paths).master)
+      return Option.map(
+        Option.flatMap(text, Schema.decodeUnknownOption(Schema.parseJson(Master))),
+        ({ source }) => source,
+      )
+    }).pipe(Effect.withSpan("Keystore.sourceOf"))
+
+  /** Fails where `initialise` would, before anything is made: a lost keystore, or a password that cannot be used. */
+  static readonly expectMakeable: Effect.Effect<void, OpenError, OpenNeeds> = Effect.gen(function* () {
+    if (yield* Keystore.exists) return void (yield* openDataKey)
+    yield* expectNotLost
+    yield* readPassword
+  }).pipe(Effect.withSpan("Keystore.expectMakeable"))
+
+  /**
    * Creates an empty keystore, under the master password where one is set, else under a random key
    * file. An existing one is opened instead, and left as it is. Gives what opens it.
    */
@@ -159,9 +189,9 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
     const { paths } = yield* DataDir
     const { master, keyFile } = keystorePaths(paths)
     if (yield* files.exists(master)) return (yield* openDataKey).source
-    yield* refuseOrphans
-    yield* files.makeDirectory(paths.keystore)
+    yield* expectNotLost
     const password = yield* readPassword
+    yield* files.makeDirectory(paths.keystore)
     const source: KeySource = Option.isSome(password) ? "password" : "key-file"
     const secret = Option.getOrElse(password, () => randomBytes(32).toString("hex"))
     if (source === "key-file") yield* files.write(keyFile, `${secret}\n`, 0o600)
@@ -181,41 +211,6 @@ const checkedId = (agent: string) =>
       () => new KeystoreDamaged({ path: JSON.stringify(agent), problem: "is not the id of an agent" }),
     ),
   )
-
-/** The master password of this environment; none where none is set. */
-const readPassword = Effect.gen(function* () {
-  const { variables, cwd } = yield* Environment
-  const files = yield* DurableFile
-  const { paths } = yield* DataDir
-  const locked = (problem: string, remedy: string) =>
-    new KeystoreLocked({ keystore: paths.keystore, problem, remedy })
-  const direct = variables.WAIAAS_MASTER_PASSWORD ?? ""
-  const file = variables.WAIAAS_MASTER_PASSWORD_FILE ?? ""
-  if (direct !== "" && file !== "")
-    return yield* locked(
-      "WAIAAS_MASTER_PASSWORD and WAIAAS_MASTER_PASSWORD_FILE are both set",
-      "Unset one of the two, then run the command again.",
-    )
-  if (file === "") return Option.liftPredicate(direct, (text) => text !== "")
-  const path = resolve(cwd ?? "/", file)
-  const text = yield* files
-    .readText(path)
-    .pipe(
-      Effect.mapError((error) =>
-        locked(
-          `the file of WAIAAS_MASTER_PASSWORD_FILE cannot be read: ${error.message.replace(/\.$/, "")}`,
-          error.next,
-        ),
-      ),
-    )
-  const password = text.replace(/\r?\n$/, "")
-  if (password === "")
-    return yield* locked(
-      `${path} is empty`,
-      `Write the master password to ${path}, then run the command again.`,
-    )
-  return Option.some(password)
-})
 
 /** Ids of the agents that have a sealed key. */
 const sealedAgents = Effect.gen(function* () {
@@ -261,16 +256,11 @@ const openSealed = <A>(
       : yield* damaged("does not hold the private key of its public key")
   })
 
-/** Sealed keys without their `master.json` must not get a new one: it would never open them. */
-const refuseOrphans = Effect.gen(function* () {
-  const { paths } = yield* DataDir
-  const keys = yield* sealedAgents
-  if (keys.length > 0)
-    return yield* new KeystoreDamaged({
-      path: keystorePaths(paths).master,
-      problem: `does not exist, though ${keys.length} sealed key${keys.length === 1 ? "" : "s"} need it`,
-    })
-})
+/** One that was made and is gone must not get a successor: that would never open the keys of the agents. */
+const expectNotLost = Effect.flatMap(
+  keystoreLoss,
+  Option.match({ onNone: () => Effect.void, onSome: Effect.fail }),
+)
 
 const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySource }, OpenError, OpenNeeds> =
   Effect.gen(function* () {
@@ -279,7 +269,7 @@ const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySou
     const { master, keyFile } = keystorePaths(paths)
     const text = yield* files.readTextIfThere(master)
     if (Option.isNone(text)) {
-      yield* refuseOrphans
+      yield* expectNotLost
       return yield* new NotInitialised({ dataDir: paths.root })
     }
     const decoded = Schema.decodeUnknownOption(Schema.parseJson(Master))(text.value)
@@ -306,7 +296,7 @@ const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySou
       const key = yield* files.readTextIfThere(keyFile)
       return Option.isSome(key)
         ? key.value.trim()
-        : yield* new KeystoreDamaged({ path: keyFile, problem: "does not exist" })
+        : yield* new KeystoreDamaged({ path: keyFile, problem: "does not exist", missing: true })
     })
     const key = yield* deriveKey(secret, kdf)
     const opened = unseal(key, check, CHECK_CONTEXT)

@@ -3,7 +3,7 @@ import { FAULT, VERSION } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonStartFailed } from "@waiaas/domain/RunErrors"
-import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { ConfigFile, warnOfUnknownVariables } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
 import { KeyValueStore } from "@waiaas/services/KeyValueStore"
 import { checkCompatible } from "@waiaas/services/Migrator"
@@ -58,6 +58,7 @@ export const serve = (background: boolean) =>
         ...(background ? { stderr: () => {} } : {}),
       })
       return yield* Effect.gen(function* () {
+        yield* warnOfUnknownVariables
         const admission = yield* (yield* StartGate).admit
         if (admission._tag === "BecomeOther") return admission
         const { held } = admission

@@ -103,4 +103,9 @@ const program = Effect.gen(function* () {
 })
 
 // A reader of the log that has stopped reading must not keep a daemon from ending.
-runMain(program, { background, dataDir: Option.getOrUndefined(flag), flushLimit: 2000 })
+runMain(program, {
+  background,
+  plain: verb === "init",
+  dataDir: Option.getOrUndefined(flag),
+  flushLimit: 2000,
+})

@@ -72,7 +72,8 @@ it.scopedLive(
       for (const [variables, problem] of [
         [{ WAIAAS_MASTER_PASSWORD: "wrong horse" }, /password is wrong/],
         [{}, /none is set/],
-        [{ WAIAAS_MASTER_PASSWORD: "" }, /none is set/],
+        [{ WAIAAS_MASTER_PASSWORD: "" }, /is set and empty/],
+        [{ WAIAAS_MASTER_PASSWORD_FILE: "" }, /is set and empty/],
         [{ ...password, WAIAAS_MASTER_PASSWORD_FILE: "/x" }, /both set/],
         [{ WAIAAS_MASTER_PASSWORD_FILE: "/does/not/exist" }, /cannot be read/],
       ] as const) {
@@ -93,7 +94,7 @@ it.scopedLive("the password file counts without its last newline", () =>
     const root = yield* temporaryDirectory
     yield* initialise(root, password)
     const file = join(root, "password")
-    writeFileSync(file, "correct horse\n")
+    writeFileSync(file, "correct horse\n", { mode: 0o600 })
     yield* Keystore.proveKeys.pipe(Effect.provide(layerPlatform(root, { WAIAAS_MASTER_PASSWORD_FILE: file })))
     writeFileSync(file, "\n")
     assert.match((yield* check(root, { WAIAAS_MASTER_PASSWORD_FILE: file })).message, /is empty/)

@@ -130,8 +130,8 @@ export const layerTestDaemon = (options: DaemonOptions) =>
 export const initialise = (root: string, variables: Variables = {}) =>
   Effect.gen(function* () {
     yield* (yield* DataDir).create
-    yield* ApiToken.initialise
     yield* Keystore.initialise
+    yield* ApiToken.initialise
   }).pipe(Effect.provide(layerPlatform(root, variables)))
 
 export interface Answer {

@@ -75,6 +75,23 @@ export const reservedEnvironment = [
   "WAIAAS_MASTER_PASSWORD_FILE",
 ] as const
 
+/** What Kubernetes sets for a Service that is called waiaas: nobody's configuration. */
+export const isServiceLink = (name: string): boolean =>
+  /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/.test(name) ||
+  name === "WAIAAS_PORT"
+
+/** Variables that look like ours and are none: a mistyped one is not obeyed, and its operator should know. */
+export const unknownEnvironment = (
+  variables: Readonly<Record<string, string | undefined>>,
+): ReadonlyArray<string> => {
+  const known = new Set<string>(reservedEnvironment)
+  for (const [section, keys] of Object.entries(configKeys))
+    for (const key of keys) known.add(environmentName(section, key))
+  return Object.keys(variables)
+    .filter((name) => name.startsWith("WAIAAS_") && !known.has(name) && !isServiceLink(name))
+    .sort()
+}
+
 /** What `waiaas init` writes: every key with its default, commented out. */
 export const initialConfigToml = `# WAIaaS configuration. Every key is optional; what is commented out is the default.
 # Order: defaults < this file < environment (WAIAAS_<SECTION>_<KEY>, such as WAIAAS_DAEMON_PORT).

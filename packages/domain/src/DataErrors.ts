@@ -370,11 +370,15 @@ export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { wante
 export class KeystoreDamaged extends Schema.TaggedError<KeystoreDamaged>()("KeystoreDamaged", {
   path: Schema.String,
   problem: Schema.String,
+  /** Whether it is not there, as on a file system that is not mounted, rather than there and wrong. */
+  missing: Schema.optional(Schema.Boolean),
 }) {
   override get message() {
-    return `The keystore is damaged: ${this.path} ${this.problem}.`
+    return `The keystore is ${this.missing ? "missing" : "damaged"}: ${this.path} ${this.problem}.`
   }
   get next() {
+    if (this.missing)
+      return `Mount the file system of ${this.path} if it is not mounted, or put ${this.path} back from your own copy (the backups of WAIaaS do not hold it), then run the command again.`
     return `Put ${this.path} back from your own copy of the keystore: the backups of WAIaaS do not hold it.`
   }
   get exitCode() {

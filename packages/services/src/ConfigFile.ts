@@ -1,6 +1,13 @@
 import { createHash } from "node:crypto"
 import { isAbsolute, join } from "node:path"
-import { Config, configKeys, environmentName } from "@waiaas/domain/Config"
+import {
+  Config,
+  configKeys,
+  environmentName,
+  isServiceLink,
+  reservedEnvironment,
+  unknownEnvironment,
+} from "@waiaas/domain/Config"
 import { ConfigInvalid, type FileFailed } from "@waiaas/domain/DataErrors"
 import { nearest } from "@waiaas/domain/Nearest"
 import * as Context from "effect/Context"
@@ -61,6 +68,16 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
 
   static readonly layer = this.layerOf()
 }
+
+/** Says which variables of the environment look like ours and are not obeyed. */
+export const warnOfUnknownVariables = Effect.flatMap(Environment, ({ variables }) =>
+  Effect.forEach(
+    unknownEnvironment(variables),
+    (name) =>
+      Effect.logWarning(`${name} is set in the environment, but is no setting of WAIaaS: it is ignored`),
+    { discard: true },
+  ),
+)
 
 type Table = Record<string, unknown>
 const isTable = (value: unknown): value is Table =>
@@ -159,6 +176,19 @@ export const decodeConfig = (
         keys.map((key) => [environmentName(section, key), [section, key] as const] as const),
       ),
     )
+    for (const [name, value] of Object.entries(variables)) {
+      if (value === undefined || isServiceLink(name)) continue
+      if (name.startsWith("WAIAAS_MASTER_") && !reservedEnvironment.some((each) => each === name))
+        // Never its value: it is a password under another name.
+        return yield* new ConfigInvalid({
+          source: "environment",
+          key: name,
+          value: "(not shown)",
+          allowed: "WAIAAS_MASTER_PASSWORD or WAIAAS_MASTER_PASSWORD_FILE",
+        })
+      if (name === "WAIAAS_DATA_DIR" && value === "")
+        return yield* invalid("environment", name, value, "a directory; unset it for ~/.waiaas")
+    }
     const prefixes = Object.keys(configKeys).map((section) => environmentName(section, ""))
     for (const [name, value] of Object.entries(variables)) {
       if (value === undefined || !prefixes.some((prefix) => name.startsWith(prefix))) continue

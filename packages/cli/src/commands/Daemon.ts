@@ -54,7 +54,9 @@ export const init = Command.make("init", {}, () =>
     yield* output.result(made, [
       made.created
         ? `Initialised ${paths.root}`
-        : `${paths.root} is initialised already; what is there was left alone.`,
+        : made.token
+          ? `A new API token was made in ${paths.token}; the rest was there already and was left as it is.`
+          : `${paths.root} is initialised already; what is there was left alone.`,
       `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
       `next: waiaas start --background --data-dir ${place}`,
     ])

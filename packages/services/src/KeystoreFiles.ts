@@ -1,0 +1,40 @@
+import { join } from "node:path"
+import { type FileFailed, KeystoreDamaged } from "@waiaas/domain/DataErrors"
+import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { DataDir } from "./platform/DataDir.ts"
+import { DurableFile } from "./platform/DurableFile.ts"
+
+const KEY = /"source":"key-file"/
+
+/**
+ * What is missing of a keystore that was made here, as its files tell without opening any; none where all is there, or
+ * where none was made yet. A directory that is empty is what a file system leaves that is not mounted.
+ */
+export const keystoreLoss: Effect.Effect<
+  Option.Option<KeystoreDamaged>,
+  FileFailed,
+  DataDir | DurableFile
+> = Effect.gen(function* () {
+  const files = yield* DurableFile
+  const { paths } = yield* DataDir
+  const { keystore } = paths
+  const names = yield* files.list(keystore)
+  const lost = (path: string, problem: string) =>
+    Option.some(new KeystoreDamaged({ path, problem, missing: true }))
+  const master = join(keystore, "master.json")
+  if (names.includes("master.json")) {
+    const text = Option.getOrElse(yield* files.readTextIfThere(master), () => "")
+    return KEY.test(text) && !names.includes("key")
+      ? lost(join(keystore, "key"), "does not exist")
+      : Option.none()
+  }
+  const keys = agentsOfKeyFiles(names).length
+  if (keys > 0)
+    return lost(master, `does not exist, though ${keys} sealed key${keys === 1 ? " needs" : "s need"} it`)
+  // The token is made after the keystore: without it an init was cut off before that.
+  if (!(yield* files.exists(paths.token))) return Option.none()
+  if (!(yield* files.isDirectory(keystore))) return lost(keystore, "does not exist")
+  return lost(keystore, names.length === 0 ? "is empty" : "holds no master.json")
+})
