@@ -46,8 +46,14 @@ import * as Option from "effect/Option"
 import { type Answer, freePort, request, until } from "./net.mts"
 
 /** The graph of the daemon's `main`, over a test's environment and HTTP. */
-const layerGraph = (root: string, http: Layer.Layer<HttpClient.HttpClient>, version: string) => {
+const layerGraph = (
+  root: string,
+  http: Layer.Layer<HttpClient.HttpClient>,
+  version: string,
+  variables: Readonly<Record<string, string>> = {},
+) => {
   const environment = layerEnvironment({
+    variables,
     uid: process.geteuid?.() ?? null,
     pid: process.pid,
     node: process.execPath,
@@ -129,6 +135,17 @@ const beginAndEnd = (root: string) =>
     const committed = yield* journal.append(yield* beginRun(root), { _tag: "Committed" })
     yield* journal.append(committed, { _tag: "Ended", outcome: "new" })
   })
+
+/** An empty directory, and `waiaas init` on it in an environment. */
+export const emptyDirectory = (variablesOf: (root: string) => Readonly<Record<string, string>>) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const root = yield* Effect.flatMap(fs.makeTempDirectoryScoped({ prefix: "waiaas-test-" }), fs.realPath)
+    const http = yield* Layer.build(TestHttp.layer(respondTags({})))
+    const graph = layerGraph(root, Layer.succeedContext(http), "2.0.0", variablesOf(root))
+    const init = initialise.pipe(Effect.provide(graph), Effect.provide(Logger.remove(Logger.defaultLogger)))
+    return { root, init }
+  }).pipe(Effect.provide(NodeFileSystem.layer))
 
 export interface DaemonSetup {
   /** The registry, over a test's HTTP. Default: dist-tags with 2.1.0. */

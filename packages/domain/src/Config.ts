@@ -76,7 +76,7 @@ export const reservedEnvironment = [
 ] as const
 
 /** What Kubernetes sets for a Service that is called waiaas: nobody's configuration. */
-export const isServiceLink = (name: string): boolean =>
+export const isServiceName = (name: string): boolean =>
   /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/.test(name) ||
   name === "WAIAAS_PORT"
 
@@ -88,7 +88,7 @@ export const unknownEnvironment = (
   for (const [section, keys] of Object.entries(configKeys))
     for (const key of keys) known.add(environmentName(section, key))
   return Object.keys(variables)
-    .filter((name) => name.startsWith("WAIAAS_") && !known.has(name) && !isServiceLink(name))
+    .filter((name) => name.startsWith("WAIAAS_") && !known.has(name) && !isServiceName(name))
     .sort()
 }
 

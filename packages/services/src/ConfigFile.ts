@@ -4,7 +4,7 @@ import {
   Config,
   configKeys,
   environmentName,
-  isServiceLink,
+  isServiceName,
   reservedEnvironment,
   unknownEnvironment,
 } from "@waiaas/domain/Config"
@@ -177,7 +177,7 @@ export const decodeConfig = (
       ),
     )
     for (const [name, value] of Object.entries(variables)) {
-      if (value === undefined || isServiceLink(name)) continue
+      if (value === undefined || isServiceName(name)) continue
       if (name.startsWith("WAIAAS_MASTER_") && !reservedEnvironment.some((each) => each === name))
         // Never its value: it is a password under another name.
         return yield* new ConfigInvalid({

@@ -4,6 +4,7 @@ import { agentsWithoutKey } from "@waiaas/domain/KeyFile"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
 import { missingKeys } from "@waiaas/services/MissingKeys"
 import { namedBuild } from "@waiaas/services/NamedBuild"
 import { Probation } from "@waiaas/services/Probation"
@@ -40,6 +41,7 @@ export const tellStatus = Effect.gen(function* () {
   const isOtherBuild = ours !== null && theirs !== null && ours !== theirs
   const report = Option.getOrNull(yield* (yield* UpdateNotifier).report)
   const keys = Option.getOrNull(yield* missingKeys)
+  const loss = Option.getOrNull(yield* keystoreLoss)
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
@@ -53,7 +55,8 @@ export const tellStatus = Effect.gen(function* () {
       ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
       : []),
     ...(report === null ? [] : [`version check: ${checkText(report)}`]),
-    ...(keys === null || keys.missing.length === 0
+    ...(loss === null ? [] : [`warning: ${loss.message} ${loss.next}`]),
+    ...(loss !== null || keys === null || keys.missing.length === 0
       ? []
       : [
           `warning: ${agentsWithoutKey({
