@@ -91,10 +91,11 @@ it.scopedLive(
         const inFlight = client("POST", "/v1/version/check")
         await until("the request is in flight", async () => registry.waiting.length > 0)
         process.kill(pid, "SIGTERM")
-        await until("no new connection is taken", () =>
+        await until("whoever comes now is sent away", () =>
           request(`${machine.daemonUrl()}/health`).then(
+            ({ status }) => status === 503,
+            // It came as the stop began.
             () => false,
-            () => true,
           ),
         )
         assert.ok(machine.processes().includes(pid), "it waits for the request")

@@ -108,7 +108,7 @@ it.scopedLive(
           1,
           /^error: The daemon is not running\.\nnext: waiaas start --background$/m,
         )
-        assert.match((await machine.mustWaiaas(["agent", "create", "--help"])).stdout, /which blockchain/)
+        assert.match((await machine.mustWaiaas(["agent", "create", "--help"])).stdout, /which\s+blockchain/)
       })
     }),
   LIMIT,
