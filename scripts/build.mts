@@ -188,7 +188,7 @@ export const build = async (options: BuildOptions): Promise<string> => {
 }
 
 /** Faults that a test release can be made with: the code looks for these names. */
-export const faults = ["migrate", "migrate-live", "start", "crash-loop"] as const
+export const faults = ["migrate", "migrate-live", "activate", "activate-live", "start", "crash-loop"] as const
 
 /** A command line of `build` or `pack` that is wrong: one sentence, and no stack. */
 export class WrongOptions extends Error {}

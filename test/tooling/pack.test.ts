@@ -84,7 +84,10 @@ describe("tarball", () => {
 describe("the options of pack", () => {
   it("are refused in a sentence where they name nothing that there is", () => {
     for (const [args, words] of [
-      [["--fault", "migrat"], "--fault: one of migrate, migrate-live, start, crash-loop"],
+      [
+        ["--fault", "migrat"],
+        "--fault: one of migrate, migrate-live, activate, activate-live, start, crash-loop",
+      ],
       [["--schema", "6"], "--schema: a migration number, 1..5"],
       [["--schema", "0"], "--schema: a migration number"],
       [["--schema", "four"], "--schema: a migration number"],
