@@ -1,6 +1,6 @@
 /** Files that somebody or something has damaged, under real commands: a clear error, nothing lost, never a stack trace. */
 import assert from "node:assert/strict"
-import { existsSync, globSync, readFileSync } from "node:fs"
+import { existsSync, globSync, readFileSync, writeFileSync } from "node:fs"
 import { lstat, mkdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -110,7 +110,16 @@ const files: ReadonlyArray<
     ({ prefix }) => join(prefix, "lib/node_modules/.waiaas/install.lock"),
     [["upgrade", "--rollback", "--yes", "--backup", "none"], start],
   ],
-  ["the holder's facts", ({ dataDir }) => join(dataDir, "upgrade/data.holder.json"), [["status"], start]],
+  [
+    "the facts of a holder that was killed",
+    ({ dataDir }) => {
+      const path = join(dataDir, "upgrade/data.holder.json")
+      // One that ends in order takes them along.
+      writeFileSync(path, JSON.stringify({ pid: 2 ** 22 + 1, what: "the daemon", since: 1 }), { mode: 0o600 })
+      return path
+    },
+    [["status"], start],
+  ],
   ["config.toml", ({ dataDir }) => join(dataDir, "config.toml"), [["status"], start]],
   ["registry.json", ({ dataDir }) => join(dataDir, "registry.json"), [["status"], start]],
   ["the API token", ({ dataDir }) => join(dataDir, "api.token"), [start, ["agent", "list"]]],

@@ -165,7 +165,7 @@ it.scopedLive(
         ] as const) {
           const path = join(machine.packageDir, "dist", file)
           const whole = readFileSync(path)
-          for (const damage of [() => truncateSync(path, whole.length / 2), () => rmSync(path)]) {
+          for (const damage of [() => truncateSync(path, Math.floor(whole.length / 2)), () => rmSync(path)]) {
             damage()
             for (const command of commands) {
               const { code, stdout, stderr } = await machine.waiaas(command.split(" "))
