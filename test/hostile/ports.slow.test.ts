@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { request, until } from "../support/net.mts"
+import { asOther, nodeForAll } from "../support/other-user.mts"
 import { installedMachine } from "../support/scoped.mts"
 import { setKeys } from "../support/sqlite.mts"
 
@@ -85,7 +86,7 @@ it.scopedLive(
 )
 
 /** Tries to listen until it can, and says then whether that process was alive still. */
-const bindAsSoonAsPossible = (port: number, pid: number) => {
+const bindAsSoonAsPossible = (node: string, port: number, pid: number) => {
   const code = `
     const { createServer } = require("node:net"), { readFileSync } = require("node:fs")
     const alive = () => { try { return !/\\) [ZX] /.test(readFileSync("/proc/${pid}/stat", "utf8")) } catch { return false } }
@@ -93,10 +94,10 @@ const bindAsSoonAsPossible = (port: number, pid: number) => {
       .on("error", () => setTimeout(attempt, 1))
       .listen(${port}, "127.0.0.1", () => { console.log(alive() ? "alive" : "gone"); process.exit() })
     attempt()`
-  const child = spawn(process.execPath, ["-e", code], {
+  const child = spawn(node, ["-e", code], {
     cwd: "/",
     stdio: ["ignore", "pipe", "inherit"],
-    ...(process.getuid?.() === 0 && { uid: 65534, gid: 65534 }),
+    ...asOther,
   })
   return new Promise<string>((resolve) => {
     let text = ""
@@ -133,13 +134,14 @@ it.scopedLive(
           shutdown_timeout: 5,
         },
       })
+      const node = yield* nodeForAll
       yield* Effect.promise(async () => {
         const pid = machine.daemonPid() ?? 0
         const url = machine.daemonUrl()
         const inFlight = machine.api("POST", "/v1/version/check").catch(() => "cut off")
         await once(silent, "request")
         process.kill(pid, "SIGTERM")
-        const bound = bindAsSoonAsPossible(Number(new URL(url).port), pid)
+        const bound = bindAsSoonAsPossible(node, Number(new URL(url).port), pid)
         await until("it stops", () =>
           request(`${url}/health`).then(
             ({ status }) => status === 503,

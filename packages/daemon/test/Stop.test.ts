@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import { vi } from "vitest"
 import { dataDirectory } from "../../../test/support/daemon.mts"
+import { asOther, nodeForAll } from "../../../test/support/other-user.mts"
 import { ListenFailed } from "../src/Http/NodeServer.ts"
 import { ProcessLifetime } from "../src/ProcessLifetime.ts"
 import { ask, type DaemonOptions, facts, initialise, startDaemon, temporaryDirectory } from "./support.ts"
@@ -35,14 +36,10 @@ const startInScope = (options: Omit<DaemonOptions, "root">) =>
 
 /** What another process gets that wants the port: as another user, where this one may become one. */
 const bindElsewhere = (port: number) =>
-  Effect.sync(() => {
+  Effect.map(nodeForAll, (node) => {
     const code = `require("node:net").createServer().on("error", (e) => { console.log(e.code); process.exit() })
       .listen(${port}, "127.0.0.1", () => { console.log("bound"); process.exit() })`
-    const { stdout } = spawnSync(process.execPath, ["-e", code], {
-      cwd: "/",
-      encoding: "utf8",
-      ...(process.getuid?.() === 0 && { uid: 65534, gid: 65534 }),
-    })
+    const { stdout } = spawnSync(node, ["-e", code], { cwd: "/", encoding: "utf8", ...asOther })
     return stdout.trim()
   })
 
