@@ -3,6 +3,7 @@ import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
 import { NpmFailureKind, npmFailureText, withoutPermission } from "./NpmFailure.ts"
 import { PACKAGE_NAME } from "./PackageName.ts"
+import { shellWord } from "./Shell.ts"
 
 const bytes = (count: number): string =>
   count >= 1e9
@@ -36,6 +37,32 @@ export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermissi
   }
   get next() {
     return withoutPermission
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
+/** The package directory cannot be exchanged by a rename; `code` is the system's own reason. */
+export class PackageNotMovable extends Schema.TaggedError<PackageNotMovable>()("PackageNotMovable", {
+  packageDir: Schema.String,
+  version: Schema.String,
+  code: Schema.String,
+}) {
+  override get message() {
+    return `The installed package ${this.packageDir} cannot be renamed (${this.code}${
+      this.code === "EXDEV"
+        ? ": it is part of an image, a lower layer of an overlay file system"
+        : this.code === "EBUSY"
+          ? ": it is a mount point"
+          : ""
+    }). An upgrade exchanges it by a rename.`
+  }
+  get next() {
+    if (this.code === "EXDEV") return `npm install --global ${PACKAGE_NAME}@${this.version}`
+    return this.code === "EBUSY"
+      ? `Install WAIaaS in a directory that is not mounted by itself, then run the command again.`
+      : `Make ${shellWord(this.packageDir)} changeable (\`lsattr -d\` shows whether it is immutable), then run the command again.`
   }
   get exitCode() {
     return ExitCode.refused

@@ -29,6 +29,7 @@ import type {
   NoSpace,
   NotNpmGlobal,
   NpmFailed,
+  PackageNotMovable,
   RestartWouldFail,
 } from "./PackageErrors.ts"
 import type {
@@ -67,6 +68,7 @@ export type UpgradeError =
   | NoBackup
   | NotNpmGlobal
   | NoPermission
+  | PackageNotMovable
   | NpmFailed
   | CandidateRefused
   | BadTarget

@@ -39,6 +39,9 @@ const samples = [
   new DataErrors.BackupForeign({ name: "b", agents: 2, keystore: "/home/op/.waiaas/keystore" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
   new PackageErrors.PackageDamaged({ path: "/p/dist/daemon.js", problem: "is missing", version: "2.0.0" }),
+  new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EXDEV" }),
+  new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EBUSY" }),
+  new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EPERM" }),
   new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
   ...NpmFailureKind.literals.map(
     (kind) => new PackageErrors.NpmFailed({ kind, asked: "view @waiaas/cli", output: "" }),

@@ -1,7 +1,7 @@
 import { basename, dirname, join, relative } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, packagePaths, RunPointer } from "@waiaas/domain/Install"
-import { NoPermission } from "@waiaas/domain/PackageErrors"
+import { NoPermission, PackageNotMovable } from "@waiaas/domain/PackageErrors"
 import { compare, isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -31,7 +31,18 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
   {
     /** Fails unless everything that a swap writes to can be written to. */
     readonly probe: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
-    /** The same asked of the system, without writing anything. */
+    /**
+     * Fails unless the package directory can be renamed, found out by that very call: onto a directory that is not
+     * empty (the run's staging, before npm gets it), which a file system refuses where it would allow the rename
+     * otherwise. Under the install lock: nobody else may empty that directory meanwhile. `version`: the installed
+     * one, for the advice.
+     */
+    readonly expectMovable: (
+      install: Install,
+      run: number,
+      version: string,
+    ) => Effect.Effect<void, NoPermission | PackageNotMovable | FileFailed>
+    /** Asks the system whether everything can be written to, without writing anything, without writing anything. */
     readonly mayChange: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
     /** Keeps a durable copy of the installed package under its version. */
     readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
@@ -126,6 +137,30 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             yield* files.makeDirectory(install.hidden, 0o755)
             yield* probeDirectory(install.hidden)
           }),
+        expectMovable: (install, run, version) =>
+          Effect.gen(function* () {
+            const { packageDir } = install
+            const target = hiddenPaths(install.hidden).staging(run)
+            yield* files.makeDirectory(target, 0o755)
+            yield* files.write(join(target, "full"), "")
+            const { code } = yield* Effect.flip(files.rename(packageDir, target)).pipe(
+              // Never seen: no file system replaces what is not empty. The package goes back at once.
+              Effect.catchAll(() =>
+                Effect.zipRight(
+                  files.rename(target, packageDir),
+                  new PackageNotMovable({
+                    packageDir,
+                    version,
+                    code: "a directory that is not empty was replaced",
+                  }),
+                ),
+              ),
+            )
+            yield* files.remove(target)
+            if (code === "ENOTEMPTY" || code === "EEXIST") return
+            if (code === "EACCES" || code === "EROFS") return yield* denied(dirname(packageDir))
+            return yield* new PackageNotMovable({ packageDir, version, code })
+          }),
         mayChange: (install) =>
           Effect.gen(function* () {
             const isMade = yield* files.exists(install.hidden)
@@ -211,6 +246,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       // All of it is on the package: with the rights over that, whoever owns the data.
       return PackageSwap.of({
         probe: (...args) => asInstaller(acts.probe(...args)),
+        expectMovable: (...args) => asInstaller(acts.expectMovable(...args)),
         mayChange: (...args) => asInstaller(acts.mayChange(...args)),
         retain: (...args) => asInstaller(acts.retain(...args)),
         isRetained: (...args) => asInstaller(acts.isRetained(...args)),

@@ -191,6 +191,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 "check",
                 Effect.gen(function* () {
                   yield* alone
+                  if (plan.code !== "same") yield* swap.expectMovable(install, started.run, started.from)
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   const staged = hiddenPaths(install.hidden).stagedPackage(started.run)

@@ -174,6 +174,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               facts: paths.facts,
             })
             if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
+            yield* swap.expectMovable(install, started.run, started.from)
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.

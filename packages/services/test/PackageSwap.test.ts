@@ -1,7 +1,9 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
@@ -110,6 +112,34 @@ describe("PackageSwap", () => {
       const error = yield* Effect.flip(swap.probe({ ...install, root: "/proc" }))
       assert.include(["NoPermission", "FileFailed"], error._tag)
       assert.include(error.message, "/proc")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("finds out by a rename whether the package can be moved, and leaves it where it is", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, command } = yield* fixture
+      yield* swap.probe(install)
+      yield* swap.expectMovable(install, 7, "1.0.0")
+      assert.strictEqual(yield* command, "old")
+      assert.deepStrictEqual(yield* fs.readDirectory(install.hidden), [])
+      const files = yield* DurableFile
+      for (const [code, tag] of [
+        ["EXDEV", "PackageNotMovable"],
+        ["EBUSY", "PackageNotMovable"],
+        ["EPERM", "PackageNotMovable"],
+        ["EACCES", "NoPermission"],
+        ["EROFS", "NoPermission"],
+      ] as const) {
+        const refusing = Layer.succeed(DurableFile, {
+          ...files,
+          rename: (_, path) => new FileFailed({ operation: "rename to", path, code }),
+        })
+        const error = yield* Effect.flatMap(PackageSwap, (each) =>
+          each.expectMovable(install, 7, "1.0.0"),
+        ).pipe(Effect.provide(PackageSwap.layer), Effect.provide(refusing), Effect.flip)
+        assert.strictEqual(error._tag, tag, code)
+        assert.deepStrictEqual(yield* fs.readDirectory(install.hidden), [])
+      }
     }).pipe(Effect.provide(layer)),
   )
 
