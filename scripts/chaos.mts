@@ -107,8 +107,9 @@ const summary = (results: ReadonlyArray<Result>, ms: number): void => {
   if (exits.size > 0) console.log(`\n${table([["ended by itself", "times"], ...[...exits].sort()])}`)
   const versionRuns = results.reduce((sum, result) => sum + result.versionRuns, 0)
   const acknowledged = results.reduce((sum, result) => sum + result.acknowledged, 0)
+  const statuses = results.reduce((sum, result) => sum + result.statuses, 0)
   console.log(
-    `\n${versionRuns} runs of waiaas --version beside it; ${acknowledged} acknowledged writes looked for afterwards`,
+    `\n${versionRuns} runs of waiaas --version meanwhile; ${acknowledged} acknowledged agents and ${statuses} suspensions and resumptions looked for afterwards`,
   )
   const bad = count(results, ({ problems }) => problems.length > 0)
   console.log(`seed ${seed}: ${results.length} trials, ${bad} failed, in ${seconds(ms)}`)

@@ -4,7 +4,7 @@ import { createPublicKey, verify } from "node:crypto"
 import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import type { Agent } from "../../../test/support/load.mts"
+import type { Agent, Status } from "../../../test/support/load.mts"
 import type { Machine } from "../../../test/support/machine.mts"
 import { request } from "../../../test/support/net.mts"
 
@@ -20,15 +20,26 @@ const bug = /bug in WAIaaS/i
 export const badWords = (what: string, text: string): ReadonlyArray<string> =>
   stackTrace.test(text) || bug.test(text) ? [`${what} showed a stack trace:\n${text.slice(0, 1500)}`] : []
 
-/** Agents in a backup's database: id to public key. */
-const agentsIn = (machine: Machine, database: string): ReadonlyMap<string, string> => {
+/** An agent as a database has it. */
+interface Stored {
+  readonly publicKey: string
+  readonly status: Status
+}
+
+/** Agents in a backup's database, by id. */
+const agentsIn = (machine: Machine, database: string): ReadonlyMap<string, Stored> => {
   const copy = join(machine.directory, "tmp/looked-at.db")
   copyFileSync(database, copy)
   try {
     const opened = new DatabaseSync(copy)
     try {
-      const rows = opened.prepare("SELECT id, public_key FROM agents").all()
-      return new Map(rows.map((row) => [String(row.id), String(row.public_key)]))
+      const rows = opened.prepare("SELECT id, public_key, status FROM agents").all()
+      return new Map(
+        rows.map((row) => [
+          String(row.id),
+          { publicKey: String(row.public_key), status: row.status === "active" ? "active" : "suspended" },
+        ]),
+      )
     } finally {
       opened.close()
     }
@@ -49,11 +60,25 @@ export const standing = async (machine: Machine): Promise<Standing> => {
   return { version, schema: schemaVersion }
 }
 
-const listAgents = async (machine: Machine): Promise<ReadonlyMap<string, string>> => {
+const listAgents = async (machine: Machine): Promise<ReadonlyMap<string, Stored>> => {
   const answer = await machine.api("GET", "/v1/agents", undefined, 30_000)
   if (answer.status !== 200) throw new Error(`agents: ${answer.status} ${answer.text}`)
-  return new Map(answer.json<ReadonlyArray<Agent>>().map((agent) => [agent.id, agent.publicKey]))
+  return new Map(answer.json<ReadonlyArray<Agent & Stored>>().map((agent) => [agent.id, agent]))
 }
+
+/** The agents of today's database and, where `aside` allows it, those that only a `pre-rollback` backup has. */
+const findAgents = async (machine: Machine, aside: boolean): Promise<ReadonlyMap<string, Stored>> => {
+  const present = await listAgents(machine)
+  if (!aside) return present
+  const backups = join(machine.dataDir, "backups")
+  const kept = readdirSync(backups)
+    .filter((name) => name.startsWith("pre-rollback-"))
+    .flatMap((name) => [...agentsIn(machine, join(backups, name, "waiaas.db"))])
+  return new Map([...kept, ...present])
+}
+
+const some = (problems: ReadonlyArray<string>): string =>
+  `${problems.slice(0, 5).join(", ")}${problems.length > 5 ? ", ..." : ""}`
 
 /** Every acknowledged write is in the database or, where `aside` allows it, in a `pre-rollback` backup. */
 export const checkWrites = async (
@@ -61,21 +86,55 @@ export const checkWrites = async (
   acknowledged: ReadonlyArray<Agent>,
   aside: boolean,
 ): Promise<ReadonlyArray<string>> => {
-  const present = new Map(await listAgents(machine))
-  if (aside) {
-    const backups = join(machine.dataDir, "backups")
-    for (const name of readdirSync(backups).filter((each) => each.startsWith("pre-rollback-")))
-      for (const [id, key] of agentsIn(machine, join(backups, name, "waiaas.db"))) present.set(id, key)
-  }
-  const lost = acknowledged.filter((agent) => present.get(agent.id) !== agent.publicKey)
+  const found = await findAgents(machine, aside)
+  const lost = acknowledged.filter((agent) => found.get(agent.id)?.publicKey !== agent.publicKey)
   return lost.length === 0
     ? []
     : [
-        `${lost.length} of ${acknowledged.length} acknowledged writes are lost: ${lost
-          .slice(0, 5)
-          .map(({ name }) => name)
-          .join(", ")}`,
+        `${lost.length} of ${acknowledged.length} acknowledged writes are lost: ${some(lost.map(({ name }) => name))}`,
       ]
+}
+
+/**
+ * Every acknowledged suspension and resumption is in force. The one exception is a rollback's, which says so:
+ * `suspendedAgain` are suspended as they were in its backup. Whoever is suspended does not sign.
+ */
+export const checkStatuses = async (
+  machine: Machine,
+  acknowledged: ReadonlyMap<string, Status>,
+  aside: boolean,
+  suspendedAgain: ReadonlySet<string>,
+): Promise<ReadonlyArray<string>> => {
+  const found = await findAgents(machine, aside)
+  const wanted = [...acknowledged].map(
+    ([id, status]) => [id, suspendedAgain.has(id) ? "suspended" : status] as const,
+  )
+  const wrong = wanted.flatMap(([id, status]) => {
+    const is = found.get(id)?.status
+    return is === status ? [] : [`${id} is ${is ?? "nowhere"}, not ${status}`]
+  })
+  const problems =
+    wrong.length === 0
+      ? []
+      : [
+          `${wrong.length} of ${wanted.length} acknowledged suspensions and resumptions are not in force: ${some(wrong)}`,
+        ]
+  const present = await listAgents(machine)
+  const silent = wanted.filter(([id, status]) => status === "suspended" && present.has(id)).slice(-3)
+  for (const [id] of silent) {
+    const answer = await machine.api("POST", `/v1/agents/${id}/sign`, { message: "chaos" }, 30_000)
+    if (answer.status !== 409)
+      problems.push(`a suspended agent was asked to sign: ${answer.status} ${answer.text}`)
+  }
+  return problems
+}
+
+/** A rollback names the agents that it keeps suspended. */
+export const checkNamed = (said: string, suspended: ReadonlyArray<Agent>): ReadonlyArray<string> => {
+  const lines = said.split("\n").filter((line) => /suspended: .* stays? suspended/i.test(line))
+  const names = new Set(lines.flatMap((line) => /suspended: (.*?)\. /.exec(line)?.[1]?.split(", ") ?? []))
+  const missing = suspended.filter(({ name }) => !names.has(name)).map(({ name }) => name)
+  return missing.length === 0 ? [] : [`the rollback does not name ${some(missing)}, which stay suspended`]
 }
 
 /** The keys are still there: one signs, and the daemon still stores. */

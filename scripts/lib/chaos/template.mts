@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, realpath } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
-import type { Agent } from "../../../test/support/load.mts"
+import type { Agent, Status } from "../../../test/support/load.mts"
 import { Machine, makeMachine } from "../../../test/support/machine.mts"
 
 export const oldRelease = { version: "2.0.0", schema: 4 }
@@ -17,6 +17,10 @@ export interface Template {
   readonly before: ReadonlyArray<Agent>
   /** Acknowledged since the upgrade. */
   readonly after: ReadonlyArray<Agent>
+  /** Ids of the agents that are suspended in the backup that a rollback takes. */
+  readonly suspendedThen: ReadonlySet<string>
+  /** What the agents are that were suspended or resumed, by id. */
+  readonly statuses: ReadonlyMap<string, Status>
 }
 
 const createAgents = (machine: Machine, label: string, count: number): Promise<ReadonlyArray<Agent>> =>
@@ -28,26 +32,51 @@ const createAgents = (machine: Machine, label: string, count: number): Promise<R
     }),
   )
 
-/** The old release, initialised, with agents, stopped. */
+/** As many as a client changes the status of in a trial, one after the other. */
+const AGENTS = 80
+
+const setStatus = (
+  machine: Machine,
+  agents: ReadonlyArray<Agent>,
+  status: Status,
+): Promise<ReadonlyArray<readonly [id: string, status: Status]>> =>
+  Promise.all(
+    agents.map(async ({ id, name }) => {
+      const act = status === "suspended" ? "suspend" : "resume"
+      const answer = await machine.api("POST", `/v1/agents/${id}/${act}`)
+      if (answer.status !== 200) throw new Error(`${act} ${name}: ${answer.status} ${answer.text}`)
+      return [id, status] as const
+    }),
+  )
+
+/** The old release, initialised, with agents, a few of them suspended, stopped. */
 export const installedTemplate = async (registryUrl: string): Promise<Template> => {
   const machine = await makeMachine({ registryUrl })
   await machine.installGlobal(`@waiaas/cli@${oldRelease.version}`)
   await machine.mustWaiaas(["init"])
   await machine.configure({ port: await machine.freePort() })
   await machine.mustWaiaas(["start", "--background"])
-  const before = await createAgents(machine, "before", 10)
+  const before = await createAgents(machine, "before", AGENTS)
+  const statuses = new Map(await setStatus(machine, before.slice(1, 7), "suspended"))
   await machine.mustWaiaas(["stop"])
-  return { machine, before, after: [] }
+  return { machine, before, after: [], suspendedThen: new Set(), statuses }
 }
 
-/** The same, upgraded to the new release, with agents of that time too. */
+/** The same, upgraded to the new release, with agents of that time too, and some that were suspended or resumed in it. */
 export const upgradedTemplate = async (installed: Template): Promise<Template> => {
   const machine = await cloneOf(installed, await freshDirectory("waiaas-machine-"))
   await machine.mustWaiaas(["start", "--background"])
   await machine.mustWaiaas(["upgrade"], { timeoutMs: 120_000 })
   const after = await createAgents(machine, "after", 10)
+  const { before } = installed
+  const statuses = new Map([
+    ...installed.statuses,
+    ...(await setStatus(machine, before.slice(1, 4), "active")),
+    ...(await setStatus(machine, before.slice(7, 10), "suspended")),
+    ...(await setStatus(machine, after.slice(0, 2), "suspended")),
+  ])
   await machine.mustWaiaas(["stop"])
-  return { machine, before: installed.before, after }
+  return { machine, before, after, suspendedThen: new Set(installed.statuses.keys()), statuses }
 }
 
 export const freshDirectory = async (prefix: string): Promise<string> =>

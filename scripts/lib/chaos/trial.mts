@@ -3,7 +3,7 @@ import { appendFile, readFile, rm, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { type Agent, Writers } from "../../../test/support/load.mts"
+import { type Agent, type Status, StatusChanges, Writers } from "../../../test/support/load.mts"
 import type { LiveWaiaas, Machine } from "../../../test/support/machine.mts"
 import { until } from "../../../test/support/net.mts"
 import * as checks from "./checks.mts"
@@ -40,6 +40,8 @@ export interface Result {
   readonly exitCode: number | null
   readonly versionRuns: number
   readonly acknowledged: number
+  /** Suspensions and resumptions. */
+  readonly statuses: number
   readonly ms: number
   readonly directory: string
 }
@@ -149,6 +151,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
   let exitCode: number | null = null
   let versionRuns = 0
   let acknowledged = 0
+  let changed = 0
   const undo: Array<() => unknown> = []
   try {
     const way = plan.kind === "registry gone" ? await RegistryWay.to(world.registryUrl) : undefined
@@ -179,12 +182,25 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     const client = await machine.client()
     const writers = new Writers(client, { count: 2, label: "chaos", pauseMs: 25 })
     undo.unshift(() => writers.stop())
+    const [signer, ...others] = template.before
+    const older = others.filter(({ id }) => !template.statuses.has(id))
+    let [turn, made] = [0, 0]
+    // Of those that every database has and of those that were made just now, in turn.
+    const changes = new StatusChanges(client, () =>
+      turn++ % 2 === 0 && older.length > 0
+        ? older.shift()
+        : made < writers.acknowledged.length
+          ? writers.acknowledged[made++]
+          : undefined,
+    )
+    undo.unshift(() => changes.stop())
     const watch = new VersionWatch(machine, [oldRelease.version, newRelease.version], env)
     undo.unshift(() => watch.stop())
     await until("the clients write", async () => writers.acknowledged.length >= 4, { timeoutMs: 20_000 })
 
     const before = readJournal(machine).run
     const pidBefore = machine.daemonPid()
+    const begun = performance.now()
     const live = machine.spawnWaiaas(argsOf[plan.command], { env })
     const reached = await reach(machine, plan.at, world.lengths[plan.command], before, live)
     let refusing: string | undefined
@@ -285,14 +301,18 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       timeoutMs: 20_000,
     })
     await watch.stop()
+    await changes.stop()
     const written = await writers.stop()
+    changed = changes.acknowledged.size
     versionRuns = watch.runs
     acknowledged = written.length
     problems.push(...new Set(watch.problems))
     // A full or read-only disk is an error that clients may see; anything else is not.
     if (plan.kind !== "full disk" && plan.kind !== "read-only")
       problems.push(
-        ...[...new Set(writers.unexpected)].slice(0, 3).map((text) => `a client was told: ${text}`),
+        ...[...new Set([...writers.unexpected, ...changes.unexpected])]
+          .slice(0, 3)
+          .map((text) => `a client was told: ${text}`),
       )
 
     outcome = stands.version === newRelease.version ? "new" : "old"
@@ -319,7 +339,23 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     const known: ReadonlyArray<Agent> = [...template.before, ...template.after, ...written]
     problems.push(...(await checks.checkWrites(machine, known, plan.command === "rollback")))
     problems.push(...(await checks.checkWrites(machine, template.before, false)))
-    const [signer] = template.before
+    const statuses = new Map<string, Status>([
+      ...known.map(({ id }) => [id, "active"] as const),
+      ...template.statuses,
+      ...[...changes.acknowledged].map(([id, { status }]) => [id, status] as const),
+    ])
+    for (const id of changes.unknown) statuses.delete(id)
+    const wentBack = plan.command === "rollback" && wasCommitted
+    const again = wentBack ? template.suspendedThen : new Set<string>()
+    problems.push(...(await checks.checkStatuses(machine, statuses, plan.command === "rollback", again)))
+    if (wentBack && exitCode === 0) {
+      const suspended = others.filter(({ id }) => {
+        const change = changes.acknowledged.get(id)
+        const isOlder = change === undefined || change.at < begun
+        return isOlder && statuses.get(id) === "suspended" && !template.suspendedThen.has(id)
+      })
+      problems.push(...checks.checkNamed(said, suspended))
+    }
     if (signer !== undefined) problems.push(...(await checks.checkServes(machine, signer)))
     problems.push(...(await checks.checkInstall(machine, stands.version, env)))
     if (plan.restart && supervisor === undefined) {
@@ -351,6 +387,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     exitCode,
     versionRuns,
     acknowledged,
+    statuses: changed,
     ms,
     directory: machine.directory,
   }
