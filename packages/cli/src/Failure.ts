@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 
-interface Told {
+interface Report {
   readonly message: string
   readonly next: string | null
   readonly standing: string | null
@@ -25,7 +25,7 @@ export class WrongUsage extends Data.TaggedError("WrongUsage")<{
   readonly next: string
 }> {}
 
-const read = (error: unknown): Told => {
+const read = (error: unknown): Report => {
   if (isRunFailed(error))
     return {
       error: error.cause._tag,
@@ -60,19 +60,19 @@ const read = (error: unknown): Told => {
 }
 
 let recovered: unknown
-/** A signal that was obeyed ends the process as interrupted; what the run said of itself is told all the same. */
+/** A signal that was obeyed ends the process as interrupted; what the run said of itself is reported all the same. */
 export const rememberFailure = (error: unknown): void => {
   recovered = error
 }
 
 let done = false
-/** A signal that came too late: what was to be done is done, and has been told. */
+/** A signal that came too late: what was to be done is done, and has been reported. */
 export const rememberDone = (): void => {
   done = true
 }
 
-/** What is told of a failure; none where there is nothing to tell. */
-export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
+/** What is reported of a failure; none where there is nothing to report. */
+export const reportOf = (cause: Cause.Cause<unknown>): Option.Option<Report> => {
   const failure = Cause.failureOption(cause)
   if (Option.isSome(failure)) return Option.some(read(failure.value))
   if (Cause.isInterruptedOnly(cause) && done) return Option.none()
@@ -89,14 +89,14 @@ export const toldOf = (cause: Cause.Cause<unknown>): Option.Option<Told> => {
     error: "Bug",
     message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
     standing: null,
-    next: "Report this with the lines above; `waiaas status` tells what stands.",
+    next: "Report this with the lines above; `waiaas status` says what runs.",
     exitCode: ExitCode.failed,
   })
 }
 
 /** `dataDir`: the one that the operator named, which what to type next then names as well. */
-export const tell = (
-  failure: Told,
+export const report = (
+  failure: Report,
   {
     json,
     dataDir,
@@ -105,12 +105,12 @@ export const tell = (
 ): void => {
   const next =
     failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
-  const told = { ...failure, next }
-  if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...told })}\n`)
+  const whole = { ...failure, next }
+  if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...whole })}\n`)
   const lines = [
-    `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${told.message}`,
-    ...(told.standing ? [told.standing] : []),
-    ...(told.next ? [`next: ${told.next}`] : []),
+    `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${whole.message}`,
+    ...(whole.standing ? [whole.standing] : []),
+    ...(whole.next ? [`next: ${whole.next}`] : []),
   ]
   process.stderr.write(`${lines.join("\n")}\n`)
 }

@@ -13,7 +13,7 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
     readonly mode: "human" | "json" | "quiet"
     /** A result: the lines for a person, the value for a script. */
     readonly result: (value: unknown, lines: ReadonlyArray<string>) => Effect.Effect<void>
-    /** Something on the way; quiet and scripts do not hear it. */
+    /** Something on the way; not for `--quiet` and `--json`. */
     readonly note: (line: string) => Effect.Effect<void>
     readonly event: (event: ProgressEvent) => Effect.Effect<void>
   }
@@ -90,7 +90,7 @@ const describe = (event: ProgressEvent, paint: Paint): string => {
     case "PhaseDone":
       return `      ${paint.green("done")} in ${seconds(event.seconds)}: ${event.result}`
     case "PhaseFailed":
-      // All of it is told at the end of the command.
+      // All of it is reported at the end of the command.
       return `      ${paint.red("failed")}: ${event.message.split("\n")[0]}`
     case "Committed":
       return `      ${paint.bold("committed")}`

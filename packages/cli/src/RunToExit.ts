@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import { tell, toldOf } from "./Failure.ts"
+import { report, reportOf } from "./Failure.ts"
 
 /** To stderr and not to the console, whose errors are the library's words for wrong usage. */
 const logger = Logger.replace(
@@ -18,14 +18,14 @@ const logger = Logger.replace(
 const hasColours = (): boolean =>
   process.stderr.isTTY === true && (process.env.NO_COLOR ?? "") === "" && process.env.TERM !== "dumb"
 
-/** Absolute, so that what is told holds in every directory. */
+/** Absolute, so that what is reported holds in every directory. */
 const named = (flag: string | undefined): string | undefined => {
   const path = flag || process.env.WAIAAS_DATA_DIR
   if (!path || (workingDirectory() === null && !isAbsolute(path))) return undefined
   return resolve(path)
 }
 
-/** Runs a command as this process: what failed is told, and becomes the exit code. */
+/** Runs a command as this process: what failed is reported, and becomes the exit code. */
 export const runToExit = <E>(
   program: Effect.Effect<void, E>,
   { json, dataDir }: { readonly json: boolean; readonly dataDir: string | undefined },
@@ -36,9 +36,10 @@ export const runToExit = <E>(
     // It would log to stdout beside the logger that was chosen.
     disablePrettyLogger: true,
     teardown: (exit) => {
-      const told = Exit.isFailure(exit) ? toldOf(exit.cause) : Option.none()
-      if (Option.isSome(told)) tell(told.value, { json, dataDir: named(dataDir), colours: hasColours() })
-      const code = Option.match(told, {
+      const failure = Exit.isFailure(exit) ? reportOf(exit.cause) : Option.none()
+      if (Option.isSome(failure))
+        report(failure.value, { json, dataDir: named(dataDir), colours: hasColours() })
+      const code = Option.match(failure, {
         onNone: () => ExitCode.done as number,
         onSome: (each) => each.exitCode,
       })

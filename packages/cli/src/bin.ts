@@ -1,6 +1,6 @@
 /**
  * The `waiaas` command's first file: it answers `--version` and `--help` before anything else is loaded, and
- * tells an old Node so in one line. Written for Nodes far older than the ones that are supported.
+ * says in one line that a Node is too old. Written for Nodes far older than the ones that are supported.
  */
 import "@waiaas/services/platform/NoDebugger"
 import { VERSION } from "@waiaas/domain/Build"

@@ -4,7 +4,7 @@ import * as Option from "effect/Option"
 import * as RuntimeFlags from "effect/RuntimeFlags"
 import * as RuntimeFlagsPatch from "effect/RuntimeFlagsPatch"
 import { hoistGlobals, plainStatus } from "./Arguments.ts"
-import { tellStatus } from "./commands/Status.ts"
+import { showStatus } from "./commands/Status.ts"
 import { endOnSignal } from "./EndOnSignal.ts"
 import { lookingLayerFor } from "./LookingLayers.ts"
 import { runToExit } from "./RunToExit.ts"
@@ -17,7 +17,7 @@ const dataDir = given?.dataDir
 
 endOnSignal()
 runToExit(
-  Effect.zipLeft(tellStatus, showUpdateNotice).pipe(
+  Effect.zipLeft(showStatus, showUpdateNotice).pipe(
     Effect.provide(lookingLayerFor({ dataDir: Option.fromNullable(dataDir), quiet, json })),
     // Nobody sees its spans and metrics, and each costs.
     Effect.withTracerEnabled(false),

@@ -1,4 +1,4 @@
-/** What the daemon is above its database: services, HTTP, background workers. `main` provides the rest. */
+/** What the daemon is above its database: services, HTTP, background workers. `serve` provides the rest. */
 import { KeyValueStore } from "@waiaas/services/KeyValueStore"
 import * as Layer from "effect/Layer"
 import { Agents } from "./Agents.ts"

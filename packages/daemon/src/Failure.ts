@@ -5,17 +5,17 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
-interface Told {
+interface Reportable {
   readonly message: string
   readonly next?: string
   readonly exitCode?: number
 }
-const isTold = (error: unknown): error is Told => error instanceof Error
+const isReportable = (error: unknown): error is Reportable => error instanceof Error
 
 /** A graceful stop by a signal is an interruption, and no failure. */
 export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
   if (Cause.isInterruptedOnly(cause)) return ExitCode.done
-  const error = Option.filter(Cause.failureOption(cause), isTold)
+  const error = Option.filter(Cause.failureOption(cause), isReportable)
   return Option.match(error, {
     onNone: () => ExitCode.failed,
     onSome: ({ exitCode }) => exitCode ?? ExitCode.failed,
@@ -28,7 +28,7 @@ export const reportFailure =
   (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
     Effect.sync(() => {
       if (Cause.isInterruptedOnly(cause)) return
-      const error = Option.filter(Cause.failureOption(cause), isTold)
+      const error = Option.filter(Cause.failureOption(cause), isReportable)
       const text = Option.match(error, {
         onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
         onSome: ({ message, next }) =>

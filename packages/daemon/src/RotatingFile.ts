@@ -18,7 +18,7 @@ export interface RotatingFileOptions {
   readonly size: number
   /** How many files there are at most, the current one included. */
   readonly count: number
-  /** Told of a failure, once for each outage. Must not throw. */
+  /** Called with a failure, once for each outage. Must not throw. */
   readonly onProblem: (problem: string, now: number) => void
 }
 

@@ -18,7 +18,7 @@ const Plain = Logger.replace(
   }),
 )
 
-/** Runs a program of this package as the process: a failure is told on stderr, and gives the exit code. */
+/** Runs a program of this package as the process: a failure is reported on stderr, and gives the exit code. */
 export const runMain = <A, E>(
   program: Effect.Effect<A, E>,
   {

@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/** The wish to stop: `main` waits for it, and closes the daemon's scope. */
+/** The request to stop, through the API: `serve` waits for it, and closes the daemon's scope. A signal interrupts `serve` instead. */
 export class Shutdown extends Context.Tag("@waiaas/daemon/Shutdown")<
   Shutdown,
   {

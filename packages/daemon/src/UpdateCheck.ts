@@ -11,7 +11,7 @@ export class UpdateCheckFailed extends Schema.TaggedError<UpdateCheckFailed>()("
   }
 }
 
-/** Asks the registry for the newest version and stores the answer. `main` provides it from VersionCheck. */
+/** Asks the registry for the newest version and stores the answer. `serve` provides it from `VersionCheck`. */
 export class UpdateCheck extends Context.Tag("@waiaas/daemon/UpdateCheck")<
   UpdateCheck,
   { readonly check: Effect.Effect<void, UpdateCheckFailed> }

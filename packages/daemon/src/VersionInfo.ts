@@ -17,7 +17,7 @@ export class VersionInfo extends Context.Tag("@waiaas/daemon/VersionInfo")<
   VersionInfo,
   {
     readonly status: Effect.Effect<typeof VersionStatus.Type, DatabaseFailed>
-    /** Records that the operator has been told of a version. */
+    /** Records that a version was announced to the operator. */
     readonly notified: (version: Version) => Effect.Effect<void, DatabaseFailed>
   }
 >() {

@@ -24,7 +24,7 @@ export type BackupFile = typeof BackupFile.Type
 
 export const BackupManifest = Schema.Struct({
   format: Schema.Literal(1),
-  /** Highest + 1, taken under the data lock. Order is by sequence: clocks go back. */
+  /** Highest + 1, taken under the run lock or the data lock. Order is by sequence: clocks go back. */
   sequence: Schema.Int.pipe(Schema.positive()),
   kind: BackupKind,
   /** The version that wrote the data; of an upgrade's or a rollback's own backup the one that was installed. */

@@ -3,7 +3,7 @@ import * as Schema from "effect/Schema"
 
 export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
 
-/** What is allowed is told whatever is wrong: another type, or a value out of range. */
+/** An error says what is allowed, be it another type or a value out of range that is wrong. */
 const allowed = (message: string) => ({ message: () => ({ message, override: true }) })
 const whole = (minimum: number, maximum: number, message: string) =>
   Schema.Int.pipe(Schema.between(minimum, maximum)).annotations(allowed(message))

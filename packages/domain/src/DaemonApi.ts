@@ -108,7 +108,7 @@ export const Signature = Schema.Struct({
   publicKey: Schema.String,
 })
 
-/** What of a backup cannot be told is `null`: its manifest is missing or not readable. */
+/** A backup in a list. What is not known of it is `null`: its manifest is missing or not readable. */
 export const BackupSummary = Schema.Struct({
   name: Schema.String,
   kind: Schema.NullOr(BackupKind),

@@ -13,7 +13,7 @@ export const DaemonFacts = Schema.Struct({
   pid: Schema.Int.pipe(Schema.positive()),
   /** Start time of that process as the system counts it; with the pid it names one process for good. */
   processStart: Schema.String,
-  /** Random, made at its start: `/health` tells it, so that nobody else on that port is taken for it. Opens nothing. */
+  /** Random, made at its start: `/health` gives it, so that nobody else on that port is taken for it. Opens nothing. */
   instance: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{32}$/)),
   version: Version,
   /** The build of that version, where its package names it. */

@@ -1,4 +1,4 @@
-/** Where an npm global install stands; derived from the place of the code that runs; a journal records it to be compared. */
+/** Where an npm global install is; derived from the place of the code that runs; a journal records it to be compared. */
 import * as Schema from "effect/Schema"
 
 export const Install = Schema.Struct({
@@ -17,7 +17,7 @@ export const Install = Schema.Struct({
 })
 export type Install = typeof Install.Type
 
-/** The global root that a package directory (or a copy of one in the hidden directory) stands in; `null`: none. */
+/** The global root that a package directory (or a copy of one in the hidden directory) is in; `null`: none. */
 export const globalRootOf = (packageDir: string): string | null =>
   /^(.*\/lib\/node_modules)\/(?:@waiaas\/cli|\.waiaas\/(?:retained\/[^/]+|outgoing-\d+|staging-\d+\/lib\/node_modules\/@waiaas\/cli))$/.exec(
     packageDir,
@@ -66,7 +66,7 @@ export const packagePaths = (packageDir: string) => ({
   tool: `${packageDir}/dist/tool.js`,
 })
 
-/** `run.json` in the hidden directory: which data directory has an uncommitted run on this install. */
+/** `run.json` in the hidden directory: which data directory has an unfinished run on this install. */
 export const RunPointer = Schema.Struct({
   format: Schema.Literal(1),
   dataDir: Schema.String,

@@ -19,13 +19,13 @@ export type Invariants = typeof Invariants.Type
 /** A backup's directory name, never a path: it is joined to the directory of the backups. */
 const BackupDirectory = Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9.+-]*$/))
 
+/** Seconds in which the daemon's supervisor starts it again after it ended. */
+const Patience = Schema.optional(Schema.Int.pipe(Schema.positive()))
+
 /**
  * The begin of a run. Its paths are written to be compared with those of whoever reads them: what acts on a run that
  * was read from a file has the places of its own code and configuration instead.
  */
-/** Seconds in which the daemon's supervisor starts it again after it ended. */
-const Patience = Schema.optional(Schema.Int.pipe(Schema.positive()))
-
 export const Started = Schema.TaggedStruct("Started", {
   ...base,
   run: Schema.Int.pipe(Schema.positive()),
@@ -106,7 +106,7 @@ export const Recovering = Schema.TaggedStruct("Recovering", {
   direction: Schema.Literal("back", "forward"),
   pid: Schema.Int,
 })
-/** A recovery that met a cause it cannot remove; it goes on where it was once that is gone. */
+/** A recovery that found a cause which it cannot remove; it goes on where it was once that is gone. */
 export const Paused = Schema.TaggedStruct("Paused", {
   ...base,
   action: Schema.String,
@@ -114,7 +114,7 @@ export const Paused = Schema.TaggedStruct("Paused", {
   next: Schema.String,
 })
 export const ActionDone = Schema.TaggedStruct("ActionDone", { ...base, action: RecoveryAction })
-/** `new` and `old` name the version that stands; `untouched` is an end before anything was changed. */
+/** `new` and `old` name the version that is in place; `untouched` is an end before anything was changed. */
 export const Ended = Schema.TaggedStruct("Ended", {
   ...base,
   outcome: Schema.Literal("new", "old", "untouched"),

@@ -1,6 +1,6 @@
 /**
  * From a failure to its recovery. The journal fixes what is undone (the phases begun, in reverse),
- * the error fixes what the operator is told. Pure: `Recover` is the interpreter.
+ * the error fixes what the operator reads. Pure: `Recover` is the interpreter.
  */
 import { ExitCode } from "./ExitCode.ts"
 import type { Run } from "./JournalRecord.ts"
@@ -26,7 +26,7 @@ export const planFor = (
 
 export interface Outcome {
   readonly exitCode: number
-  /** What stands now, in one sentence for the operator. */
+  /** Which version is in place now, with whose data, in one sentence for the operator. */
   readonly standing: string
   /** What to type next. */
   readonly next: string
@@ -57,7 +57,7 @@ const nextAfter = (error: UpgradeError, { started, starting, daemon }: Recovered
   return next.replace(/, then run `waiaas start[^`]*`\.$/, ".")
 }
 
-/** What a run that failed with `error` and was then recovered tells its operator. */
+/** The plan of a failed run's recovery, and what its operator reads once that is done. */
 export const recoveryFor = (error: UpgradeError, run: Recovered): RecoveryPlan & Outcome => {
   const plan = planFor(run)
   if (error._tag === "RecoveryPaused")

@@ -15,7 +15,7 @@ export const CompatibilityBlock = Schema.Struct({
   schema: SchemaRange,
   /** Versions that an older install must go through first, ascending. */
   stops: Schema.Array(Version),
-  /** Digest of the code in it: tells two builds of one version apart. */
+  /** Digest of the code in it: two builds of one version differ in it. */
   build: Schema.optional(Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))),
 })
 export type CompatibilityBlock = typeof CompatibilityBlock.Type

@@ -1,5 +1,5 @@
 /**
- * Words for commands that an operator is told to type. What an error's `next` says is one command, or one
+ * Words for commands that an operator is to type. What an error's `next` says is one command, or one
  * sentence that begins with a capital, ends with a full stop and has its commands in backticks.
  */
 

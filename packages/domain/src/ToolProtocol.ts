@@ -151,7 +151,7 @@ export const ToolReply = Schema.Union(
   Schema.TaggedStruct("Refused", {
     /** A `ToolError` in code that knows it. */
     error: Schema.Unknown,
-    /** The same for code that does not. */
+    /** What happened, for code that does not know the error. */
     message: Schema.String,
     next: Schema.String,
     exitCode: Schema.Int,

@@ -1,6 +1,7 @@
 /**
  * The phases of an upgrade and of a rollback, as data. Help, dry run, journal, progress and
- * recovery all derive from these two lists; what a phase does stands in `Upgrade` and `Rollback`.
+ * recovery all derive from these two lists. What a phase does is in `UpgradePhases` for an upgrade, and in `Rollback`
+ * (until its commit) and `RollbackSteps` for a rollback.
  */
 import * as Schema from "effect/Schema"
 
@@ -48,7 +49,7 @@ export interface Phase {
   readonly title: string
   readonly description: string
   readonly daemon: "serves" | "stops" | "down"
-  /** What puts this phase back, before the commit; `null` where it changes nothing. */
+  /** What puts this phase back, before the commit; `null` where it changes nothing, or comes after the commit. */
   readonly undo: RecoveryAction | null
 }
 
@@ -57,7 +58,7 @@ export const upgradePhases: ReadonlyArray<Phase> = [
     name: "check",
     title: "Check",
     description:
-      "resolve the target through npm, check permission, space and restart, stage and run the candidate, retain the old code, rehearse the migration on a copy",
+      "resolve the target through npm, check permission, space and restart, stage and run the candidate, retain the old code, rehearse the migration on a copy, point the command at the retained code",
     daemon: "serves",
     undo: "remove-staging",
   },
@@ -78,7 +79,7 @@ export const upgradePhases: ReadonlyArray<Phase> = [
   {
     name: "update",
     title: "Update the package",
-    description: "point the command at the retained old code, swap the package by two renames",
+    description: "swap the package by two renames",
     daemon: "down",
     undo: "put-old-package-back",
   },
@@ -110,7 +111,8 @@ export const rollbackPhases: ReadonlyArray<Phase> = [
   {
     name: "check",
     title: "Check",
-    description: "verify the backup, prepare its copy and the code that belongs to it",
+    description:
+      "verify the backup, prepare its copy and the code that belongs to it, point the command at retained code",
     daemon: "serves",
     undo: "remove-staging",
   },
@@ -124,7 +126,8 @@ export const rollbackPhases: ReadonlyArray<Phase> = [
   {
     name: "aside",
     title: "Keep today's data aside",
-    description: "a pre-rollback backup of database and config.toml",
+    description:
+      "a pre-rollback backup of database and config.toml; agents suspended since are suspended in the prepared copy",
     daemon: "down",
     undo: "remove-partial-backup",
   },

@@ -23,7 +23,7 @@ import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 import { type Pruned, type PruneOptions, removeExpired } from "./Retention.ts"
 
-/** A backup as it was found: whole as far as its manifest tells, or not. */
+/** A backup as it was found: whole by its manifest, or not. */
 export interface BackupEntry {
   readonly name: string
   readonly path: string
@@ -229,7 +229,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           const takeClosed = Effect.gen(function* () {
             // A daemon that stopped in order has left no log to bring in.
             if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
-            // Nobody writes, so the source tells of the copy too, whose hash is of the bytes that were read for it.
+            // Nobody writes, so what the source holds the copy holds too, whose hash is of the bytes that were read for it.
             // Both at once: the daemon is down. But not where this process is the one that has the source open
             // through SQLite: it must not read it by other means then.
             const [hashed, examined] = yield* tool.isApart
@@ -356,6 +356,6 @@ export const noneFor = (installed: Version): string =>
 
 const isUsedUp = (entry: BackupEntry): boolean => entry.problem?.startsWith("used up") === true
 
-/** Where a manifest is damaged the directory's name still tells its place in the order. */
+/** Where a manifest is damaged the directory's name still has its place in the order. */
 const sequenceOf = (entry: BackupEntry): number =>
   entry.manifest?.sequence ?? Number(/-(\d{6,15})$/.exec(entry.name)?.[1] ?? 0)

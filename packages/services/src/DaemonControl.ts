@@ -24,7 +24,7 @@ import { readToken } from "./TokenFile.ts"
 type Answer = Health | HealthError
 const decodeAnswer = Schema.decodeUnknown(Schema.Union(Health, HealthError))
 
-/** What stands behind the data lock and `daemon.json`. */
+/** Who has the data, by the data lock and `daemon.json`. */
 export type DaemonState =
   | { readonly _tag: "Stopped" }
   /** The process that `daemon.json` names is proven by its start time, and the data lock is held. */
@@ -48,7 +48,7 @@ const FREE_FOR = 1000
 /** Of what a start does whatever the size of its data; who starts one that looks at the database adds to it. */
 export const START_LIMIT = Duration.seconds(90)
 
-/** Starts, stops and looks at the daemon of a data directory; signals only a process proven to be it. */
+/** Starts, stops and inspects the daemon of a data directory; signals only a process proven to be it. */
 export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")<
   DaemonControl,
   {
@@ -249,7 +249,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
                 return yield* failed(`its schema is ${answer.value.schemaVersion}, not ${schema}`)
               return answer.value.status === status ? facts : Option.none()
             }
-            // Another start may have been faster than ours: then ours ends, and the lock tells.
+            // Another start may have been faster than ours: then ours ends, and the lock shows it.
             const isOver =
               (pid === null || Option.isNone(yield* runner.identity(pid))) &&
               !(yield* lock.isHeld(paths.dataLock))

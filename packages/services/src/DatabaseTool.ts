@@ -98,7 +98,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       check: "none" | "quick" | "full",
       tables: typeof Tables.Type,
     ) => Effect.Effect<Examination, ReadError>
-    /** The same, with every sealed key of a data directory opened: which of the database's agents have none that opens. */
+    /** Examines a database and opens every sealed key of a data directory: which of the agents have none that opens. */
     readonly examineKeys: (
       packageDir: string,
       database: string,

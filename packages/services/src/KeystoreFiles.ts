@@ -9,7 +9,7 @@ import { DurableFile } from "./platform/DurableFile.ts"
 const KEY = /"source":"key-file"/
 
 /**
- * What is missing of a keystore that was made here, as its files tell without opening any; none where all is there, or
+ * What is missing of a keystore that was made here, by its files, without opening any; none where all is there, or
  * where none was made yet. A directory that is empty is what a file system leaves that is not mounted.
  */
 export const keystoreLoss: Effect.Effect<

@@ -42,7 +42,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       run: number,
       version: string,
     ) => Effect.Effect<void, NoPermission | PackageNotMovable | FileFailed>
-    /** Asks the system whether everything can be written to, without writing anything, without writing anything. */
+    /** Asks the system whether everything can be written to, without writing anything. */
     readonly mayChange: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
     /** Keeps a durable copy of the installed package under its version. */
     readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
@@ -54,15 +54,15 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
       version: string,
     ) => Effect.Effect<void, FileFailed>
     /**
-     * The command points at retained code, long before the package moves: Node resolves the link first
+     * Points the command at retained code, long before the package moves: Node resolves the link first
      * and reads the file later, so a command that has just begun still needs the package.
      */
     readonly detour: (install: Install, version: string) => Effect.Effect<void, FileFailed>
-    /** Command to the retained code of `from`, package out, staged candidate in. */
+    /** Moves the package out and the staged candidate in; before that it points the command at the retained code of `from`. */
     readonly swap: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
-    /** The package that a run moved out comes back, and the command points at it. */
+    /** Brings back the package that a run moved out, and points the command at it. */
     readonly putBack: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
-    /** The command points at the package again. */
+    /** Points the command at the package again. */
     readonly relink: (install: Install) => Effect.Effect<void, FileFailed>
     /** Ends the detour; removes what a run left in the hidden directory, its pointer last. */
     readonly cleanUp: (install: Install, run: number) => Effect.Effect<void, FileFailed>

@@ -13,7 +13,7 @@ import { UpgradeJournal } from "./UpgradeJournal.ts"
 
 /** Seconds after an upgrade in which a crash counts against the new version. */
 const PROBATION = 600
-/** From how many crashes on the operator is told. */
+/** From how many crashes on they are reported. */
 const SUSPICIOUS = 2
 
 const Record = Schema.Struct({
@@ -33,7 +33,7 @@ export interface Suspicion {
 
 /**
  * Watches a new version through its first minutes. Nothing goes back by itself after the commit, because
- * acknowledged writes are there: the operator is told, and offered the rollback.
+ * acknowledged writes are there: the crashes are reported, with the command of a rollback.
  */
 export class Probation extends Context.Tag("@waiaas/services/Probation")<
   Probation,

@@ -31,7 +31,7 @@ import { UpgradeProgress } from "./UpgradeProgress.ts"
 export interface RecoverOptions {
   /** False where the caller is itself about to become the daemon. */
   readonly startDaemon: boolean
-  /** True where it is no recovery that an operator should hear of: the planned end of a run. */
+  /** True where it is no recovery to report: the planned end of a run. */
   readonly silent?: boolean
 }
 
@@ -284,7 +284,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
 
       const execute = (run: Run, lease: DataLease, options: RecoverOptions) =>
         carryOut(run, lease, options).pipe(
-          // For the history. Where the journal itself cannot be written, what is told now is all there is.
+          // For the history. Where the journal itself cannot be written, what is reported now is all there is.
           Effect.tapError(({ action, cause, next }) =>
             Effect.either(journal.append(run, { _tag: "Paused", action, cause, next })),
           ),

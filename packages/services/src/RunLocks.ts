@@ -29,7 +29,10 @@ export interface DataLease {
   readonly release: Effect.Effect<void>
 }
 
-/** The locks of a run, in their order: install, run, data. All end with their holder. */
+/**
+ * The locks of a run, taken by everybody in this order: run, install, data, and once the data lock is had, the tool lock
+ * for a moment. The system ends each of them with its holder.
+ */
 export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
   RunLocks,
   {
@@ -45,7 +48,7 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
     /** The run lock alone, for work that comes before it is known whether there is a run. */
     readonly acquireRun: (what: string) => Effect.Effect<void, LockBusy | FileFailed, Scope.Scope>
     /**
-     * Install and run lock (unless the caller has it) until the scope closes, and a data lock that is
+     * Run lock (unless the caller has it) and install lock until the scope closes, and a data lock that is
      * not taken yet.
      */
     readonly acquire: (
@@ -115,8 +118,8 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
               Effect.catchAll(() => Effect.succeed(Option.some(""))),
             )
             if (Option.isNone(journal)) return
-            const told = Either.getOrNull(parseJournal(journal.value))
-            const known = told === null ? null : foldRun(told.records)
+            const parsed = Either.getOrNull(parseJournal(journal.value))
+            const known = parsed === null ? null : foldRun(parsed.records)
             if (known !== null && (known.committed || known.ended !== null)) return
             return yield* (yield* lock.isHeld(hiddenPaths(hiddenOf(root)).lock))
               ? new UpgradeInProgress({ dataDir, run, pid, since })
@@ -126,6 +129,8 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
         acquire: (install, what, options) =>
           Effect.gen(function* () {
             const hidden = hiddenPaths(install.hidden)
+            if (options?.hasRun !== true)
+              yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
             yield* asInstaller(
               Effect.zipRight(
                 files.makeDirectory(install.hidden, 0o755),
@@ -138,8 +143,6 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
                 }),
               ),
             )
-            if (options?.hasRun !== true)
-              yield* lock.acquire({ lock: "run", path: paths.runLock, what, wait: patience })
             // Made while there is space for it.
             if (!(yield* files.exists(paths.toolLock))) yield* lock.drain(paths.toolLock, 0)
             const pointer = yield* swap.pointer(install.hidden)

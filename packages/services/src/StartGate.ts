@@ -37,8 +37,8 @@ export type Admission =
 const SILENCE = 15 * 60 * 1000
 
 /**
- * Lets a start have the data. A start that meets a live run waits without the lock for the
- * journal's word; one that meets a cut-off run recovers it first, or leaves that to the old code.
+ * Lets a start have the data. A start that finds a run at work past its step 1 waits without the lock for the journal's
+ * word; one that finds a run that was cut off recovers it first, or leaves that to the old code.
  */
 export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
   StartGate,
@@ -99,7 +99,7 @@ export class StartGate extends Context.Tag("@waiaas/services/StartGate")<
           Effect.sleep(now - since < 60_000 ? often : "1 second"),
         )
 
-      /** Tells whether a run has said nothing for longer than any of its steps takes: its process may be stopped. */
+      /** Finds out whether a run has said nothing for longer than any of its steps takes: its process may be stopped. */
       const listener = () => {
         let words = -1
         let since = 0

@@ -107,12 +107,12 @@ export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
               timeout: "3 seconds",
             })
             .pipe(Effect.option)
-          const told = new Map(
+          const found = new Map(
             Option.match(asked, { onNone: () => "", onSome: ({ stdout }) => stdout })
               .split("\n")
               .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)] as const),
           )
-          const [main, policy] = [told.get("MainPID"), told.get("Restart")]
+          const [main, policy] = [found.get("MainPID"), found.get("Restart")]
           // It does not answer: what its own parent is has been seen.
           if (main === undefined || policy === undefined) return { ...nobody, supervisor: "systemd" as const }
           if (main !== String(pid)) return nobody
@@ -123,7 +123,7 @@ export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
               `Restart=${policy}`,
               `systemctl ${[...user, "start", unit].join(" ")}`,
             )
-          const patience = PATIENCE + Math.ceil(secondsOf(told.get("RestartUSec") ?? ""))
+          const patience = PATIENCE + Math.ceil(secondsOf(found.get("RestartUSec") ?? ""))
           return { ...nobody, supervisor: "systemd" as const, patience }
         })
 

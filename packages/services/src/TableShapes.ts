@@ -59,6 +59,6 @@ export const rowidOf = ({ withoutRowid, columns }: Table): string | undefined =>
 export const exactly = (value: string): string =>
   `CASE WHEN typeof(${value}) = 'text' AND instr(${value}, char(0)) > 0 THEN 'text ' || hex(${value}) ELSE quote(${value}) END`
 
-/** The same as an expression that SQL reads again. */
+/** An expression that SQL reads as exactly this value again. */
 export const asExpression = (value: string): string =>
   `CASE typeof(${value}) WHEN 'text' THEN 'CAST(x''' || hex(${value}) || ''' AS TEXT)' ELSE quote(${value}) END`

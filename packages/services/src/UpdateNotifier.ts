@@ -29,7 +29,7 @@ export interface Notice {
   readonly check: Pick<CheckReport, "checkedAt" | "failure">
 }
 
-/** Whether there is something to tell, from what the key-value store says. Pure. */
+/** Whether there is something to announce, from what the key-value store says. Pure. */
 export const noticeFor = (
   values: ReadonlyMap<string, string>,
   installed: Version,
@@ -55,8 +55,8 @@ export const noticeFor = (
 }
 
 /**
- * Tells of a new version after a command, from the key-value store alone: no network, and the daemon
- * may be down. The store is only read here; the note that somebody was told is made by the daemon,
+ * Announces a new version after a command, from the key-value store alone: no network, and the daemon
+ * may be down. The store is only read here; the note that it was announced is made by the daemon,
  * or under the data lock when it does not run. Nothing that fails in here reaches the command.
  */
 export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier")<

@@ -315,14 +315,13 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
             yield* progress.emit({ _tag: "Committed" })
             return yield* finish(run, append, stoppedAt).pipe(
               Effect.catchAll((error: UpgradeError) => {
-                const told = recoveryFor(error, run)
-                return new RunFailed({ cause: error, phase: "restart", ...told })
+                return new RunFailed({ cause: error, phase: "restart", ...recoveryFor(error, run) })
               }),
             )
           }),
         )
 
-      /** Tells the journal the real cause, goes back, and says what stands. */
+      /** Journals the real cause, goes back, and says which version is in place. */
       const fail = (run: Run, phase: PhaseName, error: UpgradeError, lease: PhaseContext["lease"]) =>
         Effect.gen(function* () {
           const failed = (recovered: Run, cause: UpgradeError) => {
@@ -357,7 +356,7 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
           const what = options.dryRun ? "upgrade --dry-run" : "upgrade"
           return yield* Effect.scoped(
             Effect.gen(function* () {
-              // Before npm is asked: of many at once one asks, and the others are told who it is.
+              // Before npm is asked: of many at once one asks, and the others say who it is.
               yield* locks.acquireRun(what)
               // Asking can take long: the operator sees that it goes on.
               const checking = yield* reporter.begin("upgrade", "check")

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 
-/** What an operator (or a script) hears while a run goes on. */
+/** What is reported to an operator (or a script) while a run goes on. */
 export type ProgressEvent =
   | {
       readonly _tag: "PhaseStarted"

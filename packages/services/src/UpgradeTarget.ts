@@ -45,7 +45,7 @@ export class UpgradeTarget extends Context.Tag("@waiaas/services/UpgradeTarget")
       to: Option.Option<string>,
       database: string,
     ) => Effect.Effect<Target, NotNpmGlobal | NpmFailed | BadTarget | DatabaseFailed | FileFailed>
-    /** The same judgement for a release whose metadata is at hand, such as a staged tarball's. */
+    /** Judges a release whose metadata is at hand, such as a tarball's. */
     readonly judge: (
       install: Install,
       release: ReleaseDocument,

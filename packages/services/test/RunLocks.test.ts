@@ -1,4 +1,4 @@
-/** What a run of one data directory means to another one on the same install. */
+/** The locks of a run: their order, and what a run of one data directory means to another one on the same install. */
 import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
@@ -9,10 +9,17 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { DataDir, dataPaths } from "@waiaas/services/platform/DataDir"
+import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { Recover } from "@waiaas/services/Recover"
+import { Rollback } from "@waiaas/services/Rollback"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { layerUpgradeServices } from "@waiaas/services/testing/SimulatedUpgrade"
 import { journalPath, UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { layerInstalled, upgrade } from "./simulated.ts"
 
 /** Another data directory, with an unfinished run on this install. */
@@ -90,6 +97,56 @@ describe("while another data directory's run on the install is not over", () => 
       const { other } = yield* elsewhere
       rmSync(other.root, { recursive: true })
       assert.strictEqual((yield* upgrade())._tag, "Upgraded")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
+describe("the locks of a run", () => {
+  /** Which locks an act takes, in order; it is done by the code of a version. */
+  const taken = <A, E, R>(version: string, act: Effect.Effect<A, E, R>) =>
+    Effect.gen(function* () {
+      const lock = yield* ExclusiveLock
+      const environment = yield* Environment
+      const names: Array<string> = []
+      const recording = Layer.mergeAll(
+        Layer.succeed(ExclusiveLock, {
+          ...lock,
+          acquire: (options) =>
+            Effect.tap(lock.acquire(options), () => Effect.sync(() => names.push(options.lock))),
+        }),
+        Layer.succeed(Environment, { ...environment, version: makeVersion(version) }),
+      )
+      yield* Effect.provide(act, Layer.provide(layerUpgradeServices(version === "2.0.0" ? 4 : 5), recording))
+      return names
+    })
+  const order = ["run", "install", "data"]
+
+  it.scopedLive("are taken in one order: run, install, data, by an upgrade, a rollback and a recovery", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* taken("2.0.0", upgrade()), order)
+      const rollback = Effect.flatMap(Rollback, ({ plan, run }) =>
+        Effect.flatMap(plan(Option.none()), (planned) =>
+          run(planned, { restart: true, resumeSuspended: false }),
+        ),
+      )
+      assert.deepStrictEqual(yield* taken("2.1.0", rollback), order)
+      const { paths } = yield* DataDir
+      const { databasePath } = yield* (yield* ConfigFile).load
+      const journal = yield* UpgradeJournal
+      const begun = yield* journal.begin({
+        kind: "upgrade",
+        from: makeVersion("2.0.0"),
+        to: makeVersion("2.1.0"),
+        dataDir: paths.root,
+        databasePath,
+        install: yield* (yield* NpmInstaller).install,
+        daemon: null,
+        restart: true,
+        pid: 1,
+      })
+      yield* journal.append(begun, { _tag: "PhaseBegun", phase: "backup" })
+      const recovery = Effect.flatMap(Recover, ({ onSight }) => onSight({ startDaemon: true }))
+      assert.deepStrictEqual(yield* taken("2.0.0", recovery), order)
     }).pipe(Effect.provide(layerInstalled())),
   )
 })

@@ -24,7 +24,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { expectDaemonFile, runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
-import { tellStatus } from "./Status.ts"
+import { showStatus } from "./Status.ts"
 
 /** So that the daemon's check and npm's install agree; unknown is a warning, never a failure. */
 const recordForCheck = recordRegistry.pipe(
@@ -67,7 +67,7 @@ export const init = Command.make("init", {}, () =>
   ),
 )
 
-const tellRecovered = (recovered: Option.Option<Run>) =>
+const noteRecovered = (recovered: Option.Option<Run>) =>
   Option.match(recovered, {
     onNone: () => Effect.void,
     onSome: ({ started, ended }) =>
@@ -78,7 +78,7 @@ const tellRecovered = (recovered: Option.Option<Run>) =>
           ),
   })
 
-const tellRunning = ({ pid, port, version }: DaemonFacts) =>
+const showRunning = ({ pid, port, version }: DaemonFacts) =>
   Effect.flatMap(Output, (output) =>
     output.result({ running: true, pid, port, started: false }, [
       `WAIaaS ${version} runs already: process ${pid}, port ${port}.`,
@@ -128,10 +128,10 @@ export const start = Command.make(
       if (state._tag === "Running" && !(yield* (yield* RunLocks).live)) {
         recovered = yield* (yield* Recover).forStart
         state = yield* control.state
-        yield* tellRecovered(recovered)
+        yield* noteRecovered(recovered)
       }
       if (state._tag === "Running") {
-        return yield* tellRunning(state.facts)
+        return yield* showRunning(state.facts)
       }
       yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
       yield* recordForCheck
@@ -146,7 +146,7 @@ export const start = Command.make(
         return yield* Effect.zipRight(waitForRun, runAgain)
       if (!live && Option.isNone(recovered)) {
         recovered = yield* (yield* Recover).forStart
-        yield* tellRecovered(recovered)
+        yield* noteRecovered(recovered)
       }
       const stands = Option.match(recovered, {
         onNone: () => version as string,
@@ -200,7 +200,7 @@ export const stop = Command.make("stop", {}, () =>
   ),
 )
 
-export const status = Command.make("status", {}, () => tellStatus).pipe(
+export const status = Command.make("status", {}, () => showStatus).pipe(
   Command.withDescription(
     "What runs, with which version and schema, and whether an upgrade was cut off; changes nothing",
   ),

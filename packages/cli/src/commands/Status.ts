@@ -19,7 +19,7 @@ import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
 import { checkText, inSameDataDir, when } from "./Text.ts"
 
-export const tellStatus = Effect.gen(function* () {
+export const showStatus = Effect.gen(function* () {
   const output = yield* Output
   const { paths, check } = yield* DataDir
   const { version, packageDir } = yield* Environment
@@ -29,7 +29,7 @@ export const tellStatus = Effect.gen(function* () {
   const config = yield* Effect.either((yield* ConfigFile).load)
   const state = yield* (yield* DaemonControl).state
   const live = yield* (yield* ExclusiveLock).isHeld(paths.runLock)
-  // Who asks for the status may well have a damaged journal: the rest is told all the same, the failure after it.
+  // Who asks for the status may well have a damaged journal: the rest is said all the same, the failure after it.
   const journal = yield* Effect.either((yield* UpgradeJournal).latest)
   const run = Either.getOrElse(journal, () => Option.none())
   const open = Option.filter(run, ({ ended }) => ended === null)

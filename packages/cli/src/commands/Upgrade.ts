@@ -215,7 +215,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     ])
   })
 
-const tellStatus = Effect.gen(function* () {
+const showStatus = Effect.gen(function* () {
   const output = yield* Output
   const runs = (yield* (yield* UpgradeJournal).history).slice(-10)
   const live = yield* (yield* RunLocks).live
@@ -280,7 +280,7 @@ const help = [
 
 export const upgrade = Command.make("upgrade", options, (given) =>
   Effect.gen(function* () {
-    // How a line is written comes before what it meets.
+    // How a line is written comes before what it finds.
     const modes = [given.check, given.dryRun, given.rollback, given.status].filter(Boolean).length
     const usage = (target: string, problem: string) =>
       new BadTarget({ target, problem, instead: "waiaas upgrade --help" })
@@ -306,10 +306,10 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       return yield* new NoWorkingDirectory({ path: given.from.value })
     const { check: checkDirectory, checkAll } = yield* DataDir
     yield* checkDirectory
-    if (given.status) return yield* tellStatus
+    if (given.status) return yield* showStatus
     yield* checkAll(yield* (yield* ConfigFile).load)
     if (given.check) return yield* check(given.to)
-    // An interruption is a wish that the run itself obeys: the fiber must live to undo and to tell.
+    // An interruption is a request that the run itself obeys: the fiber must live to undo and to report.
     if (given.rollback) return yield* toItsEnd(Effect.zipRight(recoverFirst, rollbackRun(given)))
     return yield* toItsEnd(
       Effect.zipRight(
@@ -320,9 +320,9 @@ export const upgrade = Command.make("upgrade", options, (given) =>
   }),
 ).pipe(Command.withDescription(help))
 
-/** The same command for the list of all commands, where the seven steps would drown the rest. */
+/** `upgrade` in few words, for the list of all commands, where the seven steps would drown the rest. */
 export const upgradeInBrief = upgrade.pipe(
   Command.withDescription(
-    "Upgrade to the newest version, or go back (waiaas upgrade --help tells the steps and the exit codes)",
+    "Upgrade to the newest version, or go back (waiaas upgrade --help has the steps and the exit codes)",
   ),
 )

@@ -1,4 +1,4 @@
-/** What every request meets before the API: nothing in here takes a fiber, unless `/health` has to ask the database. */
+/** What every request passes before the API: nothing in here takes a fiber, unless `/health` has to ask the database. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import type * as Effect from "effect/Effect"
@@ -34,7 +34,7 @@ export const makeFront = (options: {
   readonly isStopping: () => boolean
   readonly gate: HeldGate["Type"]
   readonly token: ApiToken["Type"]
-  /** Tells with `/health` whose daemon this is. */
+  /** Says with `/health` whose daemon this is. */
   readonly instance: string
   readonly report: HealthReport["Type"]
   /** Notes a response that is not finished when the listener returns. */

@@ -27,9 +27,9 @@ export const dataPaths = (root: string) => ({
   journals: join(root, "upgrade", "journal"),
   /** Space that a recovery can count on. */
   reserve: join(root, "upgrade", "reserve"),
-  /** Held by whoever carries a run on: an upgrade, a rollback, a recovery. */
+  /** Held by whoever carries a run on (an upgrade, a rollback, a recovery), and by `backup create`. */
   runLock: join(root, "upgrade", "run.lock"),
-  /** Held by whoever has the database: the daemon, or a run while the daemon is down. */
+  /** Held by whoever has the database: the daemon; while it is down a run, `init` or `backup create`. */
   dataLock: join(root, "upgrade", "data.lock"),
   /** Shared by children that work on the database for a run: they can outlive it. */
   toolLock: join(root, "upgrade", "tool.lock"),

@@ -338,7 +338,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
             yield* Effect.zipRight(
               writeNew(temporary, Buffer.from(text), mode),
               rename(temporary, path),
-              // The failure that is told is the first one; what is left of it helps nobody.
+              // The failure that is reported is the first one; what is left of it helps nobody.
             ).pipe(Effect.onError(() => Effect.orElseSucceed(remove(temporary), () => undefined)))
           }),
         append: (path, text, mode = 0o600) =>

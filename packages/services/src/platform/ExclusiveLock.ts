@@ -36,10 +36,10 @@ const DaemonProcess = Schema.Struct({ pid: Schema.Int, processStart: Schema.Stri
 export const holderPath = (path: string): string => path.replace(/(\.lock)?$/, ".holder.json")
 
 /**
- * Tells who has a lock. A full disk takes no facts, and whoever frees its space needs the lock for that:
+ * Writes down who has a lock. A full disk takes no facts, and whoever frees its space needs the lock for that:
  * the lock holds without them, and those of the holder before go, since they would lie.
  */
-export const tellHolder = (
+export const writeHolder = (
   files: typeof DurableFile.Service,
   path: string,
   holder: Holder,
@@ -256,7 +256,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
             })
             const since = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
             const name = processName(environment.pid)
-            yield* tellHolder(
+            yield* writeHolder(
               files,
               path,
               {

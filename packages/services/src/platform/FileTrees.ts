@@ -9,7 +9,7 @@ import type { FileDigest } from "../BuildDigest.ts"
 import type { DurableFile } from "./DurableFile.ts"
 
 type Parts = Pick<DurableFile["Type"], "list" | "readLink" | "stat" | "chmod" | "copy" | "sync" | "hash"> & {
-  /** A call of the platform, with its failure told by operation and path. */
+  /** A call of the platform, with its failure named by operation and path. */
   readonly attempt: (
     operation: string,
     path: string,

@@ -77,7 +77,8 @@ const makeRights = (): Rights => {
 /**
  * Whose rights an act has. Under sudo the data belongs to one user and the package to root: the process
  * takes the data owner's rights as soon as it knows them, and root's again only for acts on the package.
- * The rights are the whole process's, so nothing else may run beside such an act: a run is sequential.
+ * The rights are the whole process's: what else goes on during such an act has them as well. So an act on the data is never
+ * concurrent with one on the package; the watch of the daemon and of npm's progress, which are, only read.
  */
 export class Privilege extends Context.Reference<Privilege>()("@waiaas/services/Privilege", {
   defaultValue: makeRights,

@@ -103,7 +103,7 @@ const makeRunner = ({
               output = (output + text).slice(-OUTPUT_LIMIT)
             })
             if (onLine) createInterface({ input: child.stdout }).on("line", onLine)
-            // A child that ends without reading its input closes the pipe: its exit code tells, not this.
+            // A child that ends without reading its input closes the pipe: its exit code says why, not this.
             child.stdin.on("error", () => {})
             child.stdin.end(input ?? "")
             child.on("error", (cause: NodeJS.ErrnoException) =>

@@ -108,9 +108,9 @@ const decisiveOf = (text: string): string => {
   const lines = text.split("\n")
   const torn = lines.pop() === "" ? "" : "torn"
   const run = foldRun(lines.map((line) => JSON.parse(line.slice(9))))
-  const told = JSON.stringify(run === null ? lines : [...decisionsOf(run), torn])
-  decisive.set(text, told)
-  return told
+  const decides = JSON.stringify(run === null ? lines : [...decisionsOf(run), torn])
+  decisive.set(text, decides)
+  return decides
 }
 
 const decisionsOf = (run: Run) => {

@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { DiskSpace } from "../platform/DiskSpace.ts"
 import { DurableFile, readJsonIfValid } from "../platform/DurableFile.ts"
-import { ExclusiveLock, Holder, holderPath, pollInterval, tellHolder } from "../platform/ExclusiveLock.ts"
+import { ExclusiveLock, Holder, holderPath, pollInterval, writeHolder } from "../platform/ExclusiveLock.ts"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "../platform/ProcessRunner.ts"
 import { connect, DatabaseBroken, digestOf } from "./SimulatedDatabase.ts"
 import { Errno } from "./SimulatedDiskState.ts"
@@ -386,7 +386,7 @@ export const layerLock = (host: Host) =>
               while: (error) => error._tag === "LockBusy",
               schedule: Schedule.spaced(pollInterval).pipe(Schedule.upTo(Duration.decode(wait))),
             })
-            yield* tellHolder(files, path, { pid: host.process.pid, what, since: 0 }, mode)
+            yield* writeHolder(files, path, { pid: host.process.pid, what, since: 0 }, mode)
           }),
       })
     }),
