@@ -1,0 +1,95 @@
+/** What `npm run mutants` plants its mistakes in: the code that a run's promise hangs on, in rooms, most critical first. */
+
+const services = (...names: ReadonlyArray<string>) => names.map((name) => `packages/services/src/${name}.ts`)
+const platform = (...names: ReadonlyArray<string>) => services(...names.map((name) => `platform/${name}`))
+const domain = (...names: ReadonlyArray<string>) => names.map((name) => `packages/domain/src/${name}.ts`)
+const daemon = (...names: ReadonlyArray<string>) => names.map((name) => `packages/daemon/src/${name}.ts`)
+
+export const rooms: Readonly<Record<string, ReadonlyArray<string>>> = {
+  journal: [
+    ...domain("JournalRecord", "Recovery", "UpgradePhase"),
+    ...services("JournalPlaces", "UpgradeJournal", "Recover"),
+  ],
+  locks: [
+    ...services("RunLocks", "StartGate", "Probation"),
+    ...platform("ExclusiveLock", "DataDir", "ProcessTable", "Processes"),
+  ],
+  run: services(
+    "Upgrade",
+    "UpgradePhases",
+    "UpgradeObstacle",
+    "UpgradeTarget",
+    "Compatibility",
+    "Rollback",
+    "RollbackCheck",
+    "RollbackSteps",
+    "Cancellation",
+    "SpaceCheck",
+  ),
+  data: [
+    ...domain("AgentChanges", "BackupManifest", "SchemaChange", "SchemaRange"),
+    ...services(
+      "Backup",
+      "DataRestore",
+      "Retention",
+      "WrittenBy",
+      "MissingKeys",
+      "KeystoreFiles",
+      "CompareAgents",
+      "CompareDatabases",
+      "DigestTable",
+      "Invariants",
+      "StoredValues",
+      "TableShapes",
+      "Database",
+      "Migrator",
+      "KeyValueStore",
+    ),
+  ],
+  disk: platform("DurableFile", "FileTrees", "RealPlace", "Ownership", "Privilege", "DiskSpace", "Shortage"),
+  package: [
+    ...domain("Install", "NpmFailure", "NpmSettings", "Release", "Version", "VersionRange", "NodeRange"),
+    ...services(
+      "Npm",
+      "NpmInstaller",
+      "PackageSwap",
+      "BuildDigest",
+      "NamedBuild",
+      "ReleaseFile",
+      "RegistryRecord",
+      "VersionCheck",
+      "NewerRelease",
+      "UpdateNotifier",
+      "CheckReport",
+    ),
+    ...platform("Registry"),
+  ],
+  processes: [
+    ...services("DaemonControl", "DaemonHandover", "DaemonClient", "Supervision", "TokenFile"),
+    ...services("DatabaseTool", "DatabaseToolLocal", "ConfigFile"),
+    ...domain("Config", "DaemonFacts", "Health", "KeyFile", "Redact", "Shell", "ToolProtocol"),
+    ...platform("ProcessRunner", "LoopbackClient", "DatabaseReaders", "Environment", "Streams"),
+  ],
+  daemon: daemon(
+    "Keystore",
+    "Sealed",
+    "MasterPassword",
+    "ApiToken",
+    "Agents",
+    "HeldGate",
+    "PrepareDatabase",
+    "LastCheckpoint",
+    "Initialise",
+    "Tool",
+    "ToolGuard",
+    "HealthReport",
+    "RotatingFile",
+    "Redact",
+    "Shutdown",
+    "Http/Answers",
+    "Http/App",
+    "Http/Front",
+    "Http/Handlers",
+    "Http/NodeServer",
+  ),
+}
