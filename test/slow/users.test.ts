@@ -92,6 +92,7 @@ describe.runIf(isRoot)("sudo", () => {
     const { code, text } = run(0, ["status", "--data-dir", data])
     assert.equal(code, 4, text)
     assert.match(text, /belongs to user 65534, you are user 0/)
+    assert.match(text, /next: Run the command with `sudo` before it/)
   })
 
   it("needs to be told whose data is meant", () => {
@@ -311,6 +312,8 @@ describe.runIf(isRoot)("sudo", () => {
       const { code, text } = run(0, [...args, "--data-dir", data], { SUDO_USER: "operator" })
       process.umask(before)
       assert.equal(code, 0, text)
+      if (version === "2.1.0")
+        assert.ok(text.includes(`Go back:  sudo waiaas upgrade --rollback --data-dir ${data}\n`), text)
       assert.match(
         run(operator, ["health", "--data-dir", data]).text,
         new RegExp(`^ok: WAIaaS ${version.replaceAll(".", "\\.")}`),

@@ -1,6 +1,6 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
-import { inDataDir } from "@waiaas/domain/Shell"
+import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -94,17 +94,24 @@ export const reportOf = (cause: Cause.Cause<unknown>): Option.Option<Report> => 
   })
 }
 
-/** `dataDir`: the one that the operator named, which what to type next then names as well. */
+/** `dataDir`: the one that the operator named, which what to type next then names as well, with `sudo` where it was typed. */
 export const report = (
   failure: Report,
   {
     json,
     dataDir,
+    sudo,
     colours,
-  }: { readonly json: boolean; readonly dataDir: string | undefined; readonly colours: boolean },
+  }: {
+    readonly json: boolean
+    readonly dataDir: string | undefined
+    readonly sudo: boolean
+    readonly colours: boolean
+  },
 ): void => {
-  const next =
+  const here =
     failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
+  const next = here !== null && sudo ? withSudo(here) : here
   const whole = { ...failure, next }
   if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...whole })}\n`)
   const lines = [

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { isUnderSudo } from "@waiaas/services/platform/Environment"
 import { exitFlushed, guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"
 import { workingDirectory } from "@waiaas/services/platform/WorkingDirectory"
 import * as Effect from "effect/Effect"
@@ -38,7 +39,12 @@ export const runToExit = <E>(
     teardown: (exit) => {
       const failure = Exit.isFailure(exit) ? reportOf(exit.cause) : Option.none()
       if (Option.isSome(failure))
-        report(failure.value, { json, dataDir: named(dataDir), colours: hasColours() })
+        report(failure.value, {
+          json,
+          dataDir: named(dataDir),
+          sudo: isUnderSudo({ uid: process.getuid?.() ?? null, variables: process.env }),
+          colours: hasColours(),
+        })
       const code = Option.match(failure, {
         onNone: () => ExitCode.done as number,
         onSome: (each) => each.exitCode,

@@ -69,7 +69,11 @@ export class OtherOwner extends Schema.TaggedError<OtherOwner>()("OtherOwner", {
     return `${this.path} belongs to user ${this.owner}, you are user ${this.user}.`
   }
   get next() {
-    return `Run the command as its owner, with \`sudo -u '#${this.owner}'\` before it and --data-dir ${shellWord(this.dataDir)} at its end.`
+    const place = `--data-dir ${shellWord(this.dataDir)} at its end`
+    // Root may write to the package, and the owner perhaps not: under sudo each act has the rights that it needs.
+    return this.user === 0
+      ? `Run the command with \`sudo\` before it, in a shell of root's as well, and ${place}: what it does to the data is then done as user ${this.owner}.`
+      : `Run the command as its owner, with \`sudo -u '#${this.owner}'\` before it and ${place}.`
   }
   get exitCode() {
     return ExitCode.refused

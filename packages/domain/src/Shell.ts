@@ -12,22 +12,29 @@ const isSentence = (next: string): boolean => /^[A-Z]/.test(next)
 /** Commands of `waiaas` that take `--data-dir`, and do not have it yet. */
 const lacksDataDir = /^(sudo (-u \S+ )?|\w+="[^"]*" )?waiaas [a-z](?!.*--(data-dir|help))/
 
+/** The instruction with `change` made to each of its commands. */
+const inCommands = (next: string, change: (command: string) => string): string => {
+  const each = (text: string) =>
+    text
+      .split(/( && | \| )/)
+      .map((part, index) => (index % 2 === 0 ? change(part) : part))
+      .join("")
+  return isSentence(next) ? next.replace(/`([^`]+)`/g, (_, text: string) => `\`${each(text)}\``) : each(next)
+}
+
 /**
- * The same instruction for a data directory that the operator named: every `waiaas` command in it gets
+ * An instruction for a data directory that the operator named: every `waiaas` command in it gets
  * `--data-dir`, and a default one that stands there already becomes the named one.
  */
 export const inDataDir = (next: string, dataDir: string): string => {
   const option = `--data-dir ${shellWord(dataDir)}`
   const named = next.replaceAll("--data-dir ~/.waiaas", option)
-  const command = (text: string) =>
-    text
-      .split(/( && | \| )/)
-      .map((part) => (lacksDataDir.test(part) ? `${part} ${option}` : part))
-      .join("")
-  return isSentence(named)
-    ? named.replace(/`([^`]+)`/g, (_, text: string) => `\`${command(text)}\``)
-    : command(named)
+  return inCommands(named, (command) => (lacksDataDir.test(command) ? `${command} ${option}` : command))
 }
+
+/** An instruction for whoever typed `sudo` before the command that says it: what comes next needs it as well. */
+export const withSudo = (next: string): string =>
+  inCommands(next, (command) => (/^waiaas [a-z]/.test(command) ? `sudo ${command}` : command))
 
 /** One instruction out of two: what comes first, and the command that goes on after it. */
 export const followedBy = (first: string, command: string): string =>

@@ -4,7 +4,7 @@ import * as DataErrors from "@waiaas/domain/DataErrors"
 import { NpmFailureKind } from "@waiaas/domain/NpmFailure"
 import * as PackageErrors from "@waiaas/domain/PackageErrors"
 import * as RunErrors from "@waiaas/domain/RunErrors"
-import { followedBy, inDataDir } from "@waiaas/domain/Shell"
+import { followedBy, inDataDir, withSudo } from "@waiaas/domain/Shell"
 import { makeVersion } from "@waiaas/domain/Version"
 
 const { DaemonStartFailed, OtherOwner, RecoveryPaused } = RunErrors
@@ -53,6 +53,7 @@ const samples = [
   new RunErrors.DaemonUnreachable({ address: "http://127.0.0.1:3100", problem: "no connection" }),
   new DaemonStartFailed({ version, problem: "it ended", logFile: "/l" }),
   new OtherOwner({ path, dataDir, owner: 1000, user: 1001 }),
+  new OtherOwner({ path, dataDir, owner: 1000, user: 0 }),
   new RunErrors.VerificationFailed({ what: "the schema", expected: "5", found: "4" }),
   new RunErrors.UpgradeInProgress({ dataDir, run: 3, pid: 7, since: 1_770_000_000 }),
   new RunErrors.UnfinishedRun({ dataDir, run: 3 }),
@@ -151,6 +152,19 @@ describe("next", () => {
         assert.match(command, /^(?!.*--data-dir.*--data-dir).*--data-dir/, next)
       assert.isUndefined(clumsy(named(next)))
     }
+  })
+
+  it("has sudo in every command of waiaas for whoever typed it, once", () => {
+    assert.strictEqual(
+      withSudo("waiaas upgrade --rollback --data-dir /d"),
+      "sudo waiaas upgrade --rollback --data-dir /d",
+    )
+    assert.strictEqual(
+      withSudo("Run `npm ping`, then `waiaas stop && waiaas start`."),
+      "Run `npm ping`, then `sudo waiaas stop && sudo waiaas start`.",
+    )
+    for (const same of ["sudo waiaas upgrade", "sudo -u op waiaas status", "npm view x", "Report this."])
+      assert.strictEqual(withSudo(same), same)
   })
 
   it("joins two into one", () => {

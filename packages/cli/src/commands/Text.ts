@@ -1,8 +1,9 @@
 /** Small words that several commands share. */
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
-import { inDataDir } from "@waiaas/domain/Shell"
+import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import type { CheckReport } from "@waiaas/services/CheckReport"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { Environment, isUnderSudo } from "@waiaas/services/platform/Environment"
 import * as Effect from "effect/Effect"
 
 export const when = (unixSeconds: number): string =>
@@ -46,10 +47,12 @@ export const checkText = ({ checking, registry, checkedAt, failure }: CheckRepor
   return checkedAt === null ? "none yet" : `${when(checkedAt)}${registry === null ? "" : `, ${registry}`}`
 }
 
-/** Makes a suggested command mean the same data directory. */
+/** Makes a suggested command mean the same data directory, with the same rights. */
 export const inSameDataDir = Effect.map(
-  DataDir,
-  ({ explicit, paths }) =>
-    (command: string) =>
-      explicit ? inDataDir(command, paths.root) : command,
+  Effect.all([DataDir, Environment]),
+  ([{ explicit, paths }, environment]) =>
+    (command: string) => {
+      const here = explicit ? inDataDir(command, paths.root) : command
+      return isUnderSudo(environment) ? withSudo(here) : here
+    },
 )

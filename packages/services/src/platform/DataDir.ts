@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile } from "./DurableFile.ts"
-import { Environment } from "./Environment.ts"
+import { Environment, isUnderSudo } from "./Environment.ts"
 import { type Entry, Ownership } from "./Ownership.ts"
 import { Privilege } from "./Privilege.ts"
 
@@ -85,7 +85,7 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
         const real = yield* Effect.orElseSucceed(files.realPath(wanted), () => wanted)
         const paths = dataPaths(real)
 
-        const underSudo = environment.uid === 0 && (environment.variables.SUDO_USER ?? "") !== ""
+        const underSudo = isUnderSudo(environment)
         if (underSudo && Option.isSome(named) && (yield* files.exists(real))) {
           const { uid, gid } = yield* files.stat(real)
           if (Option.isSome(uid) && uid.value !== 0)

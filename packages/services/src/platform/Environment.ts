@@ -64,6 +64,10 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
   }))
 }
 
+/** Whether the command was typed with `sudo`. `uid`: the one that the process began with. */
+export const isUnderSudo = ({ uid, variables }: Pick<Environment["Type"], "uid" | "variables">): boolean =>
+  uid === 0 && (variables.SUDO_USER ?? "") !== ""
+
 /** Unix seconds. */
 export const unixSeconds = Effect.flatMap(Environment, (environment) => environment.now).pipe(
   Effect.map((milliseconds) => Math.floor(milliseconds / 1000)),
