@@ -8,7 +8,7 @@ import {
 } from "node:crypto"
 import { join } from "node:path"
 import { AgentId } from "@waiaas/domain/DaemonApi"
-import { type FileFailed, KeystoreDamaged, NotInitialised } from "@waiaas/domain/DataErrors"
+import { type FileFailed, KeystoreDamaged, NOT_UTF8, NotInitialised } from "@waiaas/domain/DataErrors"
 import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
@@ -107,7 +107,7 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         message: Uint8Array,
       ) {
         const path = pathOf(yield* checkedId(agent))
-        const text = yield* files.readTextIfThere(path)
+        const text = yield* asKeyText(path, files.readTextIfThere(path))
         if (Option.isNone(text)) return yield* new KeystoreDamaged({ path, problem: "does not exist" })
         return yield* openSealed({ dataKey: key, path, agent, text: text.value, publicKey }, (privateKey) =>
           sign(null, message, privateKey),
@@ -148,7 +148,7 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
           (agent) =>
             Effect.gen(function* () {
               const path = keystorePaths(paths).agent(agent)
-              const text = yield* files.readText(path)
+              const text = yield* asKeyText(path, files.readText(path))
               yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
             }),
           // Reading one is mostly waiting, and the daemon is down.
@@ -166,7 +166,7 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
   static readonly sourceOf: Effect.Effect<Option.Option<KeySource>, FileFailed, DataDir | DurableFile> =
     Effect.gen(function* () {
       const { paths } = yield* DataDir
-      const text = yield* (yield* DurableFile).readTextIfThere(keystorePaths(paths).master)
+      const text = yield* (yield* DurableFile).readAnyTextIfThere(keystorePaths(paths).master)
       return Option.map(
         Option.flatMap(text, Schema.decodeUnknownOption(Schema.parseJson(Master))),
         ({ source }) => source,
@@ -210,6 +210,12 @@ const checkedId = (agent: string) =>
     Effect.mapError(
       () => new KeystoreDamaged({ path: JSON.stringify(agent), problem: "is not the id of an agent" }),
     ),
+  )
+
+/** The text of a file of the keystore; damage where it is none. */
+const asKeyText = <A, R>(path: string, read: Effect.Effect<A, FileFailed, R>) =>
+  Effect.mapError(read, (error) =>
+    error.code === NOT_UTF8 ? new KeystoreDamaged({ path, problem: "holds bytes that are not text" }) : error,
   )
 
 /** Ids of the agents that have a sealed key. */
@@ -267,7 +273,7 @@ const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySou
     const files = yield* DurableFile
     const { paths } = yield* DataDir
     const { master, keyFile } = keystorePaths(paths)
-    const text = yield* files.readTextIfThere(master)
+    const text = yield* asKeyText(master, files.readTextIfThere(master))
     if (Option.isNone(text)) {
       yield* expectNotLost
       return yield* new NotInitialised({ dataDir: paths.root })
@@ -293,7 +299,7 @@ const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySou
         yield* Effect.logWarning(
           `A master password is set, but the keystore is under its key file ${keyFile}.`,
         )
-      const key = yield* files.readTextIfThere(keyFile)
+      const key = yield* asKeyText(keyFile, files.readTextIfThere(keyFile))
       return Option.isSome(key)
         ? key.value.trim()
         : yield* new KeystoreDamaged({ path: keyFile, problem: "does not exist", missing: true })

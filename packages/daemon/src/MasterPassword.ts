@@ -1,4 +1,5 @@
 import { resolve } from "node:path"
+import { NOT_UTF8 } from "@waiaas/domain/DataErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
@@ -33,6 +34,12 @@ export const readPassword = Effect.gen(function* () {
       "WAIAAS_MASTER_PASSWORD and WAIAAS_MASTER_PASSWORD_FILE are both set",
       "Unset one of the two, then run the command again.",
     )
+  // What is no UTF-8 in the environment comes here as this mark: other bytes would be the same password.
+  if (direct?.includes("\uFFFD") === true)
+    return yield* locked(
+      "WAIAAS_MASTER_PASSWORD holds bytes that are not UTF-8 text",
+      "Set it to UTF-8 text, or put the password into a file and name that in WAIAAS_MASTER_PASSWORD_FILE, then run the command again.",
+    )
   if (file === undefined) return Option.fromNullable(direct)
   const path = resolve(cwd ?? "/", file)
   const text = yield* files
@@ -41,7 +48,9 @@ export const readPassword = Effect.gen(function* () {
       Effect.mapError((error) =>
         locked(
           `the file of WAIAAS_MASTER_PASSWORD_FILE cannot be read: ${error.message.replace(/\.$/, "")}`,
-          error.next,
+          error.code === NOT_UTF8
+            ? `Save the password in ${path} as UTF-8 text, then run the command again.`
+            : error.next,
         ),
       ),
     )
@@ -50,6 +59,11 @@ export const readPassword = Effect.gen(function* () {
     return yield* locked(
       `${path} is empty`,
       `Write the master password to ${path}, then run the command again.`,
+    )
+  if (password.startsWith("\uFEFF"))
+    return yield* locked(
+      `${path} begins with a byte order mark, which is not seen and would be a part of the password`,
+      `Save ${path} as UTF-8 text without that mark, then run the command again.`,
     )
   yield* expectSecret(path)
   return Option.some(password)

@@ -22,6 +22,11 @@ const withKeystore = <A, E>(
     Effect.scoped,
     Effect.provide(layerPlatform(root, variables)),
   )
+const passwordFile = (root: string, content: string | Buffer): string => {
+  const file = join(root, "password")
+  writeFileSync(file, content, { mode: 0o600 })
+  return file
+}
 const check = (root: string, variables: Variables) =>
   Effect.flip(Keystore.proveKeys).pipe(Effect.provide(layerPlatform(root, variables)))
 
@@ -99,6 +104,37 @@ it.scopedLive("the password file counts without its last newline", () =>
     writeFileSync(file, "\n")
     assert.match((yield* check(root, { WAIAAS_MASTER_PASSWORD_FILE: file })).message, /is empty/)
   }),
+)
+
+it.scopedLive(
+  "a password or a key that is not UTF-8 text is refused, so that two files never open one keystore",
+  () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      // What bytes that are not UTF-8 are read as elsewhere.
+      yield* initialise(root, { WAIAAS_MASTER_PASSWORD_FILE: passwordFile(root, "pass\uFFFD word") })
+      for (const [bytes, problem] of [
+        [Buffer.from("pass\xff word", "latin1"), /not UTF-8 text/],
+        [Buffer.from("pass\xfe word", "latin1"), /not UTF-8 text/],
+        ["\uFEFFpass\uFFFD word", /byte order mark/],
+      ] as const) {
+        const error = yield* check(root, { WAIAAS_MASTER_PASSWORD_FILE: passwordFile(root, bytes) })
+        assert.equal(error._tag, "KeystoreLocked")
+        assert.match(error.message, problem)
+        assert.match(error.next, /as UTF-8 text/)
+      }
+      const direct = yield* check(root, { WAIAAS_MASTER_PASSWORD: "pass\uFFFD word" })
+      assert.match(direct.message, /WAIAAS_MASTER_PASSWORD holds bytes that are not UTF-8/)
+      const other = yield* temporaryDirectory
+      yield* initialise(other)
+      for (const name of ["key", "master.json"]) {
+        const path = join(other, "keystore", name)
+        const whole = readFileSync(path)
+        writeFileSync(path, Buffer.concat([whole, Buffer.from([0xff])]))
+        assert.equal((yield* check(other, {}))._tag, "KeystoreDamaged", name)
+        writeFileSync(path, whole)
+      }
+    }),
 )
 
 it.scopedLive("every changed part of a sealed file is detected", () =>

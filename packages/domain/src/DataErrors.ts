@@ -102,6 +102,8 @@ const fileRemedy = (code: string, path: string): string => {
     case "EFBIG":
     case NOT_A_FILE:
       return `Move ${path} to another directory`
+    case NOT_UTF8:
+      return `Save ${path} as UTF-8 text`
     default:
       return `Make sure that ${path} and its disk are sound`
   }
@@ -109,6 +111,9 @@ const fileRemedy = (code: string, path: string): string => {
 
 /** The code of something in the place of a file that is none: a named pipe, a socket, a device. */
 export const NOT_A_FILE = "ENOTFILE"
+
+/** The code of a text that holds bytes which are not UTF-8. */
+export const NOT_UTF8 = "EILSEQ"
 
 /** A file operation that failed; `code` is the system's (ENOSPC, EACCES, ...). */
 export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
@@ -129,6 +134,7 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
         ENOTDIR: "a part of its path is no directory",
         EFBIG: "it is larger than such a file can be",
         [NOT_A_FILE]: "it is not an ordinary file",
+        [NOT_UTF8]: "it holds bytes that are not UTF-8 text",
         ENAMETOOLONG: "its name is too long",
         ELOOP: "its links lead in a circle",
         EDQUOT: "your quota is used up",

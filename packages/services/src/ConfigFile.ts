@@ -50,7 +50,8 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
         return {
           load: Effect.gen(function* () {
             const text = Option.getOrElse(yield* files.readTextIfThere(source), () => "")
-            const config = yield* decodeConfig(source, text, variables)
+            // Some editors begin a file with a mark that is no part of its text.
+            const config = yield* decodeConfig(source, text.replace(/^\uFEFF/, ""), variables)
             const absolute = (path: string) => (isAbsolute(path) ? path : join(paths.root, path))
             return {
               config,

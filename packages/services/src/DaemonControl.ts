@@ -265,7 +265,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             return yield* lastWords(
               version,
               log,
-              Option.getOrElse(yield* files.readTextIfThere(log), () => ""),
+              Option.getOrElse(yield* files.readAnyTextIfThere(log), () => ""),
             )
           })
           return yield* untilSome(look, LOOK_EVERY).pipe(

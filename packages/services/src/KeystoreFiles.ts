@@ -25,7 +25,7 @@ export const keystoreLoss: Effect.Effect<
     Option.some(new KeystoreDamaged({ path, problem, missing: true }))
   const master = join(keystore, "master.json")
   if (names.includes("master.json")) {
-    const text = Option.getOrElse(yield* files.readTextIfThere(master), () => "")
+    const text = Option.getOrElse(yield* files.readAnyTextIfThere(master), () => "")
     return KEY.test(text) && !names.includes("key")
       ? lost(join(keystore, "key"), "does not exist")
       : Option.none()

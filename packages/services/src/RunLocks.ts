@@ -113,10 +113,12 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
             const pointer = Option.getOrNull(yield* swap.pointer(hiddenOf(root)))
             if (pointer === null || pointer.dataDir === paths.root) return
             const { dataDir, run, pid, since } = pointer
-            const journal = yield* files.readTextIfThere(journalPath(dataPaths(dataDir).journals, run)).pipe(
-              // Another user's: what cannot be read is not known to be committed.
-              Effect.catchAll(() => Effect.succeed(Option.some(""))),
-            )
+            const journal = yield* files
+              .readAnyTextIfThere(journalPath(dataPaths(dataDir).journals, run))
+              .pipe(
+                // Another user's: what cannot be read is not known to be committed.
+                Effect.catchAll(() => Effect.succeed(Option.some(""))),
+              )
             if (Option.isNone(journal)) return
             const parsed = Either.getOrNull(parseJournal(journal.value))
             const known = parsed === null ? null : foldRun(parsed.records)

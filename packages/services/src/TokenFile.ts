@@ -7,7 +7,8 @@ import { DurableFile } from "./platform/DurableFile.ts"
 /** Reads the API's token: 64 hexadecimal digits in `api.token`, and nothing else gets into a header. */
 export const readToken = Effect.gen(function* () {
   const { paths } = yield* DataDir
-  const text = yield* (yield* DurableFile).readTextIfThere(paths.token)
+  // Bytes that are not text are no digits either.
+  const text = yield* (yield* DurableFile).readAnyTextIfThere(paths.token)
   if (Option.isNone(text))
     return yield* new TokenUnusable({ path: paths.token, problem: "it does not exist" })
   const token = text.value.trim()

@@ -153,7 +153,8 @@ export class UpgradeJournal extends Context.Tag("@waiaas/services/UpgradeJournal
           // Whoever may write elsewhere must not be the one who says what a run did.
           if (Option.isSome(yield* files.readLink(path)))
             return yield* new JournalDamaged({ path, problem: "it is a link" })
-          return yield* files.readTextIfThere(path).pipe(
+          // A power cut can leave anything at its end.
+          return yield* files.readAnyTextIfThere(path).pipe(
             Effect.catchIf(
               ({ code }) => oddCodes.includes(code),
               ({ message }) => new JournalDamaged({ path, problem: message.replace(/\.$/, "") }),

@@ -87,10 +87,10 @@ const connectedTo = (files: Files, database: string, except: ReadonlyArray<numbe
 /** The program's file, without its arguments, which are not ours to show; else what the system calls its first thread. */
 const nameOf = (files: Files, pid: number) =>
   Effect.gen(function* () {
-    const line = Option.getOrElse(yield* files.readTextIfThere(`/proc/${pid}/cmdline`), () => "")
+    const line = Option.getOrElse(yield* files.readAnyTextIfThere(`/proc/${pid}/cmdline`), () => "")
     const program = basename(line.split("\0")[0] ?? "")
     if (program !== "") return Option.some(program)
-    return Option.map(yield* files.readTextIfThere(`/proc/${pid}/comm`), (text) => text.trim())
+    return Option.map(yield* files.readAnyTextIfThere(`/proc/${pid}/comm`), (text) => text.trim())
   })
 
 const isOpenIn = (files: Files, pid: number, path: string) =>

@@ -1,20 +1,15 @@
-import { createHash } from "node:crypto"
 import { basename, dirname, join } from "node:path"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
-import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import { FileFailed, NOT_UTF8 } from "@waiaas/domain/DataErrors"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { FileDigest } from "../BuildDigest.ts"
+import { CHUNK, type CopyOptions, codeOfOdd, makeContents, textOf } from "./FileContents.ts"
 import { makeTrees } from "./FileTrees.ts"
-
-const CHUNK = 4 * 1024 * 1024
-
-/** Bytes of a text that is read whole; nothing of ours gets near it. */
-const MOST_TEXT = 16 * 1024 * 1024
 
 /** One name for every probe: what a killed one leaves is taken away by the next. */
 export const PROBE_FILE = ".waiaas-probe"
@@ -35,10 +30,6 @@ const errnoOf = (error: PlatformError): string => {
   return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
 }
 
-/** What keeps something from being read as a file of ours; `null` for an ordinary file. */
-const codeOfOdd = ({ type, size }: FileSystem.File.Info, most = Number.POSITIVE_INFINITY): string | null =>
-  type === "Directory" ? "EISDIR" : type !== "File" ? NOT_A_FILE : Number(size) > most ? "EFBIG" : null
-
 /** Writing nothing is no failure, though the platform counts it as one. */
 const writeAll = (file: FileSystem.File, content: Uint8Array) =>
   content.length === 0 ? Effect.void : file.writeAll(content)
@@ -51,9 +42,12 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
   DurableFile,
   {
     readonly exists: (path: string) => Effect.Effect<boolean, FileFailed>
+    /** The text of a file, every byte of it: what is not UTF-8 is refused, never replaced. */
     readonly readText: (path: string) => Effect.Effect<string, FileFailed>
-    /** None where the file is not there. */
+    /** The text as `readText` gives it; none where the file is not there. */
     readonly readTextIfThere: (path: string) => Effect.Effect<Option.Option<string>, FileFailed>
+    /** The text of what others write or a power cut has torn, with a mark for each byte that is not UTF-8. */
+    readonly readAnyTextIfThere: (path: string) => Effect.Effect<Option.Option<string>, FileFailed>
     /** Entry names, sorted; empty where the directory is not there. */
     readonly list: (directory: string) => Effect.Effect<ReadonlyArray<string>, FileFailed>
     readonly isDirectory: (path: string) => Effect.Effect<boolean, FileFailed>
@@ -88,7 +82,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly copy: (
       from: string,
       to: string,
-      options?: { readonly mode?: number },
+      options?: CopyOptions,
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
     readonly hash: (
       path: string,
@@ -144,17 +138,12 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
           statIfThere(path),
           Option.exists(({ type }) => type === "Directory"),
         )
-      /** Seen before it is opened: a named pipe would keep whoever opens it, and no signal ends that wait. */
-      const expectFile = (operation: string, path: string, most = Number.POSITIVE_INFINITY) =>
+      /** Seen before it is opened: a named pipe would keep whoever opens it to write, and no signal ends that wait. */
+      const expectFile = (operation: string, path: string) =>
         Effect.flatMap(fs.stat(path).pipe(attempt(operation, path)), (info) => {
-          const code = codeOfOdd(info, most)
+          const code = codeOfOdd(info)
           return code === null ? Effect.succeed(info) : new FileFailed({ operation, path, code })
         })
-      const readText = (path: string) =>
-        Effect.zipRight(
-          expectFile("read", path, MOST_TEXT),
-          fs.readFileString(path).pipe(attempt("read", path)),
-        )
       const list = (directory: string) =>
         fs.readDirectory(directory).pipe(
           attempt("list", directory),
@@ -248,56 +237,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       const makeParents = (path: string, given?: number) =>
         Effect.flatMap(isDirectory(path), (is) => (is ? Effect.void : makeDirectory(path, given)))
 
-      const eachChunk = (
-        path: string,
-        use: (chunk: Uint8Array) => Effect.Effect<void, FileFailed>,
-      ): Effect.Effect<void, FileFailed> =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const size = Number((yield* expectFile("open", path)).size)
-            const file = yield* fs.open(path, { flag: "r" }).pipe(attempt("open", path))
-            // A tree of many small files must not cost a large buffer each.
-            const buffer = new Uint8Array(Math.min(CHUNK, size + 1))
-            while (true) {
-              const count = Number(yield* file.read(buffer).pipe(attempt("read", path)))
-              if (count === 0) return
-              yield* use(buffer.subarray(0, count))
-            }
-          }),
-        )
-
-      const hash = (path: string) =>
-        Effect.gen(function* () {
-          const digest = createHash("sha256")
-          let size = 0
-          yield* eachChunk(path, (chunk) =>
-            Effect.sync(() => {
-              digest.update(chunk)
-              size += chunk.length
-            }),
-          )
-          return { size, sha256: digest.digest("hex") }
-        })
-
-      const copy: Context.Tag.Service<typeof DurableFile>["copy"] = (from, to, { mode = 0o600 } = {}) =>
-        Effect.scoped(
-          Effect.gen(function* () {
-            const digest = createHash("sha256")
-            let size = 0
-            const target = yield* fs.open(to, { flag: "w", mode }).pipe(attempt("create", to))
-            yield* chmod(to, mode)
-            yield* eachChunk(from, (chunk) =>
-              Effect.suspend(() => {
-                digest.update(chunk)
-                size += chunk.length
-                return target.writeAll(chunk).pipe(attempt("write", to))
-              }),
-            )
-            yield* target.sync.pipe(attempt("make durable", to))
-            return { size, sha256: digest.digest("hex") }
-          }),
-        )
-
+      const { readBytes, hash, copy } = makeContents(fs, { attempt, chmod })
+      const readText = (path: string) => Effect.flatMap(readBytes(path), (bytes) => textOf(path, bytes))
       const trees = makeTrees(fs, { attempt, list, readLink, stat, chmod, copy, sync, hash })
 
       return DurableFile.of({
@@ -330,6 +271,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         readText,
         readTextIfThere: (path) =>
           Effect.map(readText(path), Option.some).pipe(orIfMissing(Option.none<string>())),
+        readAnyTextIfThere: (path) =>
+          readBytes(path).pipe(
+            Effect.map((bytes) => Option.some(Buffer.from(bytes).toString("utf8"))),
+            orIfMissing(Option.none<string>()),
+          ),
         write: (path, text, mode = 0o600) =>
           Effect.gen(function* () {
             const temporary = join(dirname(path), `.${basename(path)}.tmp`)
@@ -394,7 +340,12 @@ export const readJsonIfValid = <A, I>(schema: Schema.Schema<A, I>, path: string)
   const decode = Schema.decodeUnknownOption(jsonOf(schema))
   return Effect.gen(function* () {
     const files = yield* DurableFile
-    const text = yield* files.readTextIfThere(path)
+    const text = yield* files.readTextIfThere(path).pipe(
+      Effect.catchIf(
+        ({ code }) => code === NOT_UTF8,
+        () => Effect.succeed(Option.none<string>()),
+      ),
+    )
     return Option.flatMap(text, (content) => decode(content))
   })
 }
