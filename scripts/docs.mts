@@ -47,12 +47,12 @@ const titleOf = (kind: RunKind, name: PhaseName): string => {
 
 const recoveries = (kind: RunKind): ReadonlyArray<string> => [
   ...table(
-    ["failed or cut off in", "what is done, in this order", "exit code", "what stands"],
+    ["failed or cut off in", "what is done, in this order", "exit code", "what is in place"],
     recoveryTable(kind, undoable[kind]).map(([phase, actions]) => [
       titleOf(kind, phase),
       actions.map((action) => actionTitle[action]).join(", "),
       phase === "check" ? "that of the cause" : 6,
-      phase === "check" ? "nothing was changed" : "the version of before, with its own data",
+      phase === "check" ? "nothing was changed" : "the previous version, with its own data",
     ]),
   ),
   `| anything after the commit | ${planFor({ begun: [], committed: true, started: { kind } })

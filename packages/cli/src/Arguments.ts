@@ -40,7 +40,7 @@ export const dataDirOf = (hoisted: ReadonlyArray<string>): string | undefined =>
 
 /**
  * The globals of a plain `waiaas status`, which scripts and prompts run often: it has a file of its own,
- * without the library's parser, and so starts in half the time. Whatever else stands on the line is for
+ * without the library's parser, and so starts in half the time. Anything else on the line is for
  * the library to read.
  */
 export const plainStatus = (hoisted: ReadonlyArray<string>) => {

@@ -7,7 +7,7 @@ import { Output } from "./Output.ts"
 
 /**
  * Recovers a run that was cut off before anything else is done. The old code can be the one that finishes a
- * commit; what comes after that is for the code that stands then, which goes on in this process's place.
+ * commit; what comes after that is for the code that is in place then, which goes on in this process's place.
  */
 export const recoverFirst = Effect.gen(function* () {
   const { version } = yield* Environment

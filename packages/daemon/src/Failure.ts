@@ -22,7 +22,7 @@ export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
   })
 }
 
-/** The exit code stands beside it for a starter that has only the log: nobody waits for a daemon in the background. */
+/** The exit code is printed with it for a starter that has only the log: nobody waits for a daemon in the background. */
 export const reportFailure =
   (background: boolean, dataDir: string | undefined) =>
   (cause: Cause.Cause<unknown>): Effect.Effect<void> =>

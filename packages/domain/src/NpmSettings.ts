@@ -33,7 +33,7 @@ const fresh = "an answer of yesterday is not the newest release"
 export const overriddenSettings: Readonly<Record<string, OverriddenSetting>> = {
   global: always("true", "the package is a global one, and a project's .npmrc has no say"),
   location: always("global", "another name of global"),
-  globalconfig: always("<prefix>/etc/npmrc", "that of the install, whatever prefix npm is set to"),
+  globalconfig: always("<prefix>/etc/npmrc", "that of the install, also where npm is set to another prefix"),
   json: always("true", "answers and failures are read as JSON"),
   loglevel: always("error", "what npm writes besides is for a failure's message"),
   audit: always("false", "nothing is sent that is not needed"),
@@ -56,7 +56,7 @@ export const overriddenSettings: Readonly<Record<string, OverriddenSetting>> = {
   "fetch-retry-mintimeout": asked("500", patience),
   "fetch-retry-maxtimeout": asked("1000", patience),
   "fetch-timeout": asked("20000", patience),
-  prefix: staged("<staging>", "a candidate is staged beside the install, never in it"),
+  prefix: staged("<staging>", "a candidate is staged next to the install, never in it"),
   "ignore-scripts": staged("true", "a release needs no install script"),
   "strict-allow-scripts": staged("false", noScript),
   "dangerously-allow-all-scripts": staged("false", noScript),
@@ -110,7 +110,7 @@ export const obeyedSettings: Readonly<Record<string, string>> = {
 
 /** What cannot be overridden and would make the answer false: the run ends with its name. */
 export const refusedSettings: Readonly<Record<string, string>> = {
-  offline: "a registry that npm may not ask has no newest release: `waiaas upgrade --from` needs none",
+  offline: "a registry that npm may not ask has no newest release: `waiaas upgrade --from FILE` needs none",
   workspace: "npm refuses a global act with it, and no flag takes it back",
 }
 

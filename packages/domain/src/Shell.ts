@@ -24,7 +24,7 @@ const inCommands = (next: string, change: (command: string) => string): string =
 
 /**
  * An instruction for a data directory that the operator named: every `waiaas` command in it gets
- * `--data-dir`, and a default one that stands there already becomes the named one.
+ * `--data-dir`, and a default one that is there already becomes the named one.
  */
 export const inDataDir = (next: string, dataDir: string): string => {
   const option = `--data-dir ${shellWord(dataDir)}`

@@ -14,7 +14,7 @@ import { databaseFailed } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { type Column, quoted, rowidOf, soundKeyOf, type Table, type Tables, tablesOf } from "./TableShapes.ts"
 
-/** Under which name the database of before is attached. */
+/** Under which name the earlier database is attached. */
 const BEFORE = "was"
 
 /** How a row is found again: by its primary key where that is never NULL, else by its rowid. */
@@ -162,7 +162,7 @@ export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) 
     return { differences, absent }
   })
 
-/** Attaches the database of before, for `compareAttached`. Not in a transaction. */
+/** Attaches the earlier database, for `compareAttached`. Not in a transaction. */
 export const attachBefore = (before: string): Effect.Effect<void, DatabaseFailed, SqlClient | DurableFile> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
@@ -179,7 +179,7 @@ export const attachBefore = (before: string): Effect.Effect<void, DatabaseFailed
       .pipe(databaseFailed("compare with it", before))
   })
 
-/** Lets the database of before go. */
+/** Detaches the earlier database. */
 export const detachBefore = (path: string): Effect.Effect<void, DatabaseFailed, SqlClient> =>
   Effect.flatMap(SqlClient, (sql) => sql.unsafe(`DETACH DATABASE ${BEFORE}`)).pipe(
     databaseFailed("end the comparison", path),

@@ -159,7 +159,7 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
           if (exitCode === null) return afterSignal
           if (packageDir !== environment.packageDir) return undefined
           const version = yield* versionIn(files, packageDir).pipe(Effect.orElseSucceed(() => Option.none()))
-          // In the middle of a run another version stands in the same place.
+          // In the middle of a run another version is in the same place.
           if (Option.exists(version, (found) => found !== environment.version)) return undefined
           return `npm install --global ${shellWord(`${PACKAGE_NAME}@${environment.version}`)}`
         })

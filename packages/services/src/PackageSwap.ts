@@ -185,7 +185,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         swap: Effect.fn("PackageSwap.swap")(function* (install: Install, run: number, from: string) {
           const hidden = hiddenPaths(install.hidden)
           const staged = hidden.stagedPackage(run)
-          // Without a staged candidate the swap has been done: it is what now stands in the package's place.
+          // Without a staged candidate the swap has been done: it is what is in the package's place now.
           if (!(yield* files.exists(staged))) return
           yield* linkTo(install, hidden.retained(from))
           if (yield* files.exists(install.packageDir))

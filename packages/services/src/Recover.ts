@@ -94,7 +94,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
         readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
       }
 
-      /** The start that puts the daemon of before in its place again, in one of the run's versions. */
+      /** The start that puts the previous daemon in its place again, in one of the run's versions. */
       const again = ({ started, patience }: Run, before: DaemonFacts, version: string): StartOptions => ({
         packageDir: started.install.packageDir,
         version,

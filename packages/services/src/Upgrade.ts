@@ -72,7 +72,7 @@ export type UpgradeReport =
       readonly pruned: Pruned
     }
 
-/** A run that failed and was recovered: the cause, and what stands now. */
+/** A run that failed and was recovered: the cause, and what is in place now. */
 export class RunFailed extends Data.TaggedError("RunFailed")<{
   readonly cause: UpgradeError
   readonly phase: PhaseName

@@ -58,7 +58,7 @@ export interface PhaseResult {
 export type UpgradeAct = (context: PhaseContext) => Effect.Effect<PhaseResult, UpgradeError>
 type UpgradePhaseName = Exclude<PhaseName, "aside" | "restore">
 
-/** What each phase of an upgrade does, by name; the order and the undo stand in `UpgradePhase`. */
+/** What each phase of an upgrade does, by name; the order and the undo are in `UpgradePhase`. */
 export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")<
   UpgradePhases,
   Record<UpgradePhaseName, UpgradeAct>
@@ -300,11 +300,11 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             if (keystore !== facts.invariants?.keystore)
               return yield* new VerificationFailed({
                 what: "the keystore",
-                expected: "the files of before the upgrade",
+                expected: "the files from before the upgrade",
                 found: "changed",
               })
             const { keys } = found
-            // The files are those of before, as was just seen: one that the new code passes over is a key that is lost.
+            // The files are the same as before, as was just seen: one that the new code passes over is a key that is lost.
             const keyFiles = agentsOfKeyFiles(yield* files.list(paths.keystore)).length
             if (keys.open !== keyFiles)
               return yield* new VerificationFailed({

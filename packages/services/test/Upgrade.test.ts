@@ -353,7 +353,7 @@ describe("a candidate that", () => {
       )
       assert.include(
         failed._tag === "RunFailed" ? failed.cause.message : failed.message,
-        "the keystore should be the files of before the upgrade but is changed",
+        "the keystore should be the files from before the upgrade but is changed",
       )
       assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
     }).pipe(Effect.provide(layerInstalled())),

@@ -54,7 +54,7 @@ const options = {
   ),
   rollback: Options.boolean("rollback").pipe(
     Options.withDescription(
-      "Go back: data and code of before the last upgrade, together; what was written since is kept aside as a backup",
+      "Go back: data and code from before the last upgrade, together; what was written since is kept aside as a backup",
     ),
   ),
   backup: Options.text("backup").pipe(

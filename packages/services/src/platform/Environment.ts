@@ -56,7 +56,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
     node: process.execPath,
     nodeVersion: process.versions.node,
     version: VERSION as Version,
-    // A bundle stands in <package>/dist: one directory up is the package.
+    // A bundle is in <package>/dist: one directory up is the package.
     packageDir: dirname(dirname(fileURLToPath(import.meta.url))),
     // Our image carries this file; a container that somebody installed npm packages in does not.
     container: existsSync("/etc/waiaas-image"),
