@@ -3,7 +3,13 @@ import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, installOf, packagePaths } from "@waiaas/domain/Install"
 import type { NpmFailureKind } from "@waiaas/domain/NpmFailure"
 import { type AgeLimit, ageLimitFor, registryFor } from "@waiaas/domain/NpmSettings"
-import { CandidateBroken, CandidateRefused, NotNpmGlobal, NpmFailed } from "@waiaas/domain/PackageErrors"
+import {
+  BadTarget,
+  CandidateBroken,
+  CandidateRefused,
+  NotNpmGlobal,
+  NpmFailed,
+} from "@waiaas/domain/PackageErrors"
 import { redactText } from "@waiaas/domain/Redact"
 import { DistTags, PACKAGE_NAME, ReleaseDocument, ReleaseTimes } from "@waiaas/domain/Release"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -27,7 +33,12 @@ export type Source =
       /** The build that the registry's metadata names. */
       readonly build?: string | undefined
     }
-  | { readonly _tag: "Tarball"; readonly file: string }
+  | {
+      readonly _tag: "Tarball"
+      readonly file: string
+      /** Of the bytes that were judged: no others are installed. */
+      readonly sha256: string
+    }
 
 const decodeRelease = Schema.decodeUnknownOption(Schema.parseJson(ReleaseDocument))
 
@@ -83,7 +94,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
       install: Install,
       run: number,
       source: Source,
-    ) => Effect.Effect<ReleaseDocument, NpmFailed | CandidateBroken | FileFailed>
+    ) => Effect.Effect<ReleaseDocument, NpmFailed | CandidateBroken | BadTarget | FileFailed>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -196,6 +207,24 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           code: buildOf(found),
         }))
 
+      /**
+       * The tarball that was judged, where nobody but the package's owner can change it: npm reads it with that user's
+       * rights, and later. Whoever owns the original may exchange it at any time; it is opened with the rights over the data.
+       */
+      const ownCopy = ({ file, sha256 }: Source & { readonly _tag: "Tarball" }, staging: string) =>
+        Effect.gen(function* () {
+          const original = resolve(environment.cwd ?? "/", file)
+          const copy = join(staging, "package.tgz")
+          const copied = yield* files.copy(original, copy, { writer: privilege.asInstaller })
+          if (copied.sha256 !== sha256)
+            return yield* new BadTarget({
+              target: file,
+              problem: "it was changed while it was read",
+              instead: "Put the tarball where nobody else can change it, then give that file to --from.",
+            })
+          return copy
+        })
+
       return NpmInstaller.of({
         build,
         install: Effect.gen(function* () {
@@ -265,15 +294,14 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             }),
           )
           const offline = source._tag === "Tarball"
-          const spec = offline
-            ? resolve(environment.cwd ?? "/", source.file)
-            : `${PACKAGE_NAME}@${source.version}`
+          const spec = offline ? yield* ownCopy(source, staging) : `${PACKAGE_NAME}@${source.version}`
           yield* npm.install(install, spec, staging, { offline }).pipe(
             Effect.catchIf(
               ({ kind }) => kind === "no-such-version" && source._tag === "Registry",
               (error) => explainMissing(install, error),
             ),
           )
+          if (offline) yield* privilege.asInstaller(files.remove(spec))
           // Whatever the umask of whoever upgrades: the daemon's user reads and runs it.
           yield* privilege.asInstaller(files.publishTree(staging))
           const staged = hidden.stagedPackage(run)

@@ -126,16 +126,16 @@ export class Upgrade extends Context.Tag("@waiaas/services/Upgrade")<
               problem: "--to and --from exclude each other",
             })
           const install = yield* installer.install
-          const release = yield* releaseFile.read(options.from.value)
+          const file = options.from.value
+          const { release, files, sha256 } = yield* releaseFile.read(file)
           const judged = yield* targets.judge(install, release, database)
           const isOther =
             release.version === judged.installed &&
-            digestOf(yield* releaseFile.files(options.from.value)) !==
-              (yield* installer.build(install)).content
+            digestOf(files) !== (yield* installer.build(install)).content
           const target = isOther
             ? { ...judged, refusal: otherBuild(judged.installed, "the tarball's") }
             : judged
-          return [target, { _tag: "Tarball", file: options.from.value }] as const
+          return [target, { _tag: "Tarball", file, sha256 }] as const
         })
 
       /** The build that a target is looked for; `null` where another run has it in its hands just now. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
@@ -100,6 +101,41 @@ describe("NpmInstaller", () => {
           })
         }),
     ),
+  )
+
+  it.live("npm is given the very bytes of a tarball that were judged, whatever becomes of the file", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const directory = yield* temporaryDirectory
+      const file = `${directory}/release.tgz`
+      const seen: Array<string> = []
+      yield* scenario(
+        ({ args }) =>
+          Effect.gen(function* () {
+            yield* fs.writeFileString(file, "another one")
+            seen.push(
+              yield* fs.readFileString(args[2] ?? ""),
+              String((yield* fs.stat(args[2] ?? "")).mode & 0o777),
+            )
+            return { exitCode: 1 }
+          }).pipe(Effect.orDie),
+        ({ calls }) =>
+          Effect.gen(function* () {
+            const npm = yield* NpmInstaller
+            const install = yield* npm.install
+            const judged = createHash("sha256").update("judged").digest("hex")
+            const stage = npm.stage(install, 1, { _tag: "Tarball", file, sha256: judged })
+            yield* Effect.orDie(fs.writeFileString(file, "judged"))
+            yield* Effect.flip(stage)
+            assert.deepStrictEqual(seen, ["judged", String(0o600)])
+            const asked = calls.length
+            const changed = yield* Effect.flip(stage)
+            assert.match(changed.message, /release\.tgz: it was changed while it was read/)
+            assert.strictEqual(calls.length, asked)
+            assert.strictEqual(seen.length, 2)
+          }),
+      )
+    }).pipe(Effect.scoped, Effect.provide(layerPlatform())),
   )
 
   it.live("asks npm globally, from the prefix, with the prefix's own configuration, by argv", () =>

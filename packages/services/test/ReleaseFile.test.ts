@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { ReleaseFile } from "@waiaas/services/ReleaseFile"
@@ -27,7 +28,14 @@ const read = (file: string) => Effect.flatMap(ReleaseFile, (releases) => release
 describe("a tarball of a release", () => {
   it.scopedLive("tells its metadata without being unpacked", () =>
     Effect.gen(function* () {
-      const release = yield* read(yield* tarball(manifest))
+      const file = yield* tarball(manifest)
+      const { release, files, sha256 } = yield* read(file)
+      assert.deepStrictEqual(
+        files.map(([path]) => path),
+        ["package.json"],
+      )
+      const bytes = yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFile(file))
+      assert.strictEqual(sha256, createHash("sha256").update(bytes).digest("hex"))
       assert.strictEqual(release.version, "2.1.0")
       assert.deepStrictEqual(release.waiaas?.schema, { minimum: 3, latest: 5 })
     }).pipe(Effect.provide(layer)),
@@ -58,6 +66,25 @@ describe("a tarball of a release", () => {
       execFileSync("mkfifo", [fifo])
       assert.match((yield* Effect.flip(read(fifo))).message, /it is no ordinary file/)
     }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "is never unpacked without an end: too many files, or a package.json that is too large, are refused",
+    () =>
+      Effect.gen(function* () {
+        const directory = yield* temporaryDirectory
+        execFileSync("mkdir", [`${directory}/package`])
+        execFileSync("truncate", ["--size", "64M", `${directory}/package/package.json`])
+        execFileSync("tar", ["czf", "large.tgz", "package"], { cwd: directory })
+        // A file of 1 TB without a byte on the disk: seen by its size.
+        execFileSync("truncate", ["--size", "1T", `${directory}/sparse.tgz`])
+        for (const name of ["large", "sparse"])
+          assert.match(
+            (yield* Effect.flip(read(`${directory}/${name}.tgz`))).message,
+            /than a release can be/,
+            name,
+          )
+      }).pipe(Effect.provide(layer)),
   )
 
   it.scopedLive("that the system does not let be read is refused with the system's reason", () =>

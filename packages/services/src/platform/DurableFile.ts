@@ -87,6 +87,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly hash: (
       path: string,
     ) => Effect.Effect<{ readonly size: number; readonly sha256: string }, FileFailed>
+    /** Gives a file's content in parts, each of them until the next one, as far as its size at the opening. */
+    readonly eachChunk: <E>(
+      path: string,
+      use: (chunk: Uint8Array) => Effect.Effect<void, E>,
+    ) => Effect.Effect<void, FileFailed | E>
     /** Copies a tree (files, directories, links) and syncs all of it. `to` must not exist. */
     readonly copyTree: (from: string, to: string) => Effect.Effect<void, FileFailed>
     /** Lets everybody read a tree, and run what its owner may run: 0755 and 0644, whatever the umask was. */
@@ -237,9 +242,9 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       const makeParents = (path: string, given?: number) =>
         Effect.flatMap(isDirectory(path), (is) => (is ? Effect.void : makeDirectory(path, given)))
 
-      const { readBytes, hash, copy } = makeContents(fs, { attempt, chmod })
+      const { readBytes, ...contents } = makeContents(fs, { attempt, chmod })
       const readText = (path: string) => Effect.flatMap(readBytes(path), (bytes) => textOf(path, bytes))
-      const trees = makeTrees(fs, { attempt, list, readLink, stat, chmod, copy, sync, hash })
+      const trees = makeTrees(fs, { attempt, list, readLink, stat, chmod, sync, ...contents })
 
       return DurableFile.of({
         exists,
@@ -255,8 +260,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         rename,
         remove,
         makeDirectory,
-        hash,
-        copy,
+        ...contents,
         ...trees,
         mayWrite: (path) =>
           fs.access(path, { writable: true }).pipe(

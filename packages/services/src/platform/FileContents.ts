@@ -81,11 +81,11 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
     )
 
   /** Bytes that come after the size at the opening are not read: a file that grows for ever would never end. */
-  const eachChunk = (
+  const eachOf = <E>(
     path: string,
     { file, size }: { readonly file: FileSystem.File; readonly size: number },
-    use: (chunk: Uint8Array) => Effect.Effect<void, FileFailed>,
-  ): Effect.Effect<void, FileFailed> =>
+    use: (chunk: Uint8Array) => Effect.Effect<void, E>,
+  ): Effect.Effect<void, FileFailed | E> =>
     Effect.gen(function* () {
       // A tree of many small files must not cost a large buffer each.
       const buffer = new Uint8Array(Math.min(CHUNK, size))
@@ -98,12 +98,15 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
       }
     })
 
+  const eachChunk = <E>(path: string, use: (chunk: Uint8Array) => Effect.Effect<void, E>) =>
+    Effect.scoped(Effect.flatMap(opened("read", path), (source) => eachOf(path, source, use)))
+
   const hash = (path: string) =>
     Effect.scoped(
       Effect.gen(function* () {
         const digest = createHash("sha256")
         let size = 0
-        yield* eachChunk(path, yield* opened("open", path), (chunk) =>
+        yield* eachOf(path, yield* opened("open", path), (chunk) =>
           Effect.sync(() => {
             digest.update(chunk)
             size += chunk.length
@@ -123,7 +126,7 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
             let size = 0
             const target = yield* fs.open(to, { flag: "w", mode }).pipe(attempt("create", to))
             yield* chmod(to, mode)
-            yield* eachChunk(from, source, (chunk) =>
+            yield* eachOf(from, source, (chunk) =>
               Effect.suspend(() => {
                 digest.update(chunk)
                 size += chunk.length
@@ -137,5 +140,5 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
       }),
     )
 
-  return { readBytes, hash, copy }
+  return { readBytes, eachChunk, hash, copy }
 }
