@@ -79,7 +79,7 @@ const builtinsOnUse: esbuild.Plugin = {
 
 /**
  * Errors that a bundle never makes are left out of it: their schemas are built at the start. A bundler
- * cannot know that making a schema has no other effect, so it is told.
+ * cannot know that making a schema has no other effect, so it is informed.
  */
 const unusedErrors: esbuild.Plugin = {
   name: "unused-errors",

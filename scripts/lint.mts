@@ -148,6 +148,25 @@ const rules: ReadonlyArray<Rule> = [
     advice: "compare a secret with timingSafeEqual",
   },
   {
+    name: "words",
+    files:
+      /^(README|SECURITY|CONTRIBUTING|CHANGELOG)\.md$|^(docs|packages)\/.*\.md$|^packages\/[^/]+\/src\/.*\.ts$|^packaging\//,
+    pattern: /\b([Tt]old|[Tt]ells|heard|[Ww]ish(es)?)\b/,
+    advice: "say it with reported, says, finds or request: who reads it may know little English",
+  },
+  {
+    name: "words",
+    files: /\.md$/,
+    pattern: /\b(stands|meets|settles?|settled)\b|\bof before\b/i,
+    advice: "say it with is in place, finds, ends or previous: who reads it may know little English",
+  },
+  {
+    name: "words",
+    files: /\.test\.m?ts$/,
+    pattern: /^\s*(?:(?:it|test|describe)[\w.]*\()?["'`].*\b(told|tells|heard|wish|stands)\b.*["'`],/,
+    advice: "a title says what holds, in plain words: reported, says, finds, is in place",
+  },
+  {
     name: "skipped or focused test",
     files: /\.test\.m?ts$/,
     pattern: /\b(it|test|describe|layer)[a-zA-Z.]*\.(skip|only|todo)\b/,

@@ -1,4 +1,4 @@
-/** Fails when this process is told to end, so that `finally` still takes down what was started. */
+/** Fails when this process is asked to end, so that `finally` still takes down what was started. */
 export const interruption = new Promise<never>((_, reject) => {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.once(signal, () => reject(new Error(`interrupted by ${signal}`)))

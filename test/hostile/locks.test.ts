@@ -39,7 +39,7 @@ describe("a lock file that is", () => {
       }).pipe(Effect.provide(layerDataDir())),
     )
 
-  it.scopedLive("empty is the normal one, whatever its holder's facts say", () =>
+  it.scopedLive("empty is the normal one, for all that its holder's facts say", () =>
     Effect.gen(function* () {
       const lock = yield* ExclusiveLock
       const { paths } = yield* DataDir

@@ -62,7 +62,7 @@ it.effect("an unresponsive daemon adds 1.6 s to every command", () =>
   }).pipe(Effect.provide(layerInstallation())),
 )
 
-it.effect("a daemon on another address is not told, and the notice comes after every command", () =>
+it.effect("a daemon on another address gets no note of it, and the notice comes after every command", () =>
   Effect.gen(function* () {
     const { requests } = yield* TestHttp
     yield* (yield* SimulatedInstall).startDaemon

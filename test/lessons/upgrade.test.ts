@@ -188,7 +188,7 @@ it.effect("a process that got the daemon's PID is never signalled, even while th
 )
 
 it.effect(
-  "a daemon that cannot be proven is told before anything is begun, not after the stop has failed",
+  "a daemon that cannot be proven is reported before anything is begun, not after the stop has failed",
   () =>
     Effect.gen(function* () {
       const install = yield* SimulatedInstall

@@ -10,7 +10,7 @@ import { keysIn } from "../support/sqlite.mts"
 
 const off = { update_check: false }
 
-it.scopedLive("layers: with update_check = false the daemon asks nothing until it is told to", () =>
+it.scopedLive("layers: with update_check = false the daemon asks nothing until it is asked to", () =>
   Effect.gen(function* () {
     const daemon = yield* dataDirectory({ daemon: off })
     yield* daemon.start

@@ -7,7 +7,7 @@ import { noticeText } from "../support/notice.mts"
 import { databaseOf, installedMachine } from "../support/scoped.mts"
 import { setKeys } from "../support/sqlite.mts"
 
-it.effect("layers: a newer version in the store is told in a box; the same or an older one is not", () =>
+it.effect("layers: a newer version in the store is announced in a box; the same or an older one is not", () =>
   Effect.gen(function* () {
     const { databasePath } = yield* (yield* ConfigFile).load
     assert.equal(yield* noticeText(), "", "nothing is known yet")

@@ -29,7 +29,7 @@ it.effect("layers: once in 24 h, and at once for a newer version than the one an
   }).pipe(Effect.provide(layerInstallation())),
 )
 
-it.scopedLive("real: the second command within 24 h says nothing; it is told again after them", () =>
+it.scopedLive("real: the second command within 24 h says nothing; it is announced again after them", () =>
   Effect.gen(function* () {
     const machine = yield* installedMachine({ daemon: { update_check: false } })
     const database = databaseOf(machine)

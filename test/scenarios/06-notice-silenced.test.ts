@@ -13,7 +13,7 @@ const known = Effect.gen(function* () {
   return databasePath
 })
 
-it.effect("layers: --quiet silences it, and does not count as told", () =>
+it.effect("layers: --quiet silences it, and does not count as announced", () =>
   Effect.gen(function* () {
     const databasePath = yield* known
     assert.equal(yield* noticeText("quiet"), "")
@@ -29,22 +29,24 @@ it.effect("layers: WAIAAS_NO_UPDATE_NOTIFY=1 silences it", () =>
   }).pipe(Effect.provide(layerInstallation({ variables: { WAIAAS_NO_UPDATE_NOTIFY: "1" } }))),
 )
 
-it.scopedLive("real: --quiet, -q and WAIAAS_NO_UPDATE_NOTIFY=1 silence it; without them it is told", () =>
-  Effect.gen(function* () {
-    const machine = yield* installedMachine({ start: false })
-    setKeys(databaseOf(machine), { latest_version: "2.1.0" })
-    yield* Effect.promise(async () => {
-      for (const [args, env] of [
-        [["--quiet", "status"], {}],
-        [["status", "--quiet"], {}],
-        [["status", "-q"], {}],
-        [["status"], { WAIAAS_NO_UPDATE_NOTIFY: "1" }],
-      ] as const) {
-        const { stderr } = await machine.mustWaiaas(args, { env: { ...env } })
-        assert.equal(stderr, "", args.join(" "))
-      }
-      const { stderr } = await machine.mustWaiaas(["status"])
-      assert.match(stderr, /Update available/)
-    })
-  }),
+it.scopedLive(
+  "real: --quiet, -q and WAIAAS_NO_UPDATE_NOTIFY=1 silence it; without them it is announced",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      setKeys(databaseOf(machine), { latest_version: "2.1.0" })
+      yield* Effect.promise(async () => {
+        for (const [args, env] of [
+          [["--quiet", "status"], {}],
+          [["status", "--quiet"], {}],
+          [["status", "-q"], {}],
+          [["status"], { WAIAAS_NO_UPDATE_NOTIFY: "1" }],
+        ] as const) {
+          const { stderr } = await machine.mustWaiaas(args, { env: { ...env } })
+          assert.equal(stderr, "", args.join(" "))
+        }
+        const { stderr } = await machine.mustWaiaas(["status"])
+        assert.match(stderr, /Update available/)
+      })
+    }),
 )

@@ -38,7 +38,7 @@ it.scopedLive("real: GET /health has version, latestVersion, updateAvailable and
     const registry = yield* countingRegistry({ latest: "2.1.0" })
     const machine = yield* installedMachine({ registryUrl: registry.url })
     const health = yield* Effect.promise(() =>
-      until("the check is told", async () => {
+      until("the check is reported", async () => {
         const body = (await machine.api("GET", "/health")).json<Record<string, unknown>>()
         return body.latestVersion !== null && body
       }),

@@ -77,7 +77,7 @@ it.scopedLive(
   LIMIT,
 )
 
-it.scopedLive("wrong usage is told before what the data directory lacks", () =>
+it.scopedLive("wrong usage is reported before what the data directory lacks", () =>
   Effect.gen(function* () {
     const machine = yield* installedMachine({ start: false })
     yield* Effect.promise(async () => {
@@ -133,7 +133,7 @@ it.scopedLive.runIf(existsSync("/usr/bin/script"))(
 )
 
 it.scopedLive(
-  "health tells how the daemon is, in words and as JSON, and fails where none answers",
+  "health says how the daemon is, in words and as JSON, and fails where none answers",
   () =>
     Effect.gen(function* () {
       const machine = yield* installedMachine({ daemon: { update_check: false } })
@@ -178,7 +178,7 @@ it.scopedLive.runIf(hasIpv6)("the notice of a daemon on ::1 comes once a day, to
   }),
 )
 
-it.scopedLive("a registry that cannot be reached is told within seconds, and as that", () =>
+it.scopedLive("a registry that cannot be reached is reported within seconds, and as that", () =>
   Effect.gen(function* () {
     const port = yield* Effect.promise(freePort)
     const machine = yield* installedMachine({ registryUrl: `http://127.0.0.1:${port}`, start: false })
@@ -219,7 +219,7 @@ it.scopedLive("`waiaas health` and `status` tell that the database cannot be rea
 )
 
 it.scopedLive(
-  "`waiaas backup list` tells what each backup is, and `verify` which one is damaged",
+  "`waiaas backup list` says what each backup is, and `verify` which one is damaged",
   () =>
     Effect.gen(function* () {
       const machine = yield* installedMachine({ daemon: { update_check: false } })
@@ -256,7 +256,7 @@ it.scopedLive(
 )
 
 it.scopedLive(
-  "a package that lost a file is told as that, and an agent that lost its key",
+  "a package that lost a file is named as that, and an agent that lost its key",
   () =>
     Effect.gen(function* () {
       const registry = yield* countedRegistry(["2.0.0", 4], ["2.1.0", 5])

@@ -56,7 +56,7 @@ describe("at the same time", () => {
     assert.equal(readJournal(machine).run, 1)
   })
 
-  it("start during an upgrade waits for its end or tells that it runs, and the upgrade ends well", async () => {
+  it("start during an upgrade waits for its end or says that it runs, and the upgrade ends well", async () => {
     const place = await world.serving()
     const { machine, env } = place
     const upgrade = machine.spawnWaiaas(["upgrade"], { env })
@@ -121,7 +121,7 @@ describe("at the same time", () => {
     await expectStands(place, newRelease)
   })
 
-  it("two data directories on one install: one goes on, the other is told, and nothing of either is lost", async () => {
+  it("two data directories on one install: one goes on, the other says why it does not, and nothing of either is lost", async () => {
     const place = await world.serving()
     const { machine, env } = place
     const second = join(machine.home, "second")

@@ -30,7 +30,7 @@ describe("an upgrade to a release that fails", () => {
     await world.publish(newRelease.version, newRelease.schema)
   })
 
-  it("in its migration: the rehearsal tells, and the daemon was never stopped", async () => {
+  it("in its migration: the rehearsal finds it, and the daemon was never stopped", async () => {
     const place = await world.serving()
     const { machine, env } = place
     const writers = await world.writers(place)
@@ -113,7 +113,7 @@ describe("an upgrade to a release that fails", () => {
 })
 
 describe("npm beside it", () => {
-  it("installs any version by hand after an upgrade, and tells the truth", async () => {
+  it("installs any version by hand after an upgrade, and says the truth", async () => {
     const place = await world.serving()
     const { machine, env } = place
     await machine.mustWaiaas(["upgrade", "--to", newRelease.version], { env, timeoutMs: 120_000 })

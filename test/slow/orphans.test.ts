@@ -53,7 +53,7 @@ describe("an upgrader that is killed alone, while its child lives on", () => {
 })
 
 describe("a commit that the old code finishes", () => {
-  it("is followed by the command of the version that stands then", async () => {
+  it("is followed by the command of the version that is in place then", async () => {
     const { machine, env } = await world.place()
     await machine.mustWaiaas(["upgrade"], { env })
     // As if it had been killed right after the commit: the command still is the retained code.

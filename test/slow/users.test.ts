@@ -77,7 +77,7 @@ describe.runIf(isRoot)("sudo", () => {
     await registry.stop()
   })
 
-  it("without it, the data's owner is told who may write to the prefix, and nothing is stopped", () => {
+  it("without it, the data's owner reads who may write to the prefix, and nothing is stopped", () => {
     const { code, text } = run(operator, ["upgrade", "--data-dir", data])
     assert.equal(code, 4, text)
     assert.match(text, /You may not write to .* \(owner: root\)/)
@@ -95,7 +95,7 @@ describe.runIf(isRoot)("sudo", () => {
     assert.match(text, /next: Run the command with `sudo` before it/)
   })
 
-  it("needs to be told whose data is meant", () => {
+  it("needs the name of the data that is meant", () => {
     const { code, text } = run(0, ["upgrade"], { SUDO_USER: "operator" })
     assert.equal(code, 4, text)
     assert.match(text, /--data-dir/)
@@ -120,7 +120,7 @@ describe.runIf(isRoot)("sudo", () => {
     }
   })
 
-  it("another user than the owner is told whose it is, not that access is denied", () => {
+  it("another user than the owner reads whose it is, not that access is denied", () => {
     const { code, text } = run(operator - 1, ["status", "--data-dir", data])
     assert.equal(code, 4, text)
     assert.match(text, /belongs to user 65534, you are user 65533/)

@@ -22,7 +22,7 @@ it("the command refuses what npm's engines refuse", () => {
   }
 })
 
-it("a Node without execve is told in one line, with exit code 4", () => {
+it("a Node without execve is refused in one line, with exit code 4", () => {
   const pretend =
     "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '23.10.0' } })"
   const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))

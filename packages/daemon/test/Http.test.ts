@@ -44,7 +44,7 @@ it.scopedLive("an agent is created, shown, listed, signs, is suspended and signs
   }),
 )
 
-it.scopedLive("version: shown, checked, noted as told; a check that fails is 503 with its reason", () =>
+it.scopedLive("version: shown, checked, noted as announced; a check that fails is 503 with its reason", () =>
   Effect.gen(function* () {
     const { call, context } = yield* startDaemon({
       check: Effect.fail(new UpdateCheckFailed({ problem: "it answered 503" })),

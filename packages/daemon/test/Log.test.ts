@@ -245,7 +245,7 @@ it("secrets are taken out of structures", () => {
   assert.ok(JSON.stringify(redactValue(loop)).includes("[...]"))
 })
 
-it.scopedLive("the master password of the environment is hidden wherever it stands", () =>
+it.scopedLive("the master password of the environment is hidden in every place", () =>
   Effect.gen(function* () {
     const stderr = yield* logged(
       Effect.zipRight(

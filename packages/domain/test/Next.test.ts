@@ -115,7 +115,7 @@ describe("next", () => {
     )
   })
 
-  it("of a paused recovery is one instruction, whatever stopped it", () => {
+  it("of a paused recovery is one instruction for every cause", () => {
     const start = `waiaas start --background --data-dir ${dataDir}`
     for (const { next: remedy } of samples) {
       const paused = new RecoveryPaused({ run: 3, action: "put back", cause: "Odd.", remedy, dataDir })

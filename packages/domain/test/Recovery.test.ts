@@ -101,7 +101,7 @@ describe("recoveryFor", () => {
     paused,
   ]
 
-  it("lets the journal fix what is undone, whatever the error", () => {
+  it("lets the journal fix what is undone, for every error", () => {
     for (const { run } of runs)
       for (const error of errors) {
         const { direction, actions } = recoveryFor(error, run)

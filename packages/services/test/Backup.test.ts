@@ -201,7 +201,7 @@ describe("a backup", () => {
     }).pipe(Effect.provide(layer)),
   )
 
-  it.scopedLive("that is damaged unseen by the list is told when older data is taken in its place", () =>
+  it.scopedLive("that is damaged unseen by the list is named when older data is taken in its place", () =>
     Effect.gen(function* () {
       const { fs, make, backups } = yield* fixture
       const [older, newer] = [yield* make(), yield* make()]

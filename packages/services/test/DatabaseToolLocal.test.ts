@@ -46,7 +46,7 @@ describe("the digest of a table", () => {
     ["a quote and two columns", "'x'',''y'", "'x'"],
   ]
   for (const [name, one, other] of kinds)
-    it.scopedLive(`tells apart ${name}`, () =>
+    it.scopedLive(`distinguishes ${name}`, () =>
       Effect.gen(function* () {
         const table = "CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)"
         const of = (value: string) => digestOf([table, `INSERT INTO t VALUES (1, ${value}, 'y')`], ["a", "b"])
@@ -70,7 +70,7 @@ describe("the digest of a table", () => {
     }).pipe(Effect.provide(layer)),
   )
 
-  it.scopedLive("loses no row at the edge of a batch, whatever the key", () =>
+  it.scopedLive("loses no row at the edge of a batch, for every key", () =>
     Effect.gen(function* () {
       const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS})`
       const keys = [

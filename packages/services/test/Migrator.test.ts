@@ -122,7 +122,7 @@ const broken: Migration = {
 }
 
 describe("a run of migrations", () => {
-  it.effect("is all or nothing: a failing one leaves the schema and the tables of before (MIG-03)", () =>
+  it.effect("is all or nothing: a failing one leaves the schema and the earlier tables (MIG-03)", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient
       yield* to(1)

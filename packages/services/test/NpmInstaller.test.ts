@@ -436,7 +436,7 @@ describe("NpmInstaller", () => {
   )
 })
 
-describe("npm's failures are told apart by the code in its JSON, whatever its sentences say", () => {
+describe("npm's failures are distinguished by the code in its JSON, never by its sentences", () => {
   const cases = [
     ["EACCES", "no-permission"],
     ["E404", "no-such-version"],

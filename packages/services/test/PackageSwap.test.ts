@@ -157,7 +157,7 @@ describe("PackageSwap", () => {
   )
 
   it.scopedLive(
-    "keeps the newest retained versions, whoever's backups want them, and what it is told to",
+    "keeps the newest retained versions, whoever's backups want them, and what it is asked to",
     () =>
       Effect.gen(function* () {
         const { fs, swap, install, hidden, write } = yield* fixture

@@ -36,7 +36,7 @@ const holdElsewhere = (path: string) =>
 
 describe("ExclusiveLock", () => {
   it.scopedLive(
-    "is refused while another process holds it, tells the holder, and is free when that dies",
+    "is refused while another process holds it, names the holder, and is free when that dies",
     () =>
       Effect.gen(function* () {
         const lock = yield* ExclusiveLock
@@ -118,7 +118,7 @@ describe("ExclusiveLock on a disk that takes no facts", () => {
   })
 
   it.scopedLive(
-    "full: the lock holds, makes no other file, and tells nobody's name rather than a wrong one",
+    "full: the lock holds, makes no other file, and gives nobody's name rather than a wrong one",
     () =>
       Effect.gen(function* () {
         const { fs, lock, path, acquire } = yield* begin
@@ -275,7 +275,7 @@ describe("ProcessRunner", () => {
 
 describe("DurableFile", () => {
   it.scopedLive(
-    "makes a directory that somebody else makes at the same time; a file in its place is told",
+    "makes a directory that somebody else makes at the same time; a file in its place is reported",
     () =>
       Effect.gen(function* () {
         const files = yield* DurableFile
@@ -287,7 +287,7 @@ describe("DurableFile", () => {
       }).pipe(Effect.provide(layer)),
   )
 
-  it.scopedLive("writes 0600 and makes directories 0700 whatever the umask", () =>
+  it.scopedLive("writes 0600 and makes directories 0700 under any umask", () =>
     Effect.gen(function* () {
       const files = yield* DurableFile
       const root = yield* temporaryDirectory

@@ -160,7 +160,7 @@ describe("Recover", () => {
     )
   })
 
-  action("resume-rollback", "data and code of before the upgrade, together", () => {
+  action("resume-rollback", "data and code from before the upgrade, together", () => {
     const world = machine()
     writePackage(world.disk, hidden.retained(OLD), OLD)
     for (const directory of [install.packageDir, hidden.retained(NEW)])

@@ -26,7 +26,7 @@ const tarball = (content: unknown) =>
 const read = (file: string) => Effect.flatMap(ReleaseFile, (releases) => releases.read(file))
 
 describe("a tarball of a release", () => {
-  it.scopedLive("tells its metadata without being unpacked", () =>
+  it.scopedLive("gives its metadata without being unpacked", () =>
     Effect.gen(function* () {
       const file = yield* tarball(manifest)
       const { release, files, sha256 } = yield* read(file)

@@ -79,7 +79,7 @@ describe("a rollback", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 
-  it.scopedLive("tells of a newer backup that it passes over since it is damaged", () =>
+  it.scopedLive("names a newer backup that it passes over since it is damaged", () =>
     Effect.gen(function* () {
       const { fs } = yield* upgraded
       const { list } = yield* Backup

@@ -1,4 +1,4 @@
-/** What an upgrade tells, and what its steps verify, with simulated processes over real files and SQLite. */
+/** What an upgrade says, and what its steps verify, with simulated processes over real files and SQLite. */
 import { dirname, join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -29,7 +29,7 @@ import * as Ref from "effect/Ref"
 import { layerInstalled, upgrade } from "./simulated.ts"
 
 describe("step 1", () => {
-  it.scopedLive("is announced before npm is asked, and tells what npm fails with", () =>
+  it.scopedLive("is announced before npm is asked, and says what npm fails with", () =>
     Effect.gen(function* () {
       const heard = yield* Heard
       const runner = yield* ProcessRunner
@@ -95,7 +95,7 @@ describe("a dry run", () => {
 })
 
 describe("the downtime", () => {
-  it.scopedLive("is measured, whatever the time of day is set to meanwhile", () =>
+  it.scopedLive("is measured, also where the time of day is set meanwhile", () =>
     Effect.gen(function* () {
       yield* (yield* SimulatedInstall).startDaemon
       const environment = yield* Environment
@@ -146,7 +146,7 @@ describe("the sealed keys", () => {
   )
 
   it.scopedLive(
-    "that agents lack are named by name in step 1, in step 6 and by --check, whatever keys of no agent there are",
+    "that agents lack are named by name in step 1, in step 6 and by --check, also where there are keys of no agent",
     () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
@@ -168,7 +168,7 @@ describe("the sealed keys", () => {
       }).pipe(Effect.provide(layerInstalled({ agents: ["alice", "bob", "carol"] }))),
   )
 
-  it.scopedLive("that are damaged already are told before anything is staged", () =>
+  it.scopedLive("that are damaged already are named before anything is staged", () =>
     Effect.gen(function* () {
       const { acts } = yield* SimulatedInstall
       const path = yield* damage

@@ -51,7 +51,7 @@ const written = Effect.gen(function* () {
 })
 
 describe("the journal", () => {
-  it.scoped("tells a run's story, 0600, and numbers runs upwards", () =>
+  it.scoped("keeps a run's story, 0600, and numbers runs upwards", () =>
     Effect.gen(function* () {
       const { path, fs, journal, started } = yield* written
       const run = Option.getOrThrow(yield* journal.latest)
@@ -87,7 +87,7 @@ describe("the journal", () => {
   )
 
   it.scoped(
-    "every flipped bit is damage, in the last line and its end too, told with its line, and nothing is touched",
+    "every flipped bit is damage, in the last line and its end too, named with its line, and nothing is touched",
     () =>
       Effect.gen(function* () {
         const { path, text, fs, journal } = yield* written
@@ -273,18 +273,20 @@ describe("the commit", () => {
     }).pipe(Effect.provide(layer)),
   )
 
-  it.scoped("counts for nothing once its run has failed or is undone, whatever a power cut brings back", () =>
-    Effect.gen(function* () {
-      const { journal, run, started } = yield* decidable
-      yield* journal.commit(run)
-      yield* journal.append(run, { _tag: "Recovering", direction: "back", pid: 1 })
-      assert.isFalse((yield* newest).committed)
-      const other = yield* journal.begin(started)
-      yield* journal.commit(other)
-      const failure = { phase: "restart", error: "FileFailed", message: "m", next: "n" } as const
-      yield* journal.append(other, { _tag: "Failed", ...failure })
-      assert.isFalse((yield* newest).committed)
-    }).pipe(Effect.provide(layer)),
+  it.scoped(
+    "counts for nothing once its run has failed or is undone, also where a power cut brings it back",
+    () =>
+      Effect.gen(function* () {
+        const { journal, run, started } = yield* decidable
+        yield* journal.commit(run)
+        yield* journal.append(run, { _tag: "Recovering", direction: "back", pid: 1 })
+        assert.isFalse((yield* newest).committed)
+        const other = yield* journal.begin(started)
+        yield* journal.commit(other)
+        const failure = { phase: "restart", error: "FileFailed", message: "m", next: "n" } as const
+        yield* journal.append(other, { _tag: "Failed", ...failure })
+        assert.isFalse((yield* newest).committed)
+      }).pipe(Effect.provide(layer)),
   )
 
   it.scoped("goes with its run's journal, and one that is left of a lost journal is no other run's", () =>

@@ -312,7 +312,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       problems.push(
         ...[...new Set([...writers.unexpected, ...changes.unexpected])]
           .slice(0, 3)
-          .map((text) => `a client was told: ${text}`),
+          .map((text) => `a client was answered: ${text}`),
       )
 
     outcome = stands.version === newRelease.version ? "new" : "old"

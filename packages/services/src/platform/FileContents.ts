@@ -5,7 +5,7 @@ import { FileFailed, NOT_A_FILE, NOT_UTF8 } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 
 type Parts = {
-  /** A call of the platform, with its failure told by operation and path. */
+  /** A call of the platform, with its failure named by operation and path. */
   readonly attempt: (
     operation: string,
     path: string,

@@ -53,7 +53,7 @@ import { agentIdOf, insertAgent } from "./TestDatabase.ts"
 import { layerEnvironment } from "./TestEnvironment.ts"
 import { TestHttp } from "./TestHttp.ts"
 
-/** What a run told its operator, in order. */
+/** What a run reported to its operator, in order. */
 export class Heard extends Context.Tag("@waiaas/services/testing/Heard")<
   Heard,
   Ref.Ref<ReadonlyArray<ProgressEvent>>
@@ -159,16 +159,18 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
         Effect.gen(function* () {
           const { control, runner, respond } = yield* makeProcesses(releases)
           const http = yield* Layer.build(TestHttp.layer(respond))
-          const heard = yield* Ref.make<ReadonlyArray<ProgressEvent>>([])
+          const reported = yield* Ref.make<ReadonlyArray<ProgressEvent>>([])
           return Context.make(SimulatedInstall, control).pipe(
             Context.add(ProcessRunner, runner),
             Context.add(HttpClient.HttpClient, Context.get(http, HttpClient.HttpClient)),
             Context.add(TestHttp, Context.get(http, TestHttp)),
-            Context.add(Heard, heard),
+            Context.add(Heard, reported),
           )
         }),
       )
-      const progress = Layer.unwrapEffect(Effect.map(Heard, (heard) => UpgradeProgress.layerRecording(heard)))
+      const progress = Layer.unwrapEffect(
+        Effect.map(Heard, (events) => UpgradeProgress.layerRecording(events)),
+      )
       const space = Layer.succeed(DiskSpace, {
         available: (path) => Effect.succeed(setup.available?.(path) ?? 1e12),
         isNetwork: () => Effect.succeed(false),
