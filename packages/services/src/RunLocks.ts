@@ -123,7 +123,9 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
             const parsed = Either.getOrNull(parseJournal(journal.value))
             const known = parsed === null ? null : foldRun(parsed.records)
             if (known !== null && (known.committed || known.ended !== null)) return
-            return yield* (yield* lock.isHeld(hiddenPaths(hiddenOf(root)).lock))
+            const path = hiddenPaths(hiddenOf(root)).lock
+            // The lock of a package of root's is for root alone.
+            return yield* (yield* Effect.catchAll(lock.isHeld(path), () => lock.isClaimed(path)))
               ? new UpgradeInProgress({ dataDir, run, pid, since })
               : new UnfinishedRun({ dataDir, run })
           }),

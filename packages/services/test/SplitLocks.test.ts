@@ -1,7 +1,8 @@
 /** Lock files that are removed or replaced while they are held: who lives and says to hold one keeps it. */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { DataDir } from "@waiaas/services/platform/DataDir"
@@ -9,6 +10,7 @@ import { ExclusiveLock, holderPath } from "@waiaas/services/platform/ExclusiveLo
 import { processName, processStart } from "@waiaas/services/platform/Processes"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { asOther, nodeForAll } from "../../../test/support/other-user.mts"
 import { layerDataDir } from "./support.ts"
 
 /** A process of its own: it locks a file, says so, and runs until it is killed. `code` is where it says what it does. */
@@ -124,6 +126,36 @@ for (const [damage, act] of Object.entries(damages))
       }).pipe(Effect.provide(layerDataDir())),
     )
   })
+
+it.scopedLive("another user of the machine reads who has a lock, and cannot keep anybody from it", () =>
+  Effect.gen(function* () {
+    const locks = yield* ExclusiveLock
+    const directory = mkdtempSync(join(tmpdir(), "waiaas-lock-"))
+    yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(directory, { recursive: true, force: true })))
+    chmodSync(directory, 0o755)
+    const path = join(directory, "install.lock")
+    // As a copy of the directory may leave it.
+    writeFileSync(path, "", { mode: 0o644 })
+    const acquired = locks.acquire({ lock: "install", path, what: "upgrade", mode: 0o644 })
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        yield* acquired
+        assert.strictEqual(statSync(path).mode & 0o777, 0o600)
+        assert.strictEqual(statSync(holderPath(path)).mode & 0o777, 0o644)
+      }),
+    )
+    if (asOther.uid === undefined) return
+    const node = yield* nodeForAll
+    const tried = spawnSync(node, ["--eval", shared, path], {
+      ...asOther,
+      cwd: "/",
+      timeout: 20_000,
+      encoding: "utf8",
+    })
+    assert.match(tried.stderr, /unable to open database file/)
+    yield* Effect.scoped(acquired)
+  }).pipe(Effect.provide(layerDataDir())),
+)
 
 it.scopedLive("who gave a lock back and lives on is not its holder", () =>
   Effect.gen(function* () {

@@ -63,7 +63,11 @@ export const writeHolder = (
 export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")<
   ExclusiveLock,
   {
-    /** Held until the scope closes. `wait`: how long to try; then `LockBusy` with what is known of the holder. */
+    /**
+     * Held until the scope closes. `wait`: how long to try; then `LockBusy` with what is known of the holder. `mode`: of
+     * the facts about the holder. The lock's file is its owner's alone: whoever may read it could share the lock, and
+     * keep everybody from it.
+     */
     readonly acquire: (options: {
       readonly lock: LockName
       readonly path: string
@@ -77,6 +81,8 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
     readonly drain: (path: string, wait: Duration.DurationInput) => Effect.Effect<void, LockBusy | FileFailed>
     /** Whether some other process holds it now. */
     readonly isHeld: (path: string) => Effect.Effect<boolean, FileFailed>
+    /** Whether some other live process says to hold it: all that is known where the lock's file is another user's. */
+    readonly isClaimed: (path: string) => Effect.Effect<boolean, FileFailed>
     readonly holder: (path: string) => Effect.Effect<Option.Option<Holder>, FileFailed>
   }
 >() {
@@ -131,11 +137,20 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
             : new FileFailed({ operation: "lock", path, code: NOT_A_FILE }),
         )
 
-      const makeFile = (path: string, mode: number) =>
+      const makeFile = (path: string) =>
         Effect.gen(function* () {
-          if (yield* isThere(path)) return
-          yield* files.makeDirectory(dirname(path))
-          yield* files.append(path, "", mode)
+          if (!(yield* isThere(path))) {
+            yield* files.makeDirectory(dirname(path))
+            return yield* files.append(path, "", 0o600)
+          }
+          const { mode } = yield* files.stat(path)
+          // One that a strange umask or a copy of the directory has opened; another user's is left to that user.
+          if ((mode & 0o077) !== 0)
+            yield* Effect.catchIf(
+              files.chmod(path, 0o600),
+              ({ code }) => code === "EPERM" || code === "EROFS",
+              () => Effect.void,
+            )
         })
 
       /** Which file a path names: never opened for it, since closing that would drop the lock. */
@@ -147,12 +162,11 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
       /** Opens a lock's file so that the path names what was opened; where it was exchanged meanwhile, anew. */
       const onOneFile = (
         path: string,
-        mode: number,
         open: Effect.Effect<Sqlite.Database | null, FileFailed>,
       ): Effect.Effect<Sqlite.Database | null, FileFailed> =>
         Effect.gen(function* () {
           for (let attempt = 0; attempt < EXCHANGES; attempt++) {
-            yield* makeFile(path, mode)
+            yield* makeFile(path)
             const before = yield* fileAt(path)
             const opened = yield* open
             if (opened === null) return null
@@ -200,12 +214,12 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
 
       return ExclusiveLock.of({
         share: (path) =>
-          Effect.acquireRelease(onOneFile(path, 0o600, shared(path)), (database) =>
+          Effect.acquireRelease(onOneFile(path, shared(path)), (database) =>
             Effect.sync(() => void database?.close()),
           ),
         drain: (path, wait) =>
           Effect.gen(function* () {
-            const database = yield* onOneFile(path, 0o600, tryLock(path))
+            const database = yield* onOneFile(path, tryLock(path))
             database?.close()
             // What shares a file that was removed is seen by its command line.
             if (database !== null && processesWithArgument(path).length === 0) return
@@ -239,7 +253,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
               )
             const once = Effect.acquireRelease(
               Effect.gen(function* () {
-                const database = yield* onOneFile(path, mode, tryLock(path))
+                const database = yield* onOneFile(path, tryLock(path))
                 if (database === null) return yield* busy
                 const other = yield* Effect.tapError(claimant(path), () =>
                   Effect.sync(() => database.close()),
@@ -291,6 +305,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
             })
             return isLocked || (yield* claimed)
           }),
+        isClaimed: (path) => Effect.map(claimant(path), Option.isSome),
         holder,
       })
     }),
@@ -313,6 +328,7 @@ export class ExclusiveLock extends Context.Tag("@waiaas/services/ExclusiveLock")
           () => Effect.sync(() => held.delete(path)),
         ),
       isHeld: (path) => Effect.sync(() => held.has(path)),
+      isClaimed: (path) => Effect.sync(() => held.has(path)),
       holder: (path) => Effect.sync(() => Option.fromNullable(held.get(path))),
     })
   })

@@ -343,6 +343,7 @@ export const layerLock = (host: Host) =>
         share: () => Effect.void,
         drain: () => Effect.void,
         holder,
+        isClaimed: (path) => Effect.map(holder(path), Option.isSome),
         isHeld: (path) =>
           Effect.flatMap(files.exists(path), (there) =>
             Effect.sync(() => there && host.process.world.locks.has(path)),
@@ -351,7 +352,7 @@ export const layerLock = (host: Host) =>
           Effect.gen(function* () {
             if (!(yield* files.exists(path))) {
               yield* files.makeDirectory(dirname(path))
-              yield* files.append(path, "", mode)
+              yield* files.append(path, "", 0o600)
             }
             const once = Effect.acquireRelease(
               operate(host, "lock", `lock ${path}`, (_disk, fault) => {
