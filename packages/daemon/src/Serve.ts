@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { FAULT, VERSION } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonStartFailed } from "@waiaas/domain/RunErrors"
 import { ConfigFile, warnOfUnknownVariables } from "@waiaas/services/ConfigFile"
@@ -63,22 +64,16 @@ export const serve = (background: boolean) =>
         if (admission._tag === "BecomeOther") return admission
         const { held } = admission
         const facts = yield* writeFacts(loaded.digest, config.daemon)
+        const files = yield* DurableFile
+        yield* atEndInOrder(files.remove(paths.facts))
         // A held daemon opens what the upgrade has checked and migrated: it changes nothing itself.
         if (Option.isNone(held)) {
           yield* checkAll(loaded)
           yield* prepareDatabase(loaded.databasePath)
         }
         const probation = yield* Probation
-        const files = yield* DurableFile
-        // A stop by a signal is an interruption, so what a stop leaves in order cannot stand behind the run.
-        yield* Effect.addFinalizer((exit) => {
-          const hasReason = Exit.isFailure(exit) && Option.isSome(Cause.failureOption(exit.cause))
-          if (!Exit.isSuccess(exit) && !Exit.isInterrupted(exit) && !hasReason) return Effect.void
-          // What ends before it was ready was refused: that says nothing about this version.
-          return Effect.zipRight(probation.refused, files.remove(paths.facts)).pipe(
-            Effect.catchAll((error) => Effect.logWarning(error.message)),
-          )
-        })
+        // What ends before it was ready was refused: that says nothing about this version.
+        yield* atEndInOrder(probation.refused)
         if (Option.isNone(held)) yield* probation.started
         const suspicion = yield* probation.suspicion
         if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
@@ -114,6 +109,18 @@ type DaemonSettings = {
   readonly update_check: boolean
   readonly update_check_interval: number
 }
+
+/**
+ * Does an act at the end of the daemon, but for a bug's: a stop by a signal is an interruption and a refusal is a failure
+ * with its reason, so what is done in order cannot come after the run.
+ */
+const atEndInOrder = (act: Effect.Effect<void, FileFailed>) =>
+  Effect.addFinalizer((exit) => {
+    const hasReason = Exit.isFailure(exit) && Option.isSome(Cause.failureOption(exit.cause))
+    return Exit.isSuccess(exit) || Exit.isInterrupted(exit) || hasReason
+      ? Effect.catchAll(act, (error) => Effect.logWarning(error.message))
+      : Effect.void
+  })
 
 /** It is asked to stop: what ends it from here on is no crash, however long it takes. */
 const stopping = (why: string, endInTime: Effect.Effect<void>) =>

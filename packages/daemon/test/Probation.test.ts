@@ -1,5 +1,5 @@
-/** Which ends of a real daemon count against a new version. */
-import { readFileSync, renameSync } from "node:fs"
+/** Which ends of a real daemon count against a new version, and what they leave. */
+import { existsSync, readFileSync, renameSync } from "node:fs"
 import { createServer } from "node:net"
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -32,6 +32,21 @@ it.scopedLive("a start that is refused for its port or its keystore is no crash"
     renameSync(`${root}/elsewhere`, `${root}/keystore`)
     yield* start
     assert.include(recordIn(root), { crashes: 0, running: true })
+  }),
+)
+
+it.scopedLive("a start that is refused leaves no daemon.json of itself", () =>
+  Effect.gen(function* () {
+    const { root, url, database, serve, start } = yield* dataDirectory(upgraded)
+    const facts = `${root}/daemon.json`
+    yield* Effect.scoped(Effect.zipRight(portTaken(url), Effect.flip(serve)))
+    assert.isFalse(existsSync(facts), "its port is taken")
+    renameSync(database, `${database}.elsewhere`)
+    yield* Effect.flip(serve)
+    assert.isFalse(existsSync(facts), "its database is not there")
+    renameSync(`${database}.elsewhere`, database)
+    yield* start
+    assert.isTrue(existsSync(facts))
   }),
 )
 

@@ -75,7 +75,8 @@ export const rollbackRun = (options: RollbackFlags) =>
         return yield* unconfirmed
     }
     const report = yield* rollback.run(plan, { restart, resumeSuspended })
-    yield* output.result({ event: "Result", _tag: "RolledBack", ...report, resumeSuspended }, [
+    const path = `${paths.backups}/${report.backup}`
+    yield* output.result({ event: "Result", _tag: "RolledBack", ...report, path, resumeSuspended }, [
       report.from === report.to
         ? `Restored the data of ${report.to}, schema ${report.schema}.`
         : `Rolled back to WAIaaS ${report.to}, schema ${report.schema}.`,
