@@ -147,17 +147,19 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
         const kind = kindIn(npmFailureOf(result), settings, writesTo)
         const subject =
           kind === "no-cache"
-            ? String(settings.cache ?? path)
+            ? typeof settings.cache === "string"
+              ? settings.cache
+              : path
             : kind === "no-file" || kind === "no-permission"
-              ? (path ?? undefined)
+              ? path
               : kind === "no-network" || kind === "no-access" || kind === "no-trust"
-                ? (registryFor(settings, PACKAGE_NAME) ?? undefined)
-                : undefined
+                ? registryFor(settings, PACKAGE_NAME)
+                : null
         return new NpmFailed({
           kind,
           asked: asked(args),
           output: redactText(npmSummaryOf(result) ?? lastLines(result.stderr || result.stdout)),
-          ...(subject === undefined ? {} : { subject }),
+          ...(subject === null ? {} : { subject }),
         })
       }
 

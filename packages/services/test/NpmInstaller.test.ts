@@ -3,85 +3,13 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { npmFailureOf } from "@waiaas/domain/NpmFailure"
-import { overriddenSettings } from "@waiaas/domain/NpmSettings"
 import { redactText } from "@waiaas/domain/Redact"
 import { NpmInstaller, notGlobal, otherManager } from "@waiaas/services/NpmInstaller"
-import { ProcessFailed, type ProcessResult, ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
+import type { ProcessResult } from "@waiaas/services/platform/ProcessRunner"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import { type Call, hurried, release, scenario } from "./npm.ts"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
-
-type Call = { readonly args: ReadonlyArray<string>; readonly cwd: string | undefined }
-
-/** As `npm config list --json` answers: every setting that this npm knows. */
-const defaults = {
-  ...Object.fromEntries(Object.keys(overriddenSettings).map((key) => [key, null])),
-  registry: "http://registry.test/",
-}
-
-/** A prefix as nvm lays it out, and npm as a process that answers what the test says. */
-const scenario = <A, E>(
-  answer: (call: Call) => Partial<ProcessResult> | "timeout" | Effect.Effect<Partial<ProcessResult>>,
-  test: (context: {
-    readonly prefix: string
-    readonly calls: Array<Call>
-  }) => Effect.Effect<A, E, NpmInstaller>,
-  options: { readonly container?: boolean; readonly settings?: Record<string, unknown> | "asked" } = {},
-) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const prefix = yield* temporaryDirectory
-    const packageDir = `${prefix}/lib/node_modules/@waiaas/cli`
-    yield* fs.makeDirectory(`${packageDir}/dist`, { recursive: true })
-    yield* fs.makeDirectory(`${prefix}/bin`)
-    yield* fs.writeFileString(`${prefix}/bin/npm`, "")
-    yield* fs.writeFileString(
-      `${packageDir}/package.json`,
-      JSON.stringify({ name: "@waiaas/cli", version: "2.0.0" }),
-    )
-    yield* fs.symlink("../lib/node_modules/@waiaas/cli/dist/bin.js", `${prefix}/bin/waiaas`)
-    const calls: Array<Call> = []
-    const runner = Layer.succeed(
-      ProcessRunner,
-      ProcessRunner.of({
-        run: ({ command, args, cwd }) => {
-          const call = { args, cwd }
-          calls.push(call)
-          const said =
-            args[1] === "config" && options.settings !== "asked"
-              ? { stdout: JSON.stringify({ ...defaults, ...options.settings }) }
-              : answer(call)
-          return said === "timeout"
-            ? new ProcessFailed({ command, reason: "timeout", output: "npm http fetch" })
-            : Effect.map(Effect.isEffect(said) ? said : Effect.succeed(said), (result) => ({
-                exitCode: 0,
-                signal: null,
-                stdout: "",
-                stderr: "",
-                ...result,
-              }))
-        },
-        detach: () => Effect.die("npm is never detached"),
-        identity: () => Effect.die("not asked"),
-        about: () => Effect.die("not asked"),
-        signal: () => Effect.die("not asked"),
-      }),
-    )
-    return yield* test({ prefix, calls }).pipe(
-      Effect.provide(NpmInstaller.layer),
-      Effect.provide(runner),
-      Effect.provide(
-        layerPlatform({ node: `${prefix}/bin/node`, packageDir, container: options.container ?? false }),
-      ),
-    )
-  }).pipe(Effect.scoped, Effect.provide(layerPlatform()))
-
-const release = JSON.stringify({
-  name: "@waiaas/cli",
-  version: "2.1.0",
-  waiaas: { upgradeProtocol: 1, schema: { minimum: 3, latest: 5 }, stops: [] },
-})
 
 describe("NpmInstaller", () => {
   it.live("finds the npm global install that the code belongs to", () =>
@@ -245,12 +173,6 @@ describe("NpmInstaller", () => {
     ),
   )
 
-  /** A clock on which a minute passes in 40 milliseconds. */
-  const hurried = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-    Effect.clockWith((clock) => {
-      const sleep: typeof clock.sleep = (time) => clock.sleep(Duration.times(time, 1 / 1500))
-      return Effect.withClock(effect, Object.create(clock, { sleep: { value: sleep } }))
-    })
   const minutes = (count: number) => Effect.sleep(Duration.minutes(count))
   const prefixOf = ({ args }: Call) =>
     args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
@@ -433,6 +355,177 @@ describe("NpmInstaller", () => {
           assert.include(error.message, "2.0.0")
         }),
     ),
+  )
+
+  it.live(
+    "a young release is passed over for the newest old one of its channel, by the order of versions",
+    () =>
+      Effect.gen(function* () {
+        const at = new Date("2026-01-10T12:00:00Z").getTime()
+        const time = {
+          "1.9.0": "2026-01-01T00:00:00Z",
+          "2.0.9": "2026-01-02T00:00:00Z",
+          "2.0.10": "2026-01-03T00:00:00Z",
+          "2.1.0-rc.1": "2026-01-03T06:00:00Z",
+          "2.1.0-beta.1": "2026-01-03T06:00:00Z",
+          "2.1.0": "2026-01-09T00:00:00Z",
+          "2.1.0-rc.2": "2026-01-09T00:00:00Z",
+          "3.0.0": "2026-01-01T00:00:00Z",
+          "v2.0.11": "2026-01-01T00:00:00Z",
+        }
+        const found = (
+          settings: Record<string, unknown>,
+          spec: string,
+          versions: unknown = Object.keys(time),
+          times: unknown = time,
+        ) =>
+          scenario(
+            ({ args }) => {
+              const asked = (args[2] ?? "").replace("@waiaas/cli@", "")
+              const version = { latest: "2.1.0", rc: "2.1.0-rc.2" }[asked] ?? asked
+              return {
+                stdout: JSON.stringify(
+                  args.includes("time")
+                    ? { name: "@waiaas/cli", time: times, versions }
+                    : { name: "@waiaas/cli", version },
+                ),
+              }
+            },
+            () =>
+              Effect.gen(function* () {
+                const npm = yield* NpmInstaller
+                const either = yield* Effect.either(npm.resolve(yield* npm.install, spec))
+                return either._tag === "Left"
+                  ? [either.left.kind, either.left.message]
+                  : [either.right.release.version, either.right.heldBack]
+              }),
+            { settings, environment: { now: Effect.succeed(at) } },
+          )
+        const days = (count: number) => ({ "min-release-age": count })
+        // A newer release than the tag's is none of the tag's, however old.
+        const [version, why] = yield* found(days(3), "latest")
+        assert.strictEqual(version, "2.0.10")
+        assert.strictEqual(
+          why,
+          "2.1.0 was published on 2026-01-09, and npm's setting min-release-age=3 allows it from 2026-01-12T00:00Z on",
+        )
+        assert.strictEqual((yield* found(days(3), "rc"))[0], "2.1.0-rc.1")
+        // On the very limit it is old enough.
+        assert.deepStrictEqual(yield* found(days(1.5), "latest"), ["2.1.0", null])
+        assert.strictEqual((yield* found(days(1.4), "latest"))[0], "2.1.0")
+        assert.strictEqual((yield* found(days(1.6), "latest"))[0], "2.0.10")
+        const [, before] = yield* found({ before: "2026-01-05" }, "latest")
+        assert.strictEqual(
+          before,
+          "2.1.0 was published on 2026-01-09, and npm's setting before=2026-01-05 does not allow it",
+        )
+        const [kind, message] = yield* found(days(3), "2.1.0")
+        assert.strictEqual(kind, "too-young")
+        assert.include(message, "allows it from 2026-01-12")
+        // A list of one is written as its element; a registry without times or versions knows no age and no other.
+        assert.strictEqual((yield* found(days(3), "latest", "2.0.9"))[0], "2.0.9")
+        assert.strictEqual((yield* found(days(3), "latest", null))[0], "unexpected-output")
+        assert.strictEqual(
+          (yield* found(days(3), "latest", undefined, { "2.1.0": time["2.1.0"] }))[0],
+          "2.0.10",
+        )
+        assert.deepStrictEqual(yield* found(days(3), "latest", [], {}), ["2.1.0", null])
+      }),
+  )
+
+  it.live("what the registry lacks is named with what it has, and a failure on the way is no lack", () =>
+    Effect.gen(function* () {
+      const failing = (answer: (call: Call) => Partial<ProcessResult>, spec = "9.9.9") =>
+        scenario(answer, ({ calls }) =>
+          Effect.gen(function* () {
+            const npm = yield* NpmInstaller
+            const error = yield* Effect.flip(npm.resolve(yield* npm.install, spec))
+            return { error, asked: calls.slice(1).map(({ args }) => args[2]) }
+          }),
+        )
+      const missing = { exitCode: 1, stdout: '{"error":{"code":"E404"}}' }
+      const ofPackage = ({ args }: Call) => args[2] === "@waiaas/cli"
+      const version = yield* failing((call) =>
+        ofPackage(call) ? { stdout: '{"name":"@waiaas/cli","dist-tags":{"latest":"2.1.0"}}' } : missing,
+      )
+      assert.strictEqual(version.error.kind, "no-such-version")
+      assert.include(version.error.message, "http://registry.test/ has no 9.9.9; its newest is 2.1.0.")
+      assert.deepStrictEqual(version.asked, ["@waiaas/cli@9.9.9", "@waiaas/cli"])
+      const untagged = yield* failing((call) => (ofPackage(call) ? { stdout: "{}" } : missing))
+      assert.include(untagged.error.message, "has no 9.9.9.")
+      const whole = yield* failing(() => missing)
+      assert.strictEqual(whole.error.kind, "no-such-package")
+      assert.include(whole.error.message, "http://registry.test/ has no @waiaas/cli")
+      const silent = yield* failing(() => ({ stdout: " \n" }))
+      assert.strictEqual(silent.error.kind, "no-such-package")
+      const broken = yield* failing((call) => (ofPackage(call) ? { exitCode: 1 } : missing))
+      assert.strictEqual(broken.error.kind, "no-such-version")
+      assert.include(broken.error.message, "has no 9.9.9.")
+      const down = yield* failing(() => ({ exitCode: 1, stderr: "npm error code ECONNREFUSED" }))
+      assert.strictEqual(down.error.kind, "no-network")
+      assert.deepStrictEqual(down.asked, ["@waiaas/cli@9.9.9"])
+      const odd = yield* failing(() => ({ stdout: `//me:hunter2@r.test ${"x".repeat(600)}` }))
+      assert.strictEqual(odd.error.output, "x".repeat(500))
+      const short = yield* failing(() => ({ stdout: "//me:hunter2@r.test " }))
+      assert.match(short.error.output, /^\/\/.*r\.test$/)
+      assert.notInclude(short.error.output, "hunter2")
+    }),
+  )
+
+  it.live("a package that is nobody's global install of npm is refused before anything is asked", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const refused = (change: (prefix: string) => Effect.Effect<void, unknown>) =>
+        scenario(
+          () => ({}),
+          ({ prefix, calls }) =>
+            Effect.gen(function* () {
+              yield* Effect.orDie(change(prefix))
+              const error = yield* Effect.flip((yield* NpmInstaller).install)
+              assert.deepStrictEqual(calls, [])
+              return error
+            }),
+        )
+      const unlinked = yield* refused((prefix) => fs.remove(`${prefix}/bin/waiaas`))
+      assert.include(unlinked.message, "something else than npm install --global")
+      const file = yield* refused((prefix) =>
+        Effect.zipRight(fs.remove(`${prefix}/bin/waiaas`), fs.writeFileString(`${prefix}/bin/waiaas`, "#!")),
+      )
+      assert.strictEqual(file._tag, "NotNpmGlobal")
+      for (const [place, manager] of [
+        ["/.pnpm/x/lib/node_modules/@waiaas/cli", "pnpm"],
+        ["/checkout/packages/cli", "a source checkout"],
+      ] as const) {
+        const found = yield* refused((prefix) =>
+          Effect.gen(function* () {
+            const from = `${prefix}/lib/node_modules/@waiaas/cli`
+            yield* fs.makeDirectory(`${prefix}${place}`, { recursive: true })
+            yield* fs.remove(from, { recursive: true })
+            yield* fs.symlink(`${prefix}${place}`, from)
+          }),
+        )
+        assert.include(found.message, manager)
+      }
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
+  )
+
+  it.live("a package in the place of the installed one that cannot be read is none", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      yield* scenario(
+        () => ({}),
+        ({ prefix }) =>
+          Effect.gen(function* () {
+            const npm = yield* NpmInstaller
+            const install = yield* npm.install
+            yield* Effect.orDie(
+              fs.writeFileString(`${prefix}/lib/node_modules/@waiaas/cli/package.json`, "{"),
+            )
+            const error = yield* Effect.flip(npm.expectInstalled(install, "2.0.0"))
+            assert.include(error.message, "the installed package is not readable by now")
+          }),
+      )
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 })
 
