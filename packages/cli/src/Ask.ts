@@ -1,4 +1,5 @@
 import { createInterface } from "node:readline"
+import { printable } from "@waiaas/domain/Printable"
 import * as Effect from "effect/Effect"
 
 /**
@@ -21,6 +22,6 @@ export const confirm = (
       lines.close()
     })
     lines.once("close", end)
-    output.write(`${question} [y/N] `)
+    output.write(`${printable(question)} [y/N] `)
     return Effect.sync(() => lines.close())
   }).pipe(Effect.interruptible)

@@ -1,5 +1,6 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { printable, printableJson } from "@waiaas/domain/Printable"
 import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
@@ -113,11 +114,11 @@ export const report = (
     failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
   const next = here !== null && sudo ? withSudo(here) : here
   const whole = { ...failure, next }
-  if (json) process.stdout.write(`${JSON.stringify({ event: "Failed", ...whole })}\n`)
+  if (json) process.stdout.write(`${printableJson({ event: "Failed", ...whole })}\n`)
   const lines = [
-    `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${whole.message}`,
-    ...(whole.standing ? [whole.standing] : []),
-    ...(whole.next ? [`next: ${whole.next}`] : []),
+    `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${printable(whole.message)}`,
+    ...(whole.standing ? [printable(whole.standing)] : []),
+    ...(whole.next ? [`next: ${printable(whole.next)}`] : []),
   ]
   process.stderr.write(`${lines.join("\n")}\n`)
 }

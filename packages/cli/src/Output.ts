@@ -1,3 +1,4 @@
+import { printable, printableJson, printableTexts } from "@waiaas/domain/Printable"
 import { Environment } from "@waiaas/services/platform/Environment"
 import type { ProgressEvent } from "@waiaas/services/UpgradeProgress"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
@@ -39,14 +40,14 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
           result: (value, lines) =>
             Effect.suspend(() => {
               spinner.stop()
-              return mode === "json" ? out(JSON.stringify(value)) : out(lines.join("\n"))
+              return mode === "json" ? out(printableJson(value)) : out(lines.map(printable).join("\n"))
             }),
-          note: (line) => (mode === "human" ? err(line) : Effect.void),
+          note: (line) => (mode === "human" ? err(printable(line)) : Effect.void),
           event: (event) => {
-            if (mode === "json") return out(JSON.stringify({ event: event._tag, ...event, _tag: undefined }))
+            if (mode === "json") return out(printableJson({ event: event._tag, ...event, _tag: undefined }))
             if (mode === "quiet") return Effect.void
             return Effect.sync(() => {
-              const line = describe(event, paint)
+              const line = describe(printableTexts(event), paint)
               if (event._tag === "PhaseStarted") spinner.start(line)
               else if (event._tag === "Detail") spinner.detail(line)
               else {

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from "node:path"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { printable } from "@waiaas/domain/Printable"
 import { isUnderSudo } from "@waiaas/services/platform/Environment"
 import { exitFlushed, guardStreams, unwrittenOutput } from "@waiaas/services/platform/Streams"
 import { workingDirectory } from "@waiaas/services/platform/WorkingDirectory"
@@ -13,7 +14,7 @@ import { report, reportOf } from "./Failure.ts"
 /** To stderr and not to the console, whose errors are the library's words for wrong usage. */
 const logger = Logger.replace(
   Logger.defaultLogger,
-  Logger.map(Logger.stringLogger, (line) => void process.stderr.write(`${line}\n`)),
+  Logger.map(Logger.stringLogger, (line) => void process.stderr.write(`${printable(line)}\n`)),
 )
 
 const hasColours = (): boolean =>

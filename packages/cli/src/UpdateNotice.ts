@@ -1,3 +1,4 @@
+import { oneLine } from "@waiaas/domain/Printable"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
@@ -17,7 +18,7 @@ export const showUpdateNotice = Effect.gen(function* () {
   const { installed, latest, check } = pending.value
   const lines = [
     `Update available: ${installed} -> ${latest}`,
-    `Run: ${(yield* inSameDataDir)("waiaas upgrade")}`,
+    `Run: ${oneLine((yield* inSameDataDir)("waiaas upgrade"), 4096)}`,
     ...(check.failure === null
       ? []
       : [

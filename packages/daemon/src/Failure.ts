@@ -1,5 +1,6 @@
 /** How the daemon's process ends when it fails: what is said on stderr, and its exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { printable } from "@waiaas/domain/Printable"
 import { inDataDir } from "@waiaas/domain/Shell"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -30,9 +31,9 @@ export const reportFailure =
       if (Cause.isInterruptedOnly(cause)) return
       const error = Option.filter(Cause.failureOption(cause), isReportable)
       const text = Option.match(error, {
-        onNone: () => `A bug in WAIaaS: ${Cause.pretty(cause)}`,
+        onNone: () => `A bug in WAIaaS: ${printable(Cause.pretty(cause))}`,
         onSome: ({ message, next }) =>
-          `error: ${message}${next === undefined ? "" : `\nnext: ${dataDir === undefined ? next : inDataDir(next, dataDir)}`}`,
+          `error: ${printable(message)}${next === undefined ? "" : `\nnext: ${printable(dataDir === undefined ? next : inDataDir(next, dataDir))}`}`,
       })
       process.stderr.write(`${text}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
     })

@@ -1,6 +1,7 @@
 /** The daemon's log: one JSON object a line, on stderr and in a rotating file, without secrets. */
 
 import type { Config } from "@waiaas/domain/Config"
+import { printableJson } from "@waiaas/domain/Printable"
 import { redactText } from "@waiaas/domain/Redact"
 import { Environment } from "@waiaas/services/platform/Environment"
 import * as Cause from "effect/Cause"
@@ -48,7 +49,7 @@ const format = (options: Logger.Logger.Options<unknown>, secrets: ReadonlyArray<
   const texts = parts.filter((part) => typeof part !== "object" || part === null)
   const values = parts.filter((part) => typeof part === "object" && part !== null)
   const spans = List.toArray(options.spans).map(LogSpan.render(options.date.getTime()))
-  return JSON.stringify({
+  return printableJson({
     time: options.date.toISOString(),
     level: options.logLevel.label,
     message: redactText(texts.map(String).join(" "), secrets),
@@ -79,7 +80,7 @@ export const layerLog = (options: LogOptions): Layer.Layer<never, never, Environ
               size: options.size ?? 5 * 1024 * 1024,
               count: options.count ?? 5,
               onProblem: (message, now) =>
-                toStderr(JSON.stringify({ time: new Date(now).toISOString(), level: "WARN", message })),
+                toStderr(printableJson({ time: new Date(now).toISOString(), level: "WARN", message })),
             })
       yield* Effect.addFinalizer(() =>
         Effect.clockWith((clock) => Effect.sync(() => file?.close(clock.unsafeCurrentTimeMillis()))),

@@ -1,4 +1,5 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { printable } from "@waiaas/domain/Printable"
 import { exitFlushed, guardStreams } from "@waiaas/services/platform/Streams"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,7 +15,8 @@ const Plain = Logger.replace(
   Logger.defaultLogger,
   Logger.make(({ logLevel, message }) => {
     if (LogLevel.lessThan(logLevel, LogLevel.Warning)) return
-    process.stderr.write(`warning: ${Array.isArray(message) ? message.join(" ") : String(message)}\n`)
+    const text = Array.isArray(message) ? message.join(" ") : String(message)
+    process.stderr.write(`warning: ${printable(text)}\n`)
   }),
 )
 

@@ -157,6 +157,21 @@ it.scopedLive("another user of the machine reads who has a lock, and cannot keep
   }).pipe(Effect.provide(layerDataDir())),
 )
 
+it.scopedLive("what a holder says of itself is one short line, whatever it is", () =>
+  Effect.gen(function* () {
+    const locks = yield* ExclusiveLock
+    const { paths } = yield* DataDir
+    const holder = yield* holdElsewhere(paths.runLock)
+    const what = `\u001b[2Jupgrade\nnext: rm ${"x".repeat(10_000)}`
+    writeFileSync(holderPath(paths.runLock), JSON.stringify({ pid: holder.pid, what, since: 1 }))
+    const busy = yield* Effect.flip(
+      Effect.scoped(locks.acquire({ lock: "run", path: paths.runLock, what: "another" })),
+    )
+    assert.include(busy.message, "\\u001b[2Jupgrade\\u000anext: rm xxx")
+    assert.isBelow(busy.message.length, 600)
+  }).pipe(Effect.provide(layerDataDir())),
+)
+
 it.scopedLive("who gave a lock back and lives on is not its holder", () =>
   Effect.gen(function* () {
     const locks = yield* ExclusiveLock

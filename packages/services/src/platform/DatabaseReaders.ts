@@ -2,6 +2,7 @@
 import { basename } from "node:path"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { DatabaseInUse } from "@waiaas/domain/DataErrors"
+import { oneLine } from "@waiaas/domain/Printable"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -57,7 +58,7 @@ const holdersOf = (
       const name = yield* nameOf(files, pid)
       const open = yield* Effect.option(isOpenIn(files, pid, `${database}-shm`))
       if (Option.isNone(name) || Option.contains(open, false)) continue
-      found.push({ pid, name: name.value })
+      found.push({ pid, name: oneLine(name.value) })
     }
     return found
   }).pipe(

@@ -1,5 +1,6 @@
 import { basename, dirname, join } from "node:path"
 import { FileFailed, LockBusy, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import { oneLine } from "@waiaas/domain/Printable"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -19,10 +20,16 @@ import { shortageAt } from "./Shortage.ts"
 
 export type LockName = "install" | "run" | "data" | "tool"
 
+/** Where the data is another user's, so is this text: it is shown, and never longer than a line. */
+const Line = Schema.transform(Schema.String, Schema.String, {
+  strict: true,
+  decode: (text) => oneLine(text),
+  encode: (text) => text,
+})
 /** Facts about a lock's holder, for messages. Never in the lock file: reading that would drop the lock. */
 export const Holder = Schema.Struct({
   pid: Schema.Int,
-  what: Schema.String,
+  what: Line,
   /** Unix seconds. */
   since: Schema.Int,
   /** The process for good, so that it is known to live though its lock's file was removed. */

@@ -34,26 +34,47 @@ export const layerFiles = (files: Readonly<Record<string, string>>) => {
         )
       : Effect.succeed(text)
   }
+  const infoOf = (text: string): FileSystem.File.Info => ({
+    type: "File",
+    mtime: Option.none(),
+    atime: Option.none(),
+    birthtime: Option.none(),
+    dev: 1,
+    ino: Option.none(),
+    mode: 0o100600,
+    nlink: Option.none(),
+    uid: Option.none(),
+    gid: Option.none(),
+    rdev: Option.none(),
+    size: FileSystem.Size(Buffer.byteLength(text)),
+    blksize: Option.none(),
+    blocks: Option.none(),
+  })
+  const opened = (text: string): FileSystem.File => {
+    let rest = Buffer.from(text)
+    const unused = Effect.dieMessage("these files are read from their beginning to their end")
+    return {
+      [FileSystem.FileTypeId]: FileSystem.FileTypeId,
+      fd: FileSystem.FileDescriptor(0),
+      stat: Effect.succeed(infoOf(text)),
+      read: (buffer) =>
+        Effect.sync(() => {
+          const count = rest.copy(buffer)
+          rest = rest.subarray(count)
+          return FileSystem.Size(count)
+        }),
+      seek: () => unused,
+      sync: unused,
+      readAlloc: () => unused,
+      truncate: () => unused,
+      write: () => unused,
+      writeAll: () => unused,
+    }
+  }
   return FileSystem.layerNoop({
     exists: (path) => Effect.succeed(files[path] !== undefined),
-    readFileString: (path) => found(path, "readFileString"),
-    stat: (path) =>
-      Effect.map(found(path, "stat"), (text) => ({
-        type: "File" as const,
-        mtime: Option.none(),
-        atime: Option.none(),
-        birthtime: Option.none(),
-        dev: 1,
-        ino: Option.none(),
-        mode: 0o100600,
-        nlink: Option.none(),
-        uid: Option.none(),
-        gid: Option.none(),
-        rdev: Option.none(),
-        size: FileSystem.Size(text.length),
-        blksize: Option.none(),
-        blocks: Option.none(),
-      })),
+    open: (path) => Effect.map(found(path, "open"), opened),
+    stat: (path) => Effect.map(found(path, "stat"), infoOf),
   })
 }
 
