@@ -1,6 +1,7 @@
 /**
- * `npm run mutants [-- --room R]... [--file F]... [--minutes M] [--write]`: StrykerJS plants mistakes in the code that
- * the promise hangs on (scripts/mutants/rooms.mts), one at a time, and runs the Layer tests that reach each. What no test
+ * `npm run mutants [-- --room R]... [--file F]... [--share 0.2] [--seed S] [--minutes M] [--write]`: StrykerJS plants mistakes
+ * in the code that the promise hangs on (scripts/mutants/rooms.mts), one at a time, and runs the Layer tests that reach each: a
+ * random share of all, by the seed (default: the day). What no test
  * notices is printed with its line; what changes nothing that can be observed is listed in scripts/mutants/equivalent.json.
  * `--minutes`: no room is begun after them. `--write` puts the rooms' scores into docs/reliability.md.
  */
@@ -14,19 +15,13 @@ import { parseArgs } from "node:util"
 import { cached } from "./lib/cache.mts"
 import { machineLine, writePart } from "./lib/document.mts"
 import { interruption } from "./lib/interruption.mts"
-import { node, npmCli, root } from "./lib/repo.mts"
+import { cleanEnv, node, npmCli, root } from "./lib/repo.mts"
 import { mustRun, run } from "./lib/run.mts"
 import { rooms } from "./mutants/rooms.mts"
+import { isInSample, type Mutant } from "./mutants/sample.mts"
 
-interface Mutant {
-  readonly mutatorName: string
-  readonly replacement?: string
+interface Tried extends Mutant {
   readonly status: string
-  readonly location: { readonly start: Position; readonly end: Position }
-}
-interface Position {
-  readonly line: number
-  readonly column: number
 }
 /** A mutant that nothing observable tells from the code: by its text, since lines move. */
 interface Equivalent {
@@ -49,11 +44,15 @@ const { values } = parseArgs({
   options: {
     room: { type: "string", multiple: true, default: [] },
     file: { type: "string", multiple: true, default: [] },
+    share: { type: "string", default: "0.2" },
+    seed: { type: "string", default: new Date().toISOString().slice(0, 10) },
     minutes: { type: "string", default: "90" },
     workers: { type: "string", default: String(availableParallelism()) },
     write: { type: "boolean", default: false },
   },
 })
+
+const share = Number(values.share)
 
 /** StrykerJS lives below node_modules/.cache, with a lock file of its own: nothing else needs it, and it is large. */
 const install = (): Promise<string> => {
@@ -125,7 +124,8 @@ const measure = async (stryker: string, [room, files]: Room, place: string): Pro
   await writeFile(
     config,
     JSON.stringify({
-      plugins: [module("vitest-runner/dist/src/index.js")],
+      plugins: [module("vitest-runner/dist/src/index.js"), join(root, "scripts/mutants/sample.mts")],
+      checkers: ["sample"],
       testRunner: "vitest",
       // Processes: a thread cannot change the umask, which some tests do.
       vitest: { configFile: "scripts/mutants/vitest.config.ts", related: true, pool: "forks" },
@@ -149,18 +149,21 @@ const measure = async (stryker: string, [room, files]: Room, place: string): Pro
   )
   const result = await run(node, [module("core/bin/stryker.js"), "run", config], {
     cwd: root,
+    env: cleanEnv({ MUTANTS_SHARE: values.share, MUTANTS_SEED: values.seed }),
     timeoutMs: 3_600_000,
     show: true,
   })
   if (result.code !== 0 || !existsSync(report))
     throw new Error(`${room}: StrykerJS ended with ${result.code}`)
   const found = JSON.parse(await readFile(report, "utf8")) as {
-    readonly files: Record<string, { readonly mutants: ReadonlyArray<Mutant> }>
+    readonly files: Record<string, { readonly mutants: ReadonlyArray<Tried> }>
   }
   const score = { room, files: files.length, noticed: 0, survived: 0, equivalent: 0 }
   for (const file of files) {
     const text = await readFile(join(root, file), "utf8")
     for (const mutant of found.files[file]?.mutants ?? []) {
+      // What no test reaches is reported without a question to the checker.
+      if (!isInSample(file, mutant, share, values.seed)) continue
       const { status, location, replacement = "" } = mutant
       if (status === "Killed" || status === "Timeout") score.noticed++
       if (status !== "Survived" && status !== "NoCoverage") continue
@@ -216,7 +219,7 @@ const write = async (scores: ReadonlyArray<Score>): Promise<void> => {
     seconds: column(8),
   }
   const part = [
-    `\`npm run mutants -- --write\` on ${machineLine()}:`,
+    `\`npm run mutants -- --share ${share} --seed ${values.seed} --write\` on ${machineLine()}:`,
     "",
     ...header,
     ...rows,
@@ -230,6 +233,7 @@ const main = async (): Promise<void> => {
   const minutes = Number(values.minutes)
   if (!(minutes > 0) || !(Number(values.workers) >= 1))
     throw new Error("--minutes and --workers are numbers above 0")
+  if (!(share > 0 && share <= 1)) throw new Error("--share is a number above 0, at most 1")
   if (values.write && values.file.length > 0) throw new Error("--write is for whole rooms, not with --file")
   const rooms = chosen()
   const stryker = await install()

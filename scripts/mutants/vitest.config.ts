@@ -11,7 +11,8 @@ export default defineConfig({
     exclude: ["**/*.slow.test.ts"],
     // Loading Effect anew for each mistake takes longer than the tests that it needs.
     isolate: false,
-    testTimeout: 15_000,
-    hookTimeout: 15_000,
+    // Code with mistakes planted in it is slower, and StrykerJS has a limit of its own for each.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 })
