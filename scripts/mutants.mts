@@ -237,6 +237,8 @@ const main = async (): Promise<void> => {
   if (values.write && values.file.length > 0) throw new Error("--write is for whole rooms, not with --file")
   const rooms = chosen()
   const stryker = await install()
+  // What a killed run left.
+  await rm(join(root, ".mutants"), { recursive: true, force: true })
   const place = join(root, ".mutants-config")
   await mkdir(place, { recursive: true })
   const scores: Array<Score> = []
