@@ -5,6 +5,7 @@ import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import { VERSION } from "@waiaas/domain/Build"
+import { columnsOf } from "@waiaas/domain/TerminalLines"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type CommandNode, commandTree } from "./CommandTree.ts"
@@ -17,7 +18,7 @@ import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
 import { escapes } from "./Escapes.ts"
 import { WrongUsage } from "./Failure.ts"
-import { helpText } from "./HelpText.ts"
+import { HELP_WIDTH, helpText } from "./HelpText.ts"
 import { layerFor } from "./Layers.ts"
 import { layerNoConsole } from "./NoConsole.ts"
 import { root } from "./Root.ts"
@@ -65,7 +66,12 @@ export const runCommand = (
   const json = args.includes("--json")
   switch (reading._tag) {
     case "Help": {
-      const text = helpText(tree, VERSION, reading.words)
+      const text = helpText(
+        tree,
+        VERSION,
+        reading.words,
+        Math.min(HELP_WIDTH, columnsOf(process.stdout) ?? HELP_WIDTH),
+      )
       return Effect.sync(() => print(plain.stdout ? text.replace(escapes, "") : text))
     }
     case "Version":

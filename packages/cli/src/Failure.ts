@@ -2,6 +2,7 @@
 import { ExitCode } from "@waiaas/domain/ExitCode"
 import { printable, printableJson } from "@waiaas/domain/Printable"
 import { inDataDir, withSudo } from "@waiaas/domain/Shell"
+import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
 import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
@@ -120,5 +121,5 @@ export const report = (
     ...(whole.standing ? [printable(whole.standing)] : []),
     ...(whole.next ? [`next: ${printable(whole.next)}`] : []),
   ]
-  process.stderr.write(`${lines.join("\n")}\n`)
+  process.stderr.write(`${fitLines(lines.join("\n"), columnsOf(process.stderr))}\n`)
 }

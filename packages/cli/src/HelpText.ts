@@ -1,26 +1,19 @@
-/** The help of a command, made of the same data that its line is read with; no line is wider than a terminal of 80. */
+/** The help of a command, made of the same data that its line is read with; no line is wider than the terminal. */
+import { wrapWords } from "@waiaas/domain/TerminalLines"
 import type { CommandArgument, CommandNode, CommandOption } from "./CommandTree.ts"
 
-const WIDTH = 80
+/** Of the help, in columns, wherever there are as many. */
+export const HELP_WIDTH = 80
 const bold = (text: string): string => `\u001b[1m${text}\u001b[0m`
 
-/** Words broken into lines of at most `width`; a line of its own stays one. */
-const wrap = (text: string, width: number): ReadonlyArray<string> =>
-  text.split("\n").flatMap((line) => {
-    const lines = [""]
-    for (const word of line.split(" ")) {
-      const last = lines[lines.length - 1] ?? ""
-      if (last !== "" && last.length + 1 + word.length > width) lines.push(word)
-      else lines[lines.length - 1] = last === "" ? word : `${last} ${word}`
-    }
-    return lines
-  })
-
-/** Names with what they mean: beside each other where there is room, else one below the other. */
-const list = (rows: ReadonlyArray<readonly [name: string, meaning: string]>): ReadonlyArray<string> => {
-  const column = Math.min(24, Math.max(...rows.map(([name]) => name.length)) + 2)
+/** Names with what they mean: side by side where there is room, else one below the other. */
+const list = (
+  rows: ReadonlyArray<readonly [name: string, meaning: string]>,
+  width: number,
+): ReadonlyArray<string> => {
+  const column = Math.min(width < 70 ? 18 : 24, Math.max(...rows.map(([name]) => name.length)) + 2)
   return rows.flatMap(([name, meaning]) => {
-    const [first = "", ...rest] = wrap(meaning, WIDTH - 2 - column)
+    const [first = "", ...rest] = wrapWords(meaning, width - 2 - column)
     const more = rest.map((line) => `  ${" ".repeat(column)}${line}`)
     return name.length + 2 > column
       ? [`  ${name}`, `  ${" ".repeat(column)}${first}`, ...more]
@@ -71,7 +64,12 @@ const standard = [
 ] as const
 
 /** `words`: the command's, without `waiaas`; what is no command any more is left out. */
-export const helpText = (root: CommandNode, version: string, words: ReadonlyArray<string>): string => {
+export const helpText = (
+  root: CommandNode,
+  version: string,
+  words: ReadonlyArray<string>,
+  width = HELP_WIDTH,
+): string => {
   let node = root
   const name = ["waiaas"]
   for (const word of words) {
@@ -91,18 +89,23 @@ export const helpText = (root: CommandNode, version: string, words: ReadonlyArra
     "",
     `$ ${usage}`,
     "",
-    ...wrap(node.description, WIDTH),
+    ...wrapWords(node.description, width),
     ...section(
       "COMMANDS",
-      node.children.length === 0 ? [] : list(below(node, node === root ? "" : `${node.name} `)),
+      node.children.length === 0 ? [] : list(below(node, node === root ? "" : `${node.name} `), width),
     ),
     ...section(
       "ARGUMENTS",
       node.args.length === 0
         ? []
-        : list(node.args.map((argument) => [`<${valueName(argument)}>`, argument.description] as const)),
+        : list(
+            node.args.map((argument) => [`<${valueName(argument)}>`, argument.description] as const),
+            width,
+          ),
     ),
-    ...(node === root ? [] : section("OPTIONS", node.options.size === 0 ? [] : list(optionRows(node)))),
-    ...section("WITH EVERY COMMAND, ANYWHERE ON THE LINE", list([...optionRows(root), ...standard])),
+    ...(node === root
+      ? []
+      : section("OPTIONS", node.options.size === 0 ? [] : list(optionRows(node), width))),
+    ...section("WITH EVERY COMMAND, ANYWHERE ON THE LINE", list([...optionRows(root), ...standard], width)),
   ].join("\n")
 }

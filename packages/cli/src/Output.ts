@@ -1,4 +1,5 @@
 import { printable, printableJson, printableTexts } from "@waiaas/domain/Printable"
+import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
 import { Environment } from "@waiaas/services/platform/Environment"
 import type { ProgressEvent } from "@waiaas/services/UpgradeProgress"
 import { UpgradeProgress } from "@waiaas/services/UpgradeProgress"
@@ -12,8 +13,12 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
   Output,
   {
     readonly mode: "human" | "json" | "quiet"
+    /** Columns of the terminal that results go to; undefined where they go somewhere else, and keep their lines. */
+    readonly columns: number | undefined
     /** A result: the lines for a person, the value for a script. */
     readonly result: (value: unknown, lines: ReadonlyArray<string>) => Effect.Effect<void>
+    /** A result for another program, whose lines are never broken. */
+    readonly verbatim: (value: unknown, lines: ReadonlyArray<string>) => Effect.Effect<void>
     /** Something on the way; not for `--quiet` and `--json`. */
     readonly note: (line: string) => Effect.Effect<void>
     readonly event: (event: ProgressEvent) => Effect.Effect<void>
@@ -34,14 +39,19 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
         )
         const paint = painter(hasColours)
         const out = (text: string) => Effect.sync(() => void process.stdout.write(`${text}\n`))
-        const err = (text: string) => Effect.sync(() => spinner.print(text))
+        const print = (text: string) => spinner.print(fitLines(text, columnsOf(process.stderr)))
+        const err = (text: string) => Effect.sync(() => print(text))
+        const result = (value: unknown, text: string) =>
+          Effect.suspend(() => {
+            spinner.stop()
+            return mode === "json" ? out(printableJson(value)) : out(text)
+          })
+        const columns = columnsOf(process.stdout)
         return {
           mode,
-          result: (value, lines) =>
-            Effect.suspend(() => {
-              spinner.stop()
-              return mode === "json" ? out(printableJson(value)) : out(lines.map(printable).join("\n"))
-            }),
+          columns,
+          result: (value, lines) => result(value, fitLines(lines.map(printable).join("\n"), columns)),
+          verbatim: (value, lines) => result(value, lines.map(printable).join("\n")),
           note: (line) => (mode === "human" ? err(printable(line)) : Effect.void),
           event: (event) => {
             if (mode === "json") return out(printableJson({ event: event._tag, ...event, _tag: undefined }))
@@ -52,7 +62,7 @@ export class Output extends Context.Tag("@waiaas/cli/Output")<
               else if (event._tag === "Detail") spinner.detail(line)
               else {
                 if (event._tag === "PhaseDone" || event._tag === "PhaseFailed") spinner.stop()
-                spinner.print(line)
+                print(line)
               }
             })
           },

@@ -1,4 +1,5 @@
 import { oneLine } from "@waiaas/domain/Printable"
+import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
@@ -27,7 +28,12 @@ export const showUpdateNotice = Effect.gen(function* () {
   ]
   const width = Math.max(...lines.map((line) => line.length))
   const edge = `+${"-".repeat(width + 2)}+`
-  const box = [edge, ...lines.map((line) => `| ${line.padEnd(width)} |`), edge].join("\n")
+  const columns = columnsOf(process.stderr)
+  // A frame that does not fit would be broken into pieces.
+  const box =
+    columns !== undefined && edge.length > columns
+      ? fitLines(lines.join("\n"), columns)
+      : [edge, ...lines.map((line) => `| ${line.padEnd(width)} |`), edge].join("\n")
   yield* Effect.sync(() => void process.stderr.write(`\n${box}\n`))
   yield* notifier.shown(pending.value)
 })

@@ -50,6 +50,9 @@ const useCompileCache = () => {
   }
 }
 
+/** The help is as wide as most terminals; for a narrower one the command breaks its lines elsewhere. */
+const hasRoomForHelp = process.stdout.isTTY !== true || !(process.stdout.columns < 80)
+
 /** Prints and ends by itself, when a slow reader has all of it. */
 const answer = (text: string) => {
   guardStreams(() => {
@@ -66,7 +69,7 @@ if (!isSupportedNode(process.versions.node)) {
   process.exitCode = 4
 } else if (isOnly("--version", "-v", "-V", "version")) {
   answer(`${VERSION}\n`)
-} else if (help !== "" && isOnly("--help", "-h", "help")) {
+} else if (help !== "" && hasRoomForHelp && isOnly("--help", "-h", "help")) {
   const noColor = (process.env.NO_COLOR ?? "") !== "" || process.env.TERM === "dumb"
   const plain = process.stdout.isTTY !== true || noColor
   answer(plain ? help.replace(escapes, "") : help)

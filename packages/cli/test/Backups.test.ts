@@ -39,15 +39,31 @@ it.scopedLive("the list calls nothing whole that was not read, and names what a 
       bytes.writeUInt8(bytes.readUInt8(5000) ^ 1, 5000)
       writeFileSync(file, bytes)
     }
-    const lines: Array<string> = []
-    const output = Layer.succeed(Output, {
-      mode: "human",
-      result: (_value, said) => Effect.sync(() => void lines.push(...said)),
-      note: () => Effect.void,
-      event: () => Effect.void,
-    })
-    yield* Command.run(backup, { name: "waiaas", version: "2.0.0" })(["node", "waiaas", "list"]).pipe(
-      Effect.provide(Layer.merge(output, NodeContext.layer)),
+    const listed = (columns: number | undefined) =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const result = (_value: unknown, said: ReadonlyArray<string>) =>
+          Effect.sync(() => void lines.push(...said))
+        const output = Layer.succeed(Output, {
+          mode: "human",
+          columns,
+          result,
+          verbatim: result,
+          note: () => Effect.void,
+          event: () => Effect.void,
+        })
+        yield* Command.run(backup, { name: "waiaas", version: "2.0.0" })(["node", "waiaas", "list"]).pipe(
+          Effect.provide(Layer.merge(output, NodeContext.layer)),
+        )
+        return lines
+      })
+    const lines = yield* listed(undefined)
+    // A narrow terminal has no room for columns: each value has its name.
+    const narrow = yield* listed(60)
+    assert.isFalse(narrow.some((line) => line.startsWith("NAME")))
+    assert.strictEqual(
+      narrow[narrow.indexOf(unread.name) + 1]?.replace(/\d+ kB/, "9 kB"),
+      "  version 1.9.0, schema 5, size 9 kB",
     )
     const stateOf = ({ name }: { readonly name: string }) =>
       lines[lines.findIndex((line) => line.startsWith(name)) + 1]?.replace(/^ {2}made [^;]*; /, "")

@@ -86,10 +86,12 @@ describe("a command line", () => {
   })
 })
 
-it("no line of a help is wider than 80 columns, and it names the whole command", () => {
-  for (const words of [[], ["upgrade"], ["agent"], ["agent", "sign"]]) {
-    const text = helpText(root, "2.0.0", words).replaceAll("\u001b[1m", "").replaceAll("\u001b[0m", "")
-    for (const line of text.split("\n")) assert.ok(line.length <= 80, line)
+it("no line of a help is wider than the terminal, or than 80 columns, and it names the whole command", () => {
+  for (const [width, words] of [undefined, 60, 50].flatMap((width) =>
+    [[], ["upgrade"], ["agent"], ["agent", "sign"]].map((words) => [width, words] as const),
+  )) {
+    const text = helpText(root, "2.0.0", words, width).replaceAll("\u001b[1m", "").replaceAll("\u001b[0m", "")
+    for (const line of text.split("\n")) assert.ok(line.length <= (width ?? 80), line)
     assert.match(text, new RegExp(`^\\$ ${["waiaas", ...words].join(" ")}`, "m"))
     assert.match(text, /--data-dir <dir>/)
   }

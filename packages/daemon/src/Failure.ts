@@ -2,6 +2,7 @@
 import { ExitCode } from "@waiaas/domain/ExitCode"
 import { printable } from "@waiaas/domain/Printable"
 import { inDataDir } from "@waiaas/domain/Shell"
+import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -35,5 +36,6 @@ export const reportFailure =
         onSome: ({ message, next }) =>
           `error: ${printable(message)}${next === undefined ? "" : `\nnext: ${printable(dataDir === undefined ? next : inDataDir(next, dataDir))}`}`,
       })
-      process.stderr.write(`${text}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
+      const fitting = fitLines(text, columnsOf(process.stderr))
+      process.stderr.write(`${fitting}\n${background ? `  exit code: ${exitCodeOf(cause)}\n` : ""}`)
     })

@@ -4,13 +4,7 @@ import { ExitCode } from "./ExitCode.ts"
 import { NpmFailureKind, npmFailureText, withoutPermission } from "./NpmFailure.ts"
 import { PACKAGE_NAME } from "./PackageName.ts"
 import { shellWord } from "./Shell.ts"
-
-const bytes = (count: number): string =>
-  count >= 1e9
-    ? `${(count / 1e9).toFixed(1)} GB`
-    : count >= 1e6
-      ? `${(count / 1e6).toFixed(1)} MB`
-      : `${Math.ceil(count / 1e3)} kB`
+import { sizeInWords } from "./Size.ts"
 
 export class NotNpmGlobal extends Schema.TaggedError<NotNpmGlobal>()("NotNpmGlobal", {
   manager: Schema.String,
@@ -176,10 +170,10 @@ export class NoSpace extends Schema.TaggedError<NoSpace>()("NoSpace", {
   available: Schema.Number,
 }) {
   override get message() {
-    return `Not enough space at ${this.path}: ${bytes(this.needed)} needed, ${bytes(this.available)} available.`
+    return `Not enough space at ${this.path}: ${sizeInWords(this.needed)} needed, ${sizeInWords(this.available)} available.`
   }
   get next() {
-    return `Free ${bytes(this.needed - this.available)} on that file system, then run the command again.`
+    return `Free ${sizeInWords(this.needed - this.available)} on that file system, then run the command again.`
   }
   get exitCode() {
     return ExitCode.failed

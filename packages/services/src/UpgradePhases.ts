@@ -6,6 +6,7 @@ import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles, agentsWithoutKey, keyAdvice } from "@waiaas/domain/KeyFile"
 import { CandidateBroken } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
+import { sizeInWords } from "@waiaas/domain/Size"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
@@ -37,7 +38,7 @@ const NAMED = 5
 
 /** An estimate for an operator. */
 export const estimated = ({ downtime, bytes }: Estimate): string =>
-  `expected downtime about ${downtime.toFixed(1)} s, ${(bytes / 1e6).toFixed(1)} MB of data`
+  `expected downtime about ${downtime.toFixed(1)} s, ${sizeInWords(bytes)} of data`
 
 export interface PhaseContext {
   readonly run: Run

@@ -68,7 +68,7 @@ describe("step 1", () => {
       const done = heard.find((event) => event._tag === "PhaseDone" && event.phase === "check")
       assert.match(
         done?._tag === "PhaseDone" ? done.result : "",
-        /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+\.\d MB of data$/,
+        /^schema 4 -> 5 rehearsed, expected downtime about \d+\.\d s, \d+ kB of data$/,
       )
     }).pipe(Effect.provide(layerInstalled())),
   )

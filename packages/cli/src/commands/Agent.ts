@@ -102,11 +102,12 @@ const list = Command.make("list", {}, () =>
     const { call } = yield* client
     const agents = yield* call((api) => api.agents.list())
     const rows = agents.map((agent) => [agent.id, agent.name, agent.chain, agent.network, standing(agent)])
-    yield* (yield* Output).result(
+    const output = yield* Output
+    yield* output.result(
       agents,
       rows.length === 0
         ? [`No agents yet: ${(yield* inSameDataDir)("waiaas agent create <name>")}`]
-        : table(["ID", "NAME", "CHAIN", "NETWORK", "STATUS"], rows),
+        : table(["ID", "NAME", "CHAIN", "NETWORK", "STATUS"], rows, output.columns),
     )
   }),
 ).pipe(Command.withDescription("List the agents"))
@@ -125,7 +126,8 @@ const suspend = Command.make("suspend", { agent: agentArg }, ({ agent }) =>
     const suspended = yield* call((api) => api.agents.suspend({ path: { agent } }))
     const resumeIt = (yield* inSameDataDir)(`waiaas agent resume ${shellWord(agent)}`)
     yield* (yield* Output).result(suspended, [
-      `${suspended.name} is suspended: its signing is, and nothing else of it. To let it sign again: ${resumeIt}`,
+      `${suspended.name} is suspended: it signs nothing. Its key is kept.`,
+      `To let it sign again: ${resumeIt}`,
     ])
   }),
 ).pipe(

@@ -1,6 +1,7 @@
 /** Backups of database and configuration. */
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import { sizeInWords } from "@waiaas/domain/Size"
 import { makeVersion } from "@waiaas/domain/Version"
 import { Backup, type BackupEntry } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -12,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
-import { inSameDataDir, keystoreNote, size, table, when } from "./Text.ts"
+import { inSameDataDir, keystoreNote, tableRows, when } from "./Text.ts"
 
 const create = Command.make("create", {}, () =>
   Effect.scoped(
@@ -69,13 +70,14 @@ const list = Command.make("list", {}, () =>
         name,
         manifest === null ? "?" : `${manifest.from}${manifest.to ? ` -> ${manifest.to}` : ""}`,
         manifest === null ? "?" : String(manifest.schema),
-        manifest === null ? "?" : size(manifest.files.reduce((sum, file) => sum + file.size, 0)),
+        manifest === null ? "?" : sizeInWords(manifest.files.reduce((sum, file) => sum + file.size, 0)),
       ]
     })
-    const [headings = "", ...lines] = table(["NAME", "VERSION", "SCHEMA", "SIZE"], rows)
+    const output = yield* Output
+    const [headings, ...lines] = tableRows(["NAME", "VERSION", "SCHEMA", "SIZE"], rows, output.columns)
     const detailOf = (entry: BackupEntry) =>
       `  ${entry.manifest === null ? "" : `made ${when(entry.manifest.createdAt)}; `}${stateOf(entry)}`
-    yield* (yield* Output).result(
+    yield* output.result(
       {
         backups: entries.map((entry) => ({
           name: entry.name,
@@ -90,7 +92,10 @@ const list = Command.make("list", {}, () =>
         ...(rows.length === 0
           ? [`No backups yet: ${(yield* inSameDataDir)("waiaas backup create")}`]
           : // Two lines each: a terminal of 80 columns has no room for one.
-            [headings, ...entries.flatMap((entry, index) => [lines[index] ?? entry.name, detailOf(entry)])]),
+            [
+              ...headings,
+              ...entries.flatMap((entry, index) => [...(lines[index] ?? [entry.name]), detailOf(entry)]),
+            ]),
         keystoreNote,
       ],
     )

@@ -15,7 +15,7 @@ export const makeCompletions = (scriptFor: (shell: Shell) => Effect.Effect<Reado
   Command.make("completions", { shell }, ({ shell }) =>
     Effect.gen(function* () {
       const lines = yield* scriptFor(shell)
-      yield* (yield* Output).result({ shell, script: lines.join("\n") }, lines)
+      yield* (yield* Output).verbatim({ shell, script: lines.join("\n") }, lines)
     }),
   ).pipe(
     Command.withDescription(

@@ -9,28 +9,32 @@ import * as Effect from "effect/Effect"
 export const when = (unixSeconds: number): string =>
   new Date(unixSeconds * 1000).toISOString().replace(".000Z", "Z")
 
-export const size = (bytes: number): string =>
-  bytes >= 1e9
-    ? `${(bytes / 1e9).toFixed(2)} GB`
-    : bytes >= 1e6
-      ? `${(bytes / 1e6).toFixed(1)} MB`
-      : `${Math.ceil(bytes / 1e3)} kB`
-
-/** Rows under headings, columns padded. */
-export const table = (
+/**
+ * Rows under headings, columns padded; the lines of each row, after the ones of the headings. Where a terminal of
+ * `columns` is too narrow for them there are no headings, and each row has its first cell, then the others with their names.
+ */
+export const tableRows = (
   headings: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
-): ReadonlyArray<string> => {
+  columns: number | undefined,
+): readonly [headings: ReadonlyArray<string>, ...rows: ReadonlyArray<ReadonlyArray<string>>] => {
   const widths = headings.map((heading, index) =>
     Math.max(heading.length, ...rows.map((row) => row[index]?.length ?? 0)),
   )
-  return [headings, ...rows].map((row) =>
+  const padded = (row: ReadonlyArray<string>) =>
     row
       .map((cell, index) => cell.padEnd(widths[index] ?? 0))
       .join("  ")
-      .trimEnd(),
-  )
+      .trimEnd()
+  if (Math.max(...[headings, ...rows].map((row) => padded(row).length)) <= (columns ?? Number.MAX_VALUE))
+    return [[padded(headings)], ...rows.map((row) => [padded(row)])]
+  const named = (row: ReadonlyArray<string>) =>
+    row.slice(1).map((cell, index) => `${(headings[index + 1] ?? "").toLowerCase()} ${cell}`)
+  return [[], ...rows.map((row) => [row[0] ?? "", `  ${named(row).join(", ")}`])]
 }
+
+export const table = (...given: Parameters<typeof tableRows>): ReadonlyArray<string> =>
+  tableRows(...given).flat()
 
 /** The sentence that every list of backups carries. */
 export const keystoreNote = "The keystore is not in any backup: keep your own copy of it."

@@ -5,6 +5,7 @@ import * as Options from "@effect/cli/Options"
 import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { shellWord } from "@waiaas/domain/Shell"
+import { sizeInWords } from "@waiaas/domain/Size"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonClient } from "@waiaas/services/DaemonClient"
@@ -28,7 +29,7 @@ import { rememberDone, rememberFailure } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
 import { rollbackRun } from "./Rollback.ts"
-import { checkText, exitCodes, inSameDataDir, size, when } from "./Text.ts"
+import { checkText, exitCodes, inSameDataDir, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -142,7 +143,9 @@ const check = (to: Option.Option<string>) =>
                 schemaTo === schemaFrom
                   ? "The database stays as it is."
                   : `The database is migrated from schema ${schemaFrom} to ${schemaTo}.`,
-                ...(release.dist?.unpackedSize ? [`Unpacked size: ${size(release.dist.unpackedSize)}`] : []),
+                ...(release.dist?.unpackedSize
+                  ? [`Unpacked size: ${sizeInWords(release.dist.unpackedSize)}`]
+                  : []),
                 `next: ${command}`,
               ]
             : ["Already up to date"]),
@@ -225,8 +228,8 @@ const showStatus = Effect.gen(function* () {
     const state =
       ended !== null
         ? {
-            new: `${started.to} stands`,
-            old: `undone, ${started.from} stands`,
+            new: `${started.to} is in place`,
+            old: `undone, ${started.from} is in place`,
             untouched: "nothing was changed",
           }[ended.outcome]
         : live && index === runs.length - 1
