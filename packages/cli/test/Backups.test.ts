@@ -63,7 +63,7 @@ it.scopedLive("the list calls nothing whole that was not read, and names what a 
     assert.isFalse(narrow.some((line) => line.startsWith("NAME")))
     assert.strictEqual(
       narrow[narrow.indexOf(unread.name) + 1]?.replace(/\d+ kB/, "9 kB"),
-      "  version 1.9.0, schema 5, size 9 kB",
+      "  version 1.9.0 -> 2.0.0, schema 4, size 9 kB",
     )
     const stateOf = ({ name }: { readonly name: string }) =>
       lines[lines.findIndex((line) => line.startsWith(name)) + 1]?.replace(/^ {2}made [^;]*; /, "")
