@@ -153,10 +153,12 @@ const readBody = (
     return Buffer.concat(chunks).toString("utf8")
   })
 
-/** Whether nobody on the way reads what is sent. */
+/** Whether nobody on the way reads what is sent. A name may begin with 127. and be any machine's. */
 const isPrivate = (url: string): boolean => {
   const { protocol, hostname } = new URL(url)
-  return protocol === "https:" || ["localhost", "[::1]"].includes(hostname) || /^127\./.test(hostname)
+  return (
+    protocol === "https:" || ["localhost", "[::1]"].includes(hostname) || /^127(\.\d+){3}$/.test(hostname)
+  )
 }
 
 const codeOf = ({ cause }: { readonly cause?: unknown }): string => {
