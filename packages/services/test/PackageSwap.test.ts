@@ -6,6 +6,7 @@ import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
 
 const layer = Layer.provideMerge(PackageSwap.layer, layerPlatform())
@@ -107,7 +108,10 @@ describe("PackageSwap", () => {
   it.scopedLive("probes what it will write to, leaves nothing, and names a place that it may not touch", () =>
     Effect.gen(function* () {
       const { fs, swap, install } = yield* fixture
-      yield* swap.probe(install)
+      const before = process.umask(0o077)
+      yield* swap.probe(install).pipe(Effect.ensuring(Effect.sync(() => process.umask(before))))
+      // The daemon's user goes through it to the code that root has retained.
+      assert.strictEqual((yield* fs.stat(install.hidden)).mode & 0o777, 0o755)
       assert.deepStrictEqual(yield* fs.readDirectory(`${install.prefix}/bin`), ["waiaas"])
       const error = yield* Effect.flip(swap.probe({ ...install, root: "/proc" }))
       assert.include(["NoPermission", "FileFailed"], error._tag)
@@ -173,5 +177,250 @@ describe("PackageSwap", () => {
           "2.0.0",
         ])
       }).pipe(Effect.provide(layer)),
+  )
+
+  /** The same acts on a disk that notes what changes it, or answers something else. */
+  const on = <A, E>(
+    change: (real: DurableFile["Type"]) => Partial<DurableFile["Type"]>,
+    act: (swap: PackageSwap["Type"]) => Effect.Effect<A, E>,
+  ) =>
+    Effect.gen(function* () {
+      const real = yield* DurableFile
+      const changed = Layer.succeed(DurableFile, { ...real, ...change(real) })
+      return yield* Effect.flatMap(PackageSwap, act).pipe(
+        Effect.provide(PackageSwap.layer),
+        Effect.provide(changed),
+      )
+    })
+  const noting = (acts: Array<string>, prefix: string) => {
+    const note = (...words: ReadonlyArray<string>) =>
+      Effect.sync(() => void acts.push(words.map((word) => word.replace(prefix, "")).join(" ")))
+    return (real: DurableFile["Type"]): Partial<DurableFile["Type"]> => ({
+      link: (target, path) => Effect.zipRight(note("link", path, target), real.link(target, path)),
+      rename: (from, to) => Effect.zipRight(note("rename", from, to), real.rename(from, to)),
+      remove: (path) => Effect.zipRight(note("remove", path), real.remove(path)),
+      copyTree: (from, to) => Effect.zipRight(note("copy", from, to), real.copyTree(from, to)),
+      write: (path, text, mode) => Effect.zipRight(note("write", path), real.write(path, text, mode)),
+    })
+  }
+  const [package_, hiddenDir] = ["/lib/node_modules/@waiaas/cli", "/lib/node_modules/.waiaas"]
+
+  it.scopedLive("moves nothing before the command is at the retained code, and nothing twice", () =>
+    Effect.gen(function* () {
+      const { swap, install, hidden, write } = yield* fixture
+      yield* write(hidden.stagedPackage(1), "new")
+      yield* swap.retain(install, "1.0.0")
+      const acts: Array<string> = []
+      const swapped = on(noting(acts, install.prefix), (each) => each.swap(install, 1, "1.0.0"))
+      yield* swapped
+      assert.deepStrictEqual(acts, [
+        "link /bin/waiaas ../lib/node_modules/.waiaas/retained/1.0.0/dist/bin.js",
+        `rename ${package_} ${hiddenDir}/outgoing-1`,
+        `rename ${hiddenDir}/staging-1${package_} ${package_}`,
+      ])
+      acts.length = 0
+      yield* swapped
+      assert.deepStrictEqual(acts, [])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("goes on with a swap that was cut off between its two renames", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write, command } = yield* fixture
+      yield* write(hidden.stagedPackage(1), "new")
+      yield* swap.retain(install, "1.0.0")
+      yield* fs.rename(install.packageDir, hidden.outgoing(1))
+      yield* swap.swap(install, 1, "1.0.0")
+      assert.strictEqual(yield* fs.readFileString(`${install.packageDir}/dist/bin.js`), "new")
+      assert.strictEqual(yield* fs.readFileString(`${hidden.outgoing(1)}/dist/bin.js`), "old")
+      assert.strictEqual(yield* command, "old")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("puts the package back before the command, and keeps what it takes out until the end", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write } = yield* fixture
+      yield* write(hidden.stagedPackage(1), "new")
+      yield* swap.retain(install, "1.0.0")
+      yield* swap.swap(install, 1, "1.0.0")
+      // Of an undo that was cut off.
+      yield* write(hidden.rejected(1), "rejected before")
+      const acts: Array<string> = []
+      yield* on(noting(acts, install.prefix), (each) => each.putBack(install, 1, "1.0.0"))
+      assert.deepStrictEqual(acts, [
+        `remove ${hiddenDir}/rejected-1`,
+        `rename ${package_} ${hiddenDir}/rejected-1`,
+        `rename ${hiddenDir}/outgoing-1 ${package_}`,
+        "link /bin/waiaas ../lib/node_modules/@waiaas/cli/dist/bin.js",
+      ])
+      assert.strictEqual(yield* fs.readFileString(`${hidden.rejected(1)}/dist/bin.js`), "new")
+      acts.length = 0
+      yield* on(noting(acts, install.prefix), (each) => each.putBack(install, 1, "1.0.0"))
+      assert.deepStrictEqual(acts, [])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("makes a package that is gone out of the retained code of the version that it was", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write, command } = yield* fixture
+      yield* swap.retain(install, "1.0.0")
+      yield* write(hidden.retained("0.9.0"), "older")
+      yield* fs.remove(install.packageDir, { recursive: true })
+      // Of a copy that was cut off.
+      yield* write(`${install.packageDir}.partial`, "half")
+      yield* swap.putBack(install, 1, "1.0.0")
+      assert.strictEqual(yield* command, "old")
+      assert.deepStrictEqual(yield* fs.readDirectory(`${install.root}/@waiaas`), ["cli"])
+      assert.isTrue(yield* swap.isRetained(install, "1.0.0"))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("stages the retained code of a version, over what was staged, and keeps it retained", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write } = yield* fixture
+      yield* write(hidden.retained("0.9.0"), "older")
+      yield* write(hidden.stagedPackage(2), "new")
+      const acts: Array<string> = []
+      yield* on(noting(acts, install.prefix), (each) => each.stageRetained(install, 2, "0.9.0"))
+      const staged = `${hiddenDir}/staging-2${package_}`
+      assert.deepStrictEqual(acts, [
+        `remove ${staged}.partial`,
+        `copy ${hiddenDir}/retained/0.9.0 ${staged}.partial`,
+        `remove ${staged}`,
+        `rename ${staged}.partial ${staged}`,
+      ])
+      assert.strictEqual(yield* fs.readFileString(`${hidden.stagedPackage(2)}/dist/bin.js`), "older")
+      assert.isTrue(yield* swap.isRetained(install, "0.9.0"))
+      assert.isFalse(yield* swap.isRetained(install, "1.0.0"))
+      yield* fs.writeFileString(hidden.retained("1.0.0"), "no package")
+      assert.isFalse(yield* swap.isRetained(install, "1.0.0"))
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("ends a detour, removes what runs left and nothing else, and the pointer last", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, write, command } = yield* fixture
+      yield* swap.retain(install, "1.0.0")
+      yield* swap.detour(install, "1.0.0")
+      assert.include(yield* fs.readLink(install.binLink), "/.waiaas/retained/1.0.0/")
+      const kept = ["my-staging-1", "staging-x", "outgoing-3-of-mine", "install.lock", "retained"]
+      for (const name of [...kept, "staging-1", "outgoing-1", "rejected-1", "outgoing-12", "rejected-4"])
+        yield* write(`${install.hidden}/${name}`, "x")
+      yield* write(hidden.retained("2.0.0.partial"), "half")
+      yield* write(`${install.packageDir}.partial`, "half")
+      yield* swap.point(install, { format: 1, dataDir: "/d", run: 1, since: 1, pid: 1 })
+      assert.strictEqual((yield* fs.stat(hidden.pointer)).mode & 0o777, 0o644)
+      assert.deepStrictEqual(Option.getOrNull(yield* swap.pointer(install.hidden)), {
+        format: 1,
+        dataDir: "/d",
+        run: 1,
+        since: 1,
+        pid: 1,
+      })
+      const acts: Array<string> = []
+      yield* on(noting(acts, install.prefix), (each) => each.cleanUp(install, 1))
+      assert.strictEqual(acts[0], "link /bin/waiaas ../lib/node_modules/@waiaas/cli/dist/bin.js")
+      assert.strictEqual(acts.at(-1), `remove ${hiddenDir}/run.json`)
+      assert.sameMembers(yield* fs.readDirectory(install.hidden), kept)
+      assert.sameMembers(yield* fs.readDirectory(hidden.retainedAll), ["1.0.0", "dist"])
+      assert.deepStrictEqual(yield* fs.readDirectory(`${install.root}/@waiaas`), ["cli"])
+      assert.isTrue(Option.isNone(yield* swap.pointer(install.hidden)))
+      assert.strictEqual(yield* command, "old")
+      // A link that an operator has made is none of a detour's.
+      yield* fs.remove(install.binLink)
+      yield* fs.symlink("../own/waiaas", install.binLink)
+      yield* swap.cleanUp(install, 1)
+      assert.strictEqual(yield* fs.readLink(install.binLink), "../own/waiaas")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "asks for each place that a swap changes, and names the first that it may not, with its owner",
+    () =>
+      Effect.gen(function* () {
+        const { fs, install } = yield* fixture
+        const asked: Array<string> = []
+        const owned = (uid: number | null, refused: string) =>
+          on(
+            (real) => ({
+              mayWrite: (path) => Effect.sync(() => asked.push(path) > 0 && path !== refused),
+              stat: (path) =>
+                Effect.map(real.stat(path), (info) => ({ ...info, uid: Option.fromNullable(uid) })),
+            }),
+            (each) => each.mayChange(install),
+          )
+        const places = [install.root, `${install.root}/@waiaas`, `${install.prefix}/bin`]
+        yield* owned(0, "none of them")
+        assert.deepStrictEqual(asked, places)
+        yield* fs.makeDirectory(install.hidden)
+        asked.length = 0
+        yield* owned(0, "none of them")
+        assert.deepStrictEqual(asked, [...places, install.hidden])
+        for (const [uid, owner] of [
+          [0, "root"],
+          [1000, "user 1000"],
+          [null, "unknown"],
+        ] as const)
+          for (const path of asked.slice(0, 4)) {
+            const error = yield* Effect.flip(owned(uid, path))
+            assert.ok(error._tag === "NoPermission")
+            assert.deepStrictEqual([error.path, error.owner], [path, owner])
+          }
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a probe that is refused says by whom; another failure of it is the system's", () =>
+    Effect.gen(function* () {
+      const { install } = yield* fixture
+      for (const path of [install.root, `${install.root}/@waiaas`, `${install.prefix}/bin`, install.hidden])
+        for (const [code, tag] of [
+          ["EACCES", "NoPermission"],
+          ["EPERM", "NoPermission"],
+          ["EROFS", "NoPermission"],
+          ["EIO", "FileFailed"],
+        ] as const) {
+          const error = yield* Effect.flip(
+            on(
+              (real) => ({
+                append: (at, text) =>
+                  at.startsWith(`${path}/.waiaas-probe`)
+                    ? new FileFailed({ operation: "add to", path: at, code })
+                    : real.append(at, text),
+              }),
+              (each) => each.probe(install),
+            ),
+          )
+          assert.strictEqual(error._tag, tag, `${code} in ${path}`)
+          assert.include(error.path, path)
+        }
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a package that was renamed after all goes back, and the upgrade does not go on", () =>
+    Effect.gen(function* () {
+      const { fs, swap, install, hidden, command } = yield* fixture
+      const error = yield* Effect.flip(
+        on(
+          (real) => ({
+            rename: (from, to) =>
+              Effect.zipRight(
+                to === hidden.staging(7) ? Effect.orDie(fs.remove(to, { recursive: true })) : Effect.void,
+                real.rename(from, to),
+              ),
+          }),
+          (each) => each.expectMovable(install, 7, "1.0.0"),
+        ),
+      )
+      assert.strictEqual(error._tag, "PackageNotMovable")
+      assert.include(error.message, "a directory that is not empty was replaced")
+      assert.strictEqual(yield* command, "old")
+      // Both answers that systems give to it.
+      for (const code of ["ENOTEMPTY", "EEXIST"])
+        yield* on(
+          () => ({ rename: (_, path) => new FileFailed({ operation: "rename to", path, code }) }),
+          (each) => each.expectMovable(install, 7, "1.0.0"),
+        )
+      yield* swap.expectMovable(install, 8, "1.0.0")
+    }).pipe(Effect.provide(layer)),
   )
 })

@@ -56,7 +56,7 @@ describe("a registry", () => {
       const tags = { latest: "2.1.0", rc: "2.2.0-rc.1" }
       const { result } = yield* asked(() => json(tags, { etag: '"b"' }))
       assert.ok(result._tag === "Right" && result.right._tag === "Tags")
-      assert.deepStrictEqual({ ...result.right.tags }, tags)
+      assert.deepStrictEqual<unknown>({ ...result.right.tags }, tags)
       assert.deepStrictEqual(Option.getOrNull(result.right.etag), '"b"')
       const plain = (yield* asked(() => json(tags))).result
       assert.ok(plain._tag === "Right" && plain.right._tag === "Tags" && Option.isNone(plain.right.etag))
@@ -73,7 +73,7 @@ describe("a registry", () => {
       )
       assert.deepStrictEqual(manifest.paths, [dist, latest])
       assert.ok(manifest.result._tag === "Right" && manifest.result.right._tag === "Tags")
-      assert.deepStrictEqual({ ...manifest.result.right.tags }, { latest: "2.1.0" })
+      assert.deepStrictEqual<unknown>({ ...manifest.result.right.tags }, { latest: "2.1.0" })
       const same = yield* asked((path) => ({ status: path === latest ? 304 : 404 }))
       assert.ok(same.result._tag === "Right" && same.result.right._tag === "Unchanged")
       assert.match(problemOf(yield* asked(() => ({ status: 404 }))), /it answered 404\.$/)
