@@ -33,6 +33,21 @@ const allowed = {
     "packages/services/src/platform/ProcessTable.ts",
     "packages/daemon/src/RotatingFile.ts",
   ],
+  token: [
+    // Each of them proves the daemon first, through LoopbackClient.
+    "packages/services/src/DaemonControl.ts",
+    "packages/services/src/DaemonClient.ts",
+    "packages/services/src/UpdateNotifier.ts",
+    // The daemon's own side.
+    "packages/services/src/TokenFile.ts",
+    "packages/daemon/src/ApiToken.ts",
+    // The registry's token, for the registry.
+    "packages/services/src/VersionCheck.ts",
+  ],
+  FetchHttpClient: [
+    // For the registry; what talks to the daemon is given LoopbackClient.
+    "packages/daemon/src/main.ts",
+  ],
   catchAllCause: [
     "packages/cli/src/main.ts",
     // Supervised loop.
@@ -119,6 +134,20 @@ const rules: ReadonlyArray<Rule> = [
     except: allowed["global fetch"],
     pattern: /(?<![\w.])fetch\(/,
     advice: "use HttpClient",
+  },
+  {
+    name: "API token",
+    files: source,
+    except: allowed.token,
+    pattern: /\breadToken\b/,
+    advice: "ask through DaemonClient: the token is for the proven daemon alone",
+  },
+  {
+    name: "fetch client",
+    files: source,
+    except: allowed.FetchHttpClient,
+    pattern: /\bFetchHttpClient\.layer\b/,
+    advice: "use LoopbackClient for the daemon; the command asks nobody else",
   },
   {
     name: "node:fs",

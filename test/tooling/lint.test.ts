@@ -14,6 +14,8 @@ const caught: ReadonlyArray<readonly [rule: string, path: string, text: string]>
   ["process.env", service, "const home = process.env.HOME"],
   ["system clock", service, "const now = Date.now()"],
   ["global fetch", service, "await fetch(url)"],
+  ["API token", service, "const token = yield* readToken"],
+  ["fetch client", service, "Layer.provide(layer, FetchHttpClient.layer)"],
   ["node:fs", service, 'import { readFile } from "node:fs/promises"'],
   ["registry host", "docs/guide.md", `see https://registry.${"npmjs"}.org/x`],
   ["lockfile address", "package-lock.json", '"resolved": "https://example.org/x.tgz"'],

@@ -1,5 +1,4 @@
 /** The service graph of all commands, on top of what looks at things; `--help` builds none of it. */
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import { Backup } from "@waiaas/services/Backup"
 import { Cancellation } from "@waiaas/services/Cancellation"
 import { Compatibility } from "@waiaas/services/Compatibility"
@@ -56,8 +55,4 @@ const Pipelines = Layer.mergeAll(Upgrade.layer, Rollback.layer).pipe(
 )
 
 export const layerFor = (globals: Globals) =>
-  Pipelines.pipe(
-    Layer.provideMerge(Parts),
-    Layer.provideMerge(FetchHttpClient.layer),
-    Layer.provideMerge(lookingLayerFor(globals)),
-  )
+  Pipelines.pipe(Layer.provideMerge(Parts), Layer.provideMerge(lookingLayerFor(globals)))

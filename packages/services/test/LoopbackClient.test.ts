@@ -45,6 +45,22 @@ it.scopedLive("one connection carries the question for /health and the requests 
   }).pipe(Effect.provide(LoopbackClient)),
 )
 
+it.scopedLive(
+  "a proof is of its own connection: an earlier one, to whoever had the port then, carries no token",
+  () =>
+    Effect.gen(function* () {
+      const connections: Array<number> = []
+      const server = yield* listen(0, (_, response) => response.end("{}"))
+      server.on("connection", () => connections.push(0))
+      server.on("request", () => connections.push((connections.pop() as number) + 1))
+      yield* health(portOf(server))
+      yield* health(portOf(server))
+      yield* withToken(portOf(server))
+      // Each question for /health has a connection of its own, and the token goes over the last one.
+      assert.deepEqual(connections, [1, 2])
+    }).pipe(Effect.provide(LoopbackClient)),
+)
+
 it.scopedLive("whoever takes the port after /health was answered gets no token", () =>
   Effect.gen(function* () {
     const port = yield* Effect.scoped(

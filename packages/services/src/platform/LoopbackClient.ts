@@ -30,6 +30,12 @@ class ProvenConnection extends Agent {
     )
   }
 
+  /** Ends what is kept: who answered over it was asked at another time, and may have been another one. */
+  forget(): void {
+    for (const sockets of Object.values(this.freeSockets))
+      for (const socket of sockets ?? []) socket.destroy()
+  }
+
   override createConnection(
     options: ClientRequestArgs,
     callback?: (error: Error | null, stream: Duplex) => void,
@@ -59,7 +65,12 @@ export const LoopbackClient = Layer.effect(
       Effect.provideService(NodeHttpClient.HttpAgent, agent),
       Effect.map(
         HttpClient.transform((response, request) =>
-          request.headers.authorization === undefined ? response : connection.carry(response),
+          request.headers.authorization === undefined
+            ? Effect.zipRight(
+                Effect.sync(() => connection.forget()),
+                response,
+              )
+            : connection.carry(response),
         ),
       ),
     )
