@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { FAULT, VERSION } from "@waiaas/domain/Build"
 import { DaemonFacts } from "@waiaas/domain/DaemonFacts"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { DaemonStartFailed } from "@waiaas/domain/RunErrors"
 import { ConfigFile, warnOfUnknownVariables } from "@waiaas/services/ConfigFile"
@@ -10,6 +10,7 @@ import { KeyValueStore } from "@waiaas/services/KeyValueStore"
 import { checkCompatible } from "@waiaas/services/Migrator"
 import { namedBuild } from "@waiaas/services/NamedBuild"
 import { Probation } from "@waiaas/services/Probation"
+import { unnamedDaemon } from "@waiaas/services/platform/DatabaseReaders"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
@@ -63,6 +64,7 @@ export const serve = (background: boolean) =>
         const admission = yield* (yield* StartGate).admit
         if (admission._tag === "BecomeOther") return admission
         const { held } = admission
+        yield* expectNoOther(loaded.databasePath)
         const facts = yield* writeFacts(loaded.digest, config.daemon)
         const files = yield* DurableFile
         yield* atEndInOrder(files.remove(paths.facts))
@@ -168,6 +170,15 @@ const run = (
     )
     yield* stopping(why, endInTime(config.shutdown_timeout))
   }).pipe(Effect.onInterrupt(() => stopping("a signal", endInTime(config.shutdown_timeout))))
+
+/** The lock may be free since somebody has removed its file under a daemon that lives. */
+const expectNoOther = (database: string) =>
+  Effect.gen(function* () {
+    const { paths } = yield* DataDir
+    const other = yield* unnamedDaemon(yield* DurableFile, yield* Environment, { database, root: paths.root })
+    if (Option.isSome(other))
+      return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: other.value })
+  })
 
 /** Before the first write of this version, so that a backup of it names this version. Without the record it is only assumed. */
 const recordVersion = (databasePath: string) =>

@@ -13,6 +13,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import { ConfigFile } from "./ConfigFile.ts"
+import { unnamedDaemon } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
@@ -88,6 +90,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
       const files = yield* DurableFile
       const context = yield* Effect.context<DataDir | DurableFile>()
       const lock = yield* ExclusiveLock
+      const config = yield* ConfigFile
       const runner = yield* ProcessRunner
       const environment = yield* Environment
       const client = yield* HttpClient.HttpClient
@@ -119,8 +122,21 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
         )
       })
 
+      /** What its files do not say any more, the system may: it must not be taken for one that has stopped. */
+      const unnamed = Effect.flatMap(Effect.option(config.load), (loaded) =>
+        Option.match(loaded, {
+          onNone: () => Effect.succeed(Option.none<string>()),
+          onSome: ({ databasePath: database }) =>
+            unnamedDaemon(files, environment, { database, root: paths.root }),
+        }),
+      )
+
       const state = Effect.gen(function* () {
-        if (!(yield* lock.isHeld(paths.dataLock))) return { _tag: "Stopped" } as const
+        if (!(yield* lock.isHeld(paths.dataLock)))
+          return Option.match(yield* unnamed, {
+            onNone: () => ({ _tag: "Stopped" }) as const,
+            onSome: (holder) => ({ _tag: "Busy", holder }) as const,
+          })
         const facts = yield* readFacts
         if (Option.isSome(facts) && (yield* isProven(facts.value))) {
           const answer = yield* Effect.option(health(facts.value))

@@ -1,4 +1,4 @@
-import type { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import { globalRootOf, hiddenOf, hiddenPaths, type Install } from "@waiaas/domain/Install"
 import { foldRun } from "@waiaas/domain/JournalRecord"
 import { UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
@@ -13,8 +13,10 @@ import * as Ref from "effect/Ref"
 import * as Scope from "effect/Scope"
 import { timeLimitFor } from "./DatabaseTool.ts"
 import { PackageSwap } from "./PackageSwap.ts"
+import { unnamedDaemon } from "./platform/DatabaseReaders.ts"
 import { DataDir, dataPaths } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
+import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { Privilege } from "./platform/Privilege.ts"
 import { journalPath, parseJournal } from "./UpgradeJournal.ts"
@@ -64,6 +66,7 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
       const lock = yield* ExclusiveLock
       const files = yield* DurableFile
       const swap = yield* PackageSwap
+      const environment = yield* Environment
       const { paths } = yield* DataDir
       const { asInstaller } = yield* Privilege
       // Probes hold a lock for a moment: whoever wants it is a little patient.
@@ -73,6 +76,16 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
       const drainTools = (database: string) =>
         Effect.flatMap(Effect.either(files.stat(database)), (found) =>
           lock.drain(paths.toolLock, timeLimitFor(Either.isRight(found) ? Number(found.right.size) : 0)),
+        )
+
+      /** A lock that was removed is free, and its holder may live. */
+      const expectNoDaemon = (database: string) =>
+        Effect.flatMap(
+          unnamedDaemon(files, environment, { database, root: paths.root }),
+          Option.match({
+            onNone: () => Effect.void,
+            onSome: (holder) => new LockBusy({ lock: "data", path: paths.dataLock, holder }),
+          }),
         )
 
       const makeLease = (what: string): Effect.Effect<DataLease, never, Scope.Scope> =>
@@ -91,7 +104,10 @@ export class RunLocks extends Context.Tag("@waiaas/services/RunLocks")<
                   const scope = yield* Scope.make()
                   yield* restore(
                     Effect.zipRight(
-                      lock.acquire({ lock: "data", path: paths.dataLock, what, wait }),
+                      Effect.zipRight(
+                        lock.acquire({ lock: "data", path: paths.dataLock, what, wait }),
+                        expectNoDaemon(database),
+                      ),
                       drainTools(database),
                     ),
                   ).pipe(

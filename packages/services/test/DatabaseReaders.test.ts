@@ -5,6 +5,7 @@ import { createRequire } from "node:module"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
@@ -14,9 +15,11 @@ import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
+import { RunLocks } from "@waiaas/services/RunLocks"
 import { SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
 import { asVersion, Heard, layerUpgradeServices } from "@waiaas/services/testing/SimulatedUpgrade"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
+import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -46,6 +49,70 @@ const place = Effect.gen(function* () {
   const { databasePath } = yield* (yield* ConfigFile).load
   return { databasePath, install: yield* SimulatedInstall, files: yield* DurableFile }
 })
+/** As a daemon is started for a data directory, without the files in which it says so. */
+const daemonFor = (root: string, database: string) =>
+  Effect.acquireRelease(
+    Effect.async<number>((resume) => {
+      const code = `const db = new (require(${JSON.stringify(sqlite)}))(${JSON.stringify(database)})
+        db.prepare("SELECT count(*) FROM agents").get(); console.log("ready"); setInterval(() => db, 1000)`
+      const child = spawn(process.execPath, ["-e", code, "serve", "--data-dir", root], {
+        stdio: ["ignore", "pipe", "inherit"],
+      })
+      child.stdout.once("data", () => resume(Effect.succeed(child.pid ?? 0)))
+    }),
+    (pid) => end(pid),
+  )
+
+describe.runIf(existsSync("/proc/locks"))("a daemon whose lock, facts and daemon.json were removed", () => {
+  it.scopedLive("is seen, and nothing is migrated under it", () =>
+    Effect.gen(function* () {
+      const { databasePath } = yield* place
+      const { paths } = yield* DataDir
+      const control = yield* DaemonControl
+      const schema = () => {
+        const database = new Sqlite(databasePath, { readonly: true })
+        const version = database.prepare("SELECT max(version) FROM schema_version").pluck().get()
+        database.close()
+        return version
+      }
+      assert.deepStrictEqual(yield* control.state, { _tag: "Stopped" })
+      const before = schema()
+      const pid = yield* daemonFor(paths.root, databasePath)
+      const state = yield* control.state
+      assert.include(
+        state._tag === "Busy" ? state.holder : state._tag,
+        `process ${pid} (to end it: kill ${pid})`,
+      )
+      const error = yield* Effect.flip(upgrade())
+      assert.include(error.message, `process ${pid}`)
+      assert.strictEqual(schema(), before)
+      // Where it comes into being after step 1 was asked, the data are not taken either.
+      const lease = yield* (yield* RunLocks).acquire(yield* (yield* NpmInstaller).install, "upgrade")
+      assert.strictEqual((yield* Effect.flip(lease.take(0, databasePath)))._tag, "LockBusy")
+      yield* end(pid)
+      yield* Effect.sleep("100 millis")
+      yield* lease.take("1 second", databasePath)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("is not confused with a program that reads, or with a start that waits", () =>
+    Effect.gen(function* () {
+      const { databasePath } = yield* place
+      const { paths } = yield* DataDir
+      yield* elsewhere(databasePath, "SELECT 1")
+      const waiting = spawn(process.execPath, [
+        "-e",
+        "setInterval(() => {}, 1000)",
+        "serve",
+        "--data-dir",
+        paths.root,
+      ])
+      yield* Effect.addFinalizer(() => end(waiting.pid ?? 0))
+      assert.deepStrictEqual(yield* (yield* DaemonControl).state, { _tag: "Stopped" })
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+})
+
 /** The daemon has the database open: without one there would be no log for a reader to be in. */
 const open = (path: string) => Layer.build(layerDatabase({ path, create: false }))
 

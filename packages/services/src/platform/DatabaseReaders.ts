@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { DurableFile, readJsonIfValid } from "./DurableFile.ts"
+import { processesWithArgument } from "./Processes.ts"
 
 export interface Reader {
   readonly pid: number
@@ -123,6 +124,27 @@ const ownOf = (files: Files, { pid }: Environs, facts: string) =>
     Effect.orElseSucceed(() => Option.none()),
     Effect.map((daemon) => [pid, ...Option.toArray(Option.map(daemon, (each) => each.pid))]),
   )
+
+/**
+ * Finds a daemon that has the database open though its lock, its facts and its `daemon.json` are all gone: somebody has
+ * removed them under it. Its command line names the data directory and its connection is in the system's list of locks;
+ * a process of yet another user could pretend the one, and not the other. A start that waits has no connection.
+ */
+export const unnamedDaemon = (
+  files: Files,
+  { pid }: Environs,
+  { database, root }: { readonly database: string; readonly root: string },
+): Effect.Effect<Option.Option<string>> =>
+  Effect.gen(function* () {
+    const found = yield* holdersOf(files, database, [pid], { first: FIRST_BYTE, last: CONNECTION_BYTE })
+    if (found.length === 0) return Option.none()
+    const served = processesWithArgument(root, "serve")
+    return Option.map(
+      Option.fromNullable(found.find((each) => served.includes(each.pid))),
+      (daemon) =>
+        `a daemon whose files were removed under it, process ${daemon.pid} (to end it: kill ${daemon.pid})`,
+    )
+  })
 
 /** Which other programs have the database open, in a sentence; null where it is the daemon's alone. */
 export const othersInWords = (

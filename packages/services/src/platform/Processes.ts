@@ -36,18 +36,21 @@ const bootId = (): string => {
 export const processName = (pid: number): Option.Option<string> =>
   Option.map(processStart(pid), (start) => `${bootId()} ${start}`)
 
-/** Other processes than this one that were started with an argument, as far as the system shows them. */
-export const processesWithArgument = (argument: string): ReadonlyArray<number> => {
+/** Other processes than this one that were started with these arguments, as far as the system shows them. */
+export const processesWithArgument = (...wanted: ReadonlyArray<string>): ReadonlyArray<number> => {
   try {
     if (process.platform !== "linux")
       return ps("-axo", "pid=,command=")
         .split("\n")
-        .filter((line) => line.includes(argument))
+        .filter((line) => wanted.every((each) => line.includes(each)))
         .map((line) => Number.parseInt(line, 10))
         .filter((pid) => pid !== process.pid)
     return readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-      .filter((name) => argumentsOf(name).includes(argument))
+      .filter((name) => {
+        const given = argumentsOf(name)
+        return wanted.every((each) => given.includes(each))
+      })
       .map(Number)
   } catch {
     return []
