@@ -1,16 +1,20 @@
 import {
   chmodSync,
   closeSync,
+  constants,
   fchmodSync,
   fstatSync,
+  lstatSync,
   mkdirSync,
   openSync,
+  readlinkSync,
+  realpathSync,
   renameSync,
   statSync,
   unlinkSync,
   writeSync,
 } from "node:fs"
-import { dirname } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 
 export interface RotatingFileOptions {
   readonly path: string
@@ -22,6 +26,22 @@ export interface RotatingFileOptions {
   readonly onProblem: (problem: string, now: number) => void
 }
 
+/** As many links as the system follows. */
+const MOST_LINKS = 40
+
+/** Where a path leads, whether or not something is there. */
+const placeOf = (path: string, followed = 0): string => {
+  const above = dirname(path)
+  const directory = isThere(above) ? realpathSync(above) : above
+  const place = join(directory, basename(path))
+  const isLink = lstatSync(place, { throwIfNoEntry: false })?.isSymbolicLink() === true
+  return isLink && followed < MOST_LINKS
+    ? placeOf(resolve(directory, readlinkSync(place)), followed + 1)
+    : place
+}
+
+const isThere = (name: string): boolean => statSync(name, { throwIfNoEntry: false }) !== undefined
+
 /** After a failure, milliseconds until the next try. */
 const RETRY = 10_000
 
@@ -32,8 +52,12 @@ const codeOf = (error: unknown): string =>
  * A log file that is renamed to `.1`, `.2`, ... when it is full. Writes are synchronous: the last line
  * before a crash is there. No failure leaves it: a daemon without a log is better than no daemon.
  */
-export const makeRotatingFile = ({ path, size, count, onProblem }: RotatingFileOptions) => {
+export const makeRotatingFile = ({ path: named, size, count, onProblem }: RotatingFileOptions) => {
   let fd: number | null = null
+  /** The file itself, where the operator made its name, or a directory above it, a link: a rename would replace the link. */
+  let path = named
+  /** Whether it is a file, and not a device such as /dev/null: that is no one's to close for others, or to rename. */
+  let isFile = true
   let written = 0
   /** Whether the file ends in the middle of a line: a full disk takes a part of one. */
   let torn = false
@@ -49,20 +73,27 @@ export const makeRotatingFile = ({ path, size, count, onProblem }: RotatingFileO
 
   const open = (): number => {
     if (fd !== null) return fd
+    path = placeOf(named)
     const directory = dirname(path)
     // Only one that we make gets our mode: the operator may have chosen /var/log.
     const made = mkdirSync(directory, { recursive: true, mode: 0o700 })
     if (made !== undefined) chmodSync(directory, 0o700)
-    const opened = openSync(path, "a", 0o600)
+    // A named pipe without a reader would keep the daemon, and no signal ends that wait.
+    const opened = openSync(
+      path,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK,
+      0o600,
+    )
     fd = opened
-    fchmodSync(opened, 0o600)
-    written = fstatSync(opened).size
+    const info = fstatSync(opened)
+    isFile = info.isFile()
+    if (isFile) fchmodSync(opened, 0o600)
+    written = isFile ? info.size : 0
     return opened
   }
 
-  const isThere = (name: string): boolean => statSync(name, { throwIfNoEntry: false }) !== undefined
-
   const rotate = (): void => {
+    if (!isFile) return
     close()
     const name = (index: number) => (index === 0 ? path : `${path}.${index}`)
     if (isThere(name(count - 1))) unlinkSync(name(count - 1))

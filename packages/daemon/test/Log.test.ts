@@ -1,9 +1,11 @@
 import { strict as assert } from "node:assert"
+import { execFileSync, spawnSync } from "node:child_process"
 import {
   chmodSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -17,6 +19,7 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import { type LogOptions, layerLog } from "../src/Log.ts"
 import { redactValue } from "../src/Redact.ts"
+import { makeRotatingFile } from "../src/RotatingFile.ts"
 import { layerEnvironment, temporaryDirectory } from "./support.ts"
 
 /** Runs `effect` with the daemon's log in `file`; gives what came on stderr. */
@@ -147,7 +150,6 @@ it.scopedLive("a log that can be written again says how much is missing", () =>
     const root = yield* temporaryDirectory
     const file = join(root, "sub", "daemon.log")
     writeFileSync(join(root, "sub"), "in the way")
-    const { makeRotatingFile } = yield* Effect.promise(() => import("../src/RotatingFile.ts"))
     const problems: Array<string> = []
     const log = makeRotatingFile({
       path: file,
@@ -179,6 +181,62 @@ it.scopedLive("a log file that others could read is closed to them", () =>
     writeFileSync(file, "", { mode: 0o644 })
     yield* logged(Effect.logInfo("x"), { file })
     assert.equal(statSync(file).mode & 0o777, 0o600)
+  }),
+)
+
+it.scopedLive(
+  "a log that is a link, or in a directory that is one, stays where the operator wants it when it rotates",
+  () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      const place = join(root, "var")
+      mkdirSync(place)
+      symlinkSync(join(place, "waiaas.log"), join(root, "daemon.log"))
+      symlinkSync("var", join(root, "logs"))
+      for (const name of ["daemon.log", "logs/other.log"]) {
+        const log = makeRotatingFile({
+          path: join(root, name),
+          size: 20,
+          count: 3,
+          onProblem: (problem) => assert.fail(problem),
+        })
+        for (const now of [1, 2, 3, 4, 5]) log.write(`${now} ${"x".repeat(15)}`, now)
+        log.close(6)
+      }
+      assert.equal(readlinkSync(join(root, "daemon.log")), join(place, "waiaas.log"))
+      assert.deepEqual(readdirSync(root).sort(), ["daemon.log", "logs", "var"])
+      assert.deepEqual(
+        readdirSync(place).sort(),
+        ["other.log", "waiaas.log"].flatMap((name) => [name, `${name}.1`, `${name}.2`]),
+      )
+      assert.match(readFileSync(join(place, "waiaas.log"), "utf8"), /^5 x+\n$/)
+    }),
+)
+
+it.scopedLive("a log that is a device is written to, and neither renamed nor closed to others", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    const [pipe, device] = [join(root, "pipe"), join(root, "null")]
+    execFileSync("mkfifo", [pipe])
+    // What /dev/null is; only root may make one, and the machine's own is not for tests.
+    const isMade = spawnSync("mknod", ["-m", "666", device, "c", "1", "3"]).status === 0
+    const problems: Array<string> = []
+    for (const path of isMade ? [device, pipe] : [pipe]) {
+      const log = makeRotatingFile({
+        path,
+        size: 10,
+        count: 2,
+        onProblem: (text) => void problems.push(text),
+      })
+      for (const now of [1, 2, 3]) log.write("x".repeat(15), now)
+      log.close(4)
+    }
+    if (isMade)
+      assert.deepEqual([statSync(device).isCharacterDevice(), statSync(device).mode & 0o777], [true, 0o666])
+    // Nobody reads it: that is said, and keeps nobody.
+    assert.equal(problems.length, 1)
+    assert.match(problems[0] ?? "", /ENXIO/)
+    assert.deepEqual(readdirSync(root), isMade ? ["null", "pipe"] : ["pipe"])
   }),
 )
 

@@ -268,6 +268,12 @@ describe("ProcessRunner", () => {
       assert.strictEqual(said, "started\n")
       assert.isTrue(yield* isAlive(pid))
       assert.strictEqual((yield* fs.stat(log)).mode & 0o777, 0o600)
+      // A link of the operator's stays one: what it leads to is replaced.
+      const link = `${cwd}/link.log`
+      yield* fs.symlink(log, link)
+      yield* runner.detach({ ...node(""), cwd, env: {}, log: link })
+      assert.strictEqual(yield* fs.readLink(link), log)
+      assert.strictEqual(yield* fs.readFileString(`${log}.1`), "started\n")
       assert.isTrue(yield* runner.signal(pid, "SIGKILL"))
     }).pipe(Effect.provide(layer)),
   )

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { closeSync, existsSync, openSync, renameSync } from "node:fs"
+import { closeSync, existsSync, openSync, realpathSync, renameSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import * as Context from "effect/Context"
@@ -135,8 +135,11 @@ const makeRunner = ({
       let fd: number
       try {
         // What it says is its own; what the one before it said stays in reach.
-        if (existsSync(log)) renameSync(log, `${log}.1`)
-        fd = openSync(log, "w", 0o600)
+        // The file itself, where the operator made its name a link: that stays one.
+        const isThere = existsSync(log)
+        const place = isThere ? realpathSync(log) : log
+        if (isThere) renameSync(place, `${place}.1`)
+        fd = openSync(place, "w", 0o600)
       } catch (cause) {
         resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
         return
