@@ -118,7 +118,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       installed: Version,
     ) => Effect.Effect<BackupEntry & { readonly manifest: BackupManifest }, NoBackup | FileFailed>
     /**
-     * Removes what retention gives up and what is used up, except for what a rollback from `installed` would take and
+     * Removes what retention gives up, what is used up and what was cut off while it was made, except for what a rollback from `installed` would take and
      * for the only copy of a write. What stays and what went is to be said.
      */
     readonly prune: (installed: Version, options: PruneOptions) => Effect.Effect<Pruned, FileFailed>
@@ -331,6 +331,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         lookForRollback,
         removePartial,
         prune: Effect.fn("Backup.prune")(function* (installed: Version, options: PruneOptions) {
+          yield* removePartial
           const entries = yield* list
           const usedUp = entries.filter(isUsedUp)
           const whole = entries.flatMap((entry) =>

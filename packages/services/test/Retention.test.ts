@@ -1,5 +1,5 @@
 /** What retention removes of old backups, and what it leaves: no write's only copy goes. */
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
 import { type BackupKind, retention } from "@waiaas/domain/BackupManifest"
@@ -105,6 +105,19 @@ describe("the retention of backups", () => {
           assert.strictEqual((yield* prune).removed.length, 1)
         }).pipe(Effect.provide(layerInstalled())),
     )
+
+  it.scopedLive("removes what an earlier command left of a backup when it was killed", () =>
+    Effect.gen(function* () {
+      const { make, prune, backups, sequences } = yield* place
+      const { path } = yield* make("manual")
+      const partial = `${path.slice(0, path.lastIndexOf("/"))}/.partial-manual-7`
+      mkdirSync(partial)
+      yield* prune
+      assert.isFalse(existsSync(partial))
+      assert.deepStrictEqual(yield* sequences, [1])
+      assert.strictEqual((yield* backups.list).length, 1)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
 
   it.scopedLive("leaves one of two old backups that have the same write and nobody else has", () =>
     Effect.gen(function* () {
