@@ -42,7 +42,7 @@ it.scopedLive(
           4,
           /^error: There is no agent treasury\.\nnext: waiaas agent list$/m,
         )
-        await expectError(["agent", "create", ""], 2, /name: Expected 1 to 64 letters/)
+        await expectError(["agent", "create", ""], 2, /A name is 1 to 64 letters/)
         await expectError(["agent", "show", "../x"], 2, /Expected the id or the name of an agent/)
         await expectError(
           ["agent", "create", "trea sury"],

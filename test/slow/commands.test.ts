@@ -306,3 +306,40 @@ it.scopedLive(
     }),
   LIMIT,
 )
+
+it.scopedLive(
+  "a restart is another process on the same data, is refused while the daemon serves where it could not start, and is in the log",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: true })
+      yield* Effect.promise(async () => {
+        const before = machine.daemonPid()
+        const served = (await machine.mustWaiaas(["restart"])).stdout
+        const pid = machine.daemonPid()
+        assert.notEqual(pid, before)
+        assert.match(served, new RegExp(`serves on http://127.0.0.1:\\d+ \\(process ${pid}\\)`))
+        const config = join(machine.dataDir, "config.toml")
+        const text = readFileSync(config, "utf8")
+        writeFileSync(config, "[daemon]\nport = 99999\n")
+        const refused = await machine.waiaas(["restart"])
+        assert.match(refused.stderr, /daemon\.port = 99999 is not allowed/)
+        writeFileSync(config, text)
+        const keystore = join(machine.dataDir, "keystore")
+        renameSync(keystore, `${keystore}.away`)
+        assert.notEqual((await machine.waiaas(["restart"])).code, 0)
+        renameSync(`${keystore}.away`, keystore)
+        assert.equal(machine.daemonPid(), pid)
+        assert.equal((await machine.waiaas(["health"])).code, 0)
+        const shown = await machine.mustWaiaas(["logs", "--lines", "1000"])
+        assert.match(shown.stdout, /INFO Stopping: asked through the API/)
+        assert.match(shown.stderr, /^The log: \/.*\/logs\/daemon\.log$/m)
+        // Each line for a script is JSON of its own.
+        for (const line of (await machine.mustWaiaas(["logs", "--json"])).stdout.trim().split("\n"))
+          assert.equal(typeof JSON.parse(line).message, "string")
+        await machine.mustWaiaas(["stop"])
+        // One that does not run is started.
+        assert.match((await machine.mustWaiaas(["restart"])).stdout, /serves on/)
+      })
+    }),
+  2 * LIMIT,
+)

@@ -13,7 +13,8 @@ import { completionScript, type Shell } from "./CompletionScript.ts"
 import { agent } from "./commands/Agent.ts"
 import { backup } from "./commands/Backups.ts"
 import { makeCompletions } from "./commands/Completions.ts"
-import { health, init, start, status, stop } from "./commands/Daemon.ts"
+import { health, init, restart, start, status, stop } from "./commands/Daemon.ts"
+import { logs } from "./commands/Logs.ts"
 import { exitCodes } from "./commands/Text.ts"
 import { upgrade, upgradeInBrief } from "./commands/Upgrade.ts"
 import { escapes } from "./Escapes.ts"
@@ -49,8 +50,10 @@ export const runCommand = (
       init,
       start,
       stop,
+      restart,
       status,
       health,
+      logs,
       agent,
       backup,
       isUpgrade ? upgrade : upgradeInBrief,

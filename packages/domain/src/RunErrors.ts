@@ -215,6 +215,24 @@ export class DaemonNotRunning extends Schema.TaggedError<DaemonNotRunning>()("Da
   }
 }
 
+/** A restart that is its supervisor's to do: it would start a second one. */
+export class DaemonSupervised extends Schema.TaggedError<DaemonSupervised>()("DaemonSupervised", {
+  supervisor: Schema.String,
+  pid: Schema.Int,
+  /** What to type there, or one sentence. */
+  instead: Schema.String,
+}) {
+  override get message() {
+    return `The daemon (process ${this.pid}) is owned by ${this.supervisor}, which starts it: nothing was done.`
+  }
+  get next() {
+    return this.instead
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {
   /** Of HTTP. */
   status: Schema.Int,

@@ -1,5 +1,6 @@
 import { join } from "node:path"
 import type { DaemonFacts, Supervisor } from "@waiaas/domain/DaemonFacts"
+import { shellWord } from "@waiaas/domain/Shell"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -64,6 +65,12 @@ export const secondsOf = (span: string): number => {
   )
 }
 
+/** The service that a control group is of, and the option for a user's own systemd. */
+const unitOf = (group: string) => ({
+  unit: group.split("/").findLast((each) => each.endsWith(".service")),
+  user: /\/user@\d+\.service\//.test(group) ? ["--user"] : [],
+})
+
 /** Finds out who starts a daemon again when it ends, and whether that can be relied on. */
 export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
   Supervision,
@@ -72,6 +79,8 @@ export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
     readonly own: Effect.Effect<Supervisor | null>
     /** Proves the supervisor of a daemon that runs, and asks for its restart policy where it can be asked. */
     readonly prove: (facts: DaemonFacts) => Effect.Effect<Supervised>
+    /** The command, or the sentence, by which an operator restarts a daemon through its supervisor; none without one. */
+    readonly restarting: (facts: DaemonFacts) => Effect.Effect<Option.Option<string>>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -96,9 +105,8 @@ export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
 
       const bySystemd = (pid: number, { group }: ProcessAbout) =>
         Effect.gen(function* () {
-          const unit = group.split("/").findLast((each) => each.endsWith(".service"))
+          const { unit, user } = unitOf(group)
           if (unit === undefined) return nobody
-          const user = /\/user@\d+\.service\//.test(group) ? ["--user"] : []
           const properties = ["MainPID", "Restart", "RestartUSec"]
           const asked = yield* runner
             .run({
@@ -148,7 +156,26 @@ export class Supervision extends Context.Tag("@waiaas/services/Supervision")<
           : { ...nobody, supervisor: "pm2" as const }
       }
 
+      const restarting = (
+        supervisor: Supervisor,
+        about: ProcessAbout,
+        parent: ProcessAbout | null,
+      ): string => {
+        const { unit, user } = unitOf(about.group)
+        if (supervisor === "systemd" && unit !== undefined)
+          return ["systemctl", ...user, "restart", shellWord(unit)].join(" ")
+        if (supervisor === "runit" && parent !== null) return `sv restart ${shellWord(parent.directory)}`
+        if (supervisor === "pm2") return `pm2 restart ${shellWord(about.variables.name ?? "waiaas")}`
+        return supervisor === "container" ? "Restart the container." : `Restart it through ${supervisor}.`
+      }
+
       return {
+        restarting: Effect.fn("Supervision.restarting")(function* (facts: DaemonFacts) {
+          const found = facts.supervisor === null ? null : yield* seen(facts.pid)
+          return found === null || found.supervisor === null
+            ? Option.none()
+            : Option.some(restarting(found.supervisor, found.about, found.parent))
+        }),
         own: Effect.map(seen(environment.pid), (found) => found?.supervisor ?? null),
         prove: Effect.fn("Supervision.prove")(function* (facts: DaemonFacts) {
           if (facts.supervisor === null) return nobody

@@ -76,7 +76,11 @@ const create = Command.make(
   ({ name, chain, network, owner }) =>
     Effect.gen(function* () {
       if (!AGENT_NAME.test(name))
-        return yield* new RequestRefused({ status: 400, problem: `name: Expected ${agentNameWords}.` })
+        return yield* new RequestRefused({
+          status: 400,
+          problem: `A name is ${agentNameWords}.`,
+          instead: "waiaas agent create --help",
+        })
       if (Option.isSome(owner)) yield* asGiven("owner's address", owner.value)
       const { call } = yield* client
       const payload = {

@@ -1,15 +1,16 @@
-/** The daemon's life: init, start, stop, status, health. */
+/** The daemon's life: init, start, stop, restart, status, health. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
-import { DaemonNotRunning, DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import { DaemonNotRunning, DaemonSupervised, DaemonUnreachable } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
+import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
@@ -18,6 +19,7 @@ import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { Recover } from "@waiaas/services/Recover"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
+import { Supervision } from "@waiaas/services/Supervision"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -106,6 +108,62 @@ const waitForRun = Effect.gen(function* () {
   )
 })
 
+const startDaemon = (background: boolean) =>
+  Effect.gen(function* () {
+    const output = yield* Output
+    const { paths, check } = yield* DataDir
+    const control = yield* DaemonControl
+    const { version, packageDir } = yield* Environment
+    yield* check
+    const { databasePath } = yield* (yield* ConfigFile).load
+    let state = yield* control.state
+    // A run that was cut off while the daemon served on is nobody else's to recover, and a held daemon is about to end.
+    let recovered = Option.none<Run>()
+    if (state._tag === "Running" && !(yield* (yield* RunLocks).live)) {
+      recovered = yield* (yield* Recover).forStart
+      state = yield* control.state
+      yield* noteRecovered(recovered)
+    }
+    if (state._tag === "Running") {
+      return yield* showRunning(state.facts)
+    }
+    yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
+    yield* recordForCheck
+    const suspicion = yield* (yield* Probation).suspicion
+    if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
+    yield* expectDaemonFile
+    if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
+    const live = yield* (yield* RunLocks).live
+    const newest = Option.getOrNull(yield* (yield* UpgradeJournal).latest)
+    // Until its step 2 a run keeps nobody from starting.
+    if (live && gateFor(newest, live, version)._tag !== "Open")
+      return yield* Effect.zipRight(waitForRun, runAgain)
+    if (!live && Option.isNone(recovered)) {
+      recovered = yield* (yield* Recover).forStart
+      yield* noteRecovered(recovered)
+    }
+    const stands = Option.match(recovered, {
+      onNone: () => version as string,
+      onSome: ({ started, ended, committed }) =>
+        (ended === null ? committed : ended.outcome === "new") ? started.to : started.from,
+    })
+    const installed = Option.match(recovered, {
+      onNone: () => packageDir,
+      onSome: ({ started }) => started.install.packageDir,
+    })
+    const facts = yield* (yield* DaemonHandover).start({
+      packageDir: installed,
+      version: stands,
+      supervisor: null,
+      schema: null,
+      status: "ok",
+      database: databasePath,
+    })
+    yield* output.result({ running: true, pid: facts.pid, port: facts.port, started: true }, [
+      `WAIaaS ${stands} serves on ${urlOf(facts.hostname, facts.port)} (process ${facts.pid}).`,
+    ])
+  })
+
 export const start = Command.make(
   "start",
   {
@@ -114,61 +172,7 @@ export const start = Command.make(
       Options.withDescription("Start it and return once it is healthy"),
     ),
   },
-  ({ background }) =>
-    Effect.gen(function* () {
-      const output = yield* Output
-      const { paths, check } = yield* DataDir
-      const control = yield* DaemonControl
-      const { version, packageDir } = yield* Environment
-      yield* check
-      const { databasePath } = yield* (yield* ConfigFile).load
-      let state = yield* control.state
-      // A run that was cut off while the daemon served on is nobody else's to recover, and a held daemon is about to end.
-      let recovered = Option.none<Run>()
-      if (state._tag === "Running" && !(yield* (yield* RunLocks).live)) {
-        recovered = yield* (yield* Recover).forStart
-        state = yield* control.state
-        yield* noteRecovered(recovered)
-      }
-      if (state._tag === "Running") {
-        return yield* showRunning(state.facts)
-      }
-      yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
-      yield* recordForCheck
-      const suspicion = yield* (yield* Probation).suspicion
-      if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
-      yield* expectDaemonFile
-      if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
-      const live = yield* (yield* RunLocks).live
-      const newest = Option.getOrNull(yield* (yield* UpgradeJournal).latest)
-      // Until its step 2 a run keeps nobody from starting.
-      if (live && gateFor(newest, live, version)._tag !== "Open")
-        return yield* Effect.zipRight(waitForRun, runAgain)
-      if (!live && Option.isNone(recovered)) {
-        recovered = yield* (yield* Recover).forStart
-        yield* noteRecovered(recovered)
-      }
-      const stands = Option.match(recovered, {
-        onNone: () => version as string,
-        onSome: ({ started, ended, committed }) =>
-          (ended === null ? committed : ended.outcome === "new") ? started.to : started.from,
-      })
-      const installed = Option.match(recovered, {
-        onNone: () => packageDir,
-        onSome: ({ started }) => started.install.packageDir,
-      })
-      const facts = yield* (yield* DaemonHandover).start({
-        packageDir: installed,
-        version: stands,
-        supervisor: null,
-        schema: null,
-        status: "ok",
-        database: databasePath,
-      })
-      yield* output.result({ running: true, pid: facts.pid, port: facts.port, started: true }, [
-        `WAIaaS ${stands} serves on ${urlOf(facts.hostname, facts.port)} (process ${facts.pid}).`,
-      ])
-    }),
+  ({ background }) => startDaemon(background),
 ).pipe(
   Command.withDescription(
     "Run the daemon in this process, as a supervisor wants it, or in the background. An upgrade that was cut off is recovered first.",
@@ -197,6 +201,43 @@ export const stop = Command.make("stop", {}, () =>
 ).pipe(
   Command.withDescription(
     "Stop the daemon: requests in flight finish, and the command waits until the process has ended (exit code 5 if it does not)",
+  ),
+)
+
+export const restart = Command.make("restart", {}, () =>
+  Effect.gen(function* () {
+    const { paths, check } = yield* DataDir
+    const control = yield* DaemonControl
+    const { packageDir } = yield* Environment
+    yield* check
+    yield* (yield* ConfigFile).load
+    const state = yield* control.state
+    if (state._tag === "Busy")
+      return yield* new LockBusy({ lock: "data", path: "the data lock", holder: state.holder })
+    if (state._tag === "Running") {
+      const { supervisor, pid } = state.facts
+      const instead = yield* (yield* Supervision).restarting(state.facts)
+      if (supervisor !== null && Option.isSome(instead))
+        return yield* new DaemonSupervised({ supervisor, pid, instead: instead.value })
+      if (yield* (yield* RunLocks).live) {
+        const holder = yield* (yield* ExclusiveLock).holder(paths.runLock)
+        const who = Option.match(holder, {
+          onNone: () => "another waiaas",
+          onSome: ({ what, pid: other }) => `waiaas ${what} (process ${other})`,
+        })
+        return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: who })
+      }
+      // What would keep it from starting is found while it serves: package, configuration, keystore.
+      yield* expectDaemonFile
+      yield* (yield* DatabaseTool).describe(packageDir, paths.root)
+      yield* control.stop(state.facts)
+      yield* (yield* Output).note("WAIaaS has stopped.")
+    }
+    yield* startDaemon(true)
+  }),
+).pipe(
+  Command.withDescription(
+    "Stop the daemon and start it in the background; one that does not run is started. What would keep it from starting is found before it is stopped.",
   ),
 )
 

@@ -70,6 +70,7 @@ const layerCancellation = (host: Host) =>
 const layerSupervision = (host: Host) => {
   const supervisor = () => (host.process.world.supervised ? ("runit" as const) : null)
   return Layer.succeed(Supervision, {
+    restarting: () => Effect.succeed(Option.none()),
     own: Effect.sync(supervisor),
     prove: () => Effect.sync(() => ({ supervisor: supervisor(), patience: PATIENCE, warning: null })),
   })
