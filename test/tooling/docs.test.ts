@@ -14,6 +14,8 @@ import { upgrade } from "../../packages/cli/src/commands/Upgrade.ts"
 import { root as rootCommand } from "../../packages/cli/src/Root.ts"
 import { readUsage } from "../../packages/cli/src/Usage.ts"
 import { LockBusy } from "../../packages/domain/src/DataErrors.ts"
+import { JournalRecord } from "../../packages/domain/src/JournalRecord.ts"
+import { ToolRequest } from "../../packages/domain/src/ToolProtocol.ts"
 import { faults } from "../../scripts/build.mts"
 import { root } from "../../scripts/lib/repo.mts"
 
@@ -185,6 +187,30 @@ describe("the architecture", () => {
     assert.deepEqual(named, ["run", "install", "data", "tool"])
     const known: ReadonlyArray<string> = LockBusy.fields.lock.literals
     assert.deepEqual([...named].sort(), [...known].sort())
+  })
+
+  /** The tags of a union's members. */
+  const tagsOf = (union: {
+    readonly members: ReadonlyArray<{ readonly fields: { readonly _tag: { readonly ast: unknown } } }>
+  }) => union.members.map(({ fields }) => /"([A-Z]\w+)"/.exec(String(fields._tag.ast))?.[1] ?? "")
+
+  it("has every record of the journal, and every act of the tool", () => {
+    const [, records = ""] = /```\n(Started[\s\S]*?)```/.exec(text) ?? []
+    const known = tagsOf(JournalRecord)
+    const lines = records.split("\n").flatMap((line) => /^[A-Z]\w+/.exec(line)?.[0] ?? [])
+    assert.deepEqual(
+      lines.filter((tag) => !known.includes(tag)),
+      [],
+    )
+    assert.deepEqual(
+      known.filter((tag) => !new RegExp(`\\b${tag}\\b`).test(records)),
+      [],
+    )
+    const protocol = text.slice(text.indexOf("## Tool protocol 1"))
+    assert.deepEqual(
+      tagsOf(ToolRequest).filter((tag) => !protocol.includes(`\`${tag}\``)),
+      [],
+    )
   })
 
   it("says what each package may import", () => {
