@@ -5,11 +5,9 @@ import { dirname, join, relative, resolve } from "node:path"
 import * as Command from "@effect/cli/Command"
 import * as Effect from "effect/Effect"
 import { describe, it } from "vitest"
+import { commands } from "../../packages/cli/src/Commands.ts"
 import { commandTree } from "../../packages/cli/src/CommandTree.ts"
-import { agent } from "../../packages/cli/src/commands/Agent.ts"
-import { backup } from "../../packages/cli/src/commands/Backups.ts"
 import { makeCompletions } from "../../packages/cli/src/commands/Completions.ts"
-import { health, init, start, status, stop } from "../../packages/cli/src/commands/Daemon.ts"
 import { upgrade } from "../../packages/cli/src/commands/Upgrade.ts"
 import { root as rootCommand } from "../../packages/cli/src/Root.ts"
 import { readUsage } from "../../packages/cli/src/Usage.ts"
@@ -100,17 +98,7 @@ describe("the documents", () => {
   it("show no command that waiaas does not read", () => {
     const tree = commandTree(
       rootCommand.pipe(
-        Command.withSubcommands([
-          init,
-          start,
-          stop,
-          status,
-          health,
-          agent,
-          backup,
-          upgrade,
-          makeCompletions(() => Effect.succeed([])),
-        ]),
+        Command.withSubcommands([...commands, upgrade, makeCompletions(() => Effect.succeed([]))]),
       ),
     )
     /** Places to fill in, and what stands for any value. */

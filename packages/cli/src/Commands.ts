@@ -28,6 +28,9 @@ import { readUsage } from "./Usage.ts"
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
+/** The commands that are always the same, in the order of the help. */
+export const commands = [init, start, stop, restart, status, health, logs, agent, backup] as const
+
 /** `plain`: for each output, whether it takes no colours. */
 export const runCommand = (
   args: ReadonlyArray<string>,
@@ -46,19 +49,7 @@ export const runCommand = (
     Command.withDescription(
       `A self-hosted wallet service for AI agents. Begin with: waiaas init, then waiaas start --background. Every command explains itself with --help.\n${exitCodes}`,
     ),
-    Command.withSubcommands([
-      init,
-      start,
-      stop,
-      restart,
-      status,
-      health,
-      logs,
-      agent,
-      backup,
-      isUpgrade ? upgrade : upgradeInBrief,
-      makeCompletions(scriptFor),
-    ]),
+    Command.withSubcommands([...commands, isUpgrade ? upgrade : upgradeInBrief, makeCompletions(scriptFor)]),
     Command.transformHandler((handler) => (isSilent ? handler : Effect.zipLeft(handler, showUpdateNotice))),
     // Last: a handler that is set later would forget it.
     Command.provide((globals) => layerFor(globals)),
