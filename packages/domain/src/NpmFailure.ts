@@ -15,6 +15,7 @@ export const NpmFailureKind = Schema.Literal(
   "too-young",
   "offline",
   "settings",
+  "foreign-settings",
   "integrity",
   "no-space",
   "script-blocked",
@@ -163,6 +164,10 @@ export const npmFailureText: Record<
   settings: (subject) => [
     subject ?? "npm's own settings do not allow it",
     "Correct the setting that npm names, in your npmrc or in the environment (`npm config edit`), then run `waiaas upgrade` again.",
+  ],
+  "foreign-settings": (subject) => [
+    `npm would act as root on what another user can change: ${subject ?? "its settings or its cache"}`,
+    "Run it with root's own home, as in `sudo -H waiaas upgrade --data-dir ~/.waiaas`; where npm_config_userconfig or npm_config_cache is set, name files of root's in it.",
   ],
   integrity: () => [
     "what was downloaded is not what the registry signed for; nothing of it was installed",

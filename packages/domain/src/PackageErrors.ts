@@ -71,6 +71,7 @@ const refusals: ReadonlyArray<NpmFailureKind> = [
   "too-young",
   "offline",
   "settings",
+  "foreign-settings",
 ]
 
 export class NpmFailed extends Schema.TaggedError<NpmFailed>()("NpmFailed", {

@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path"
+import { dirname, isAbsolute, join } from "node:path"
 import type { Install } from "@waiaas/domain/Install"
 import { npmFailureOf, npmSummaryOf } from "@waiaas/domain/NpmFailure"
 import { flagsFor, NpmSettings, registryFor } from "@waiaas/domain/NpmSettings"
@@ -11,7 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { DurableFile } from "./platform/DurableFile.ts"
-import { Environment } from "./platform/Environment.ts"
+import { Environment, isUnderSudo } from "./platform/Environment.ts"
+import { Ownership } from "./platform/Ownership.ts"
 import { Privilege } from "./platform/Privilege.ts"
 import { ProcessFailed, type ProcessResult, ProcessRunner } from "./platform/ProcessRunner.ts"
 
@@ -51,6 +52,7 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
       const files = yield* DurableFile
       const environment = yield* Environment
       const privilege = yield* Privilege
+      const { entriesAt, nearestAbove } = yield* Ownership
 
       /** npm's own entry point, next to the Node that runs this: never a name looked up in PATH. */
       const npmCli = Effect.gen(function* () {
@@ -163,10 +165,40 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
         })
       }
 
+      /**
+       * Under sudo npm is root: its settings say what it installs, and from its cache it installs. Both are root's alone, and
+       * so is the directory that they are in, where another could be put in their place.
+       */
+      const expectOwn = (paths: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          if (!isUnderSudo(environment)) return
+          for (const path of paths) {
+            const above = yield* nearestAbove(path)
+            for (const entry of [...(yield* entriesAt(path)), above]) {
+              const isOpen = entry.kind !== "link" && (entry.mode & 0o002) !== 0
+              if (entry.uid !== 0 || isOpen)
+                return yield* new NpmFailed({
+                  kind: "foreign-settings",
+                  asked: "(any command)",
+                  output: "",
+                  subject: `${entry.path} ${isOpen ? "is open to everybody" : `belongs to user ${entry.uid}`}`,
+                })
+            }
+          }
+        }).pipe(
+          privilege.asInstaller,
+          Effect.catchTag(
+            "FileFailed",
+            ({ message }) => new NpmFailed({ kind: "settings", asked: "(any command)", output: message }),
+          ),
+        )
+
       const known = new Map<string, NpmSettings>()
       const settings = Effect.fn("Npm.settings")(function* (install: Install) {
         const before = known.get(install.prefix)
         if (before !== undefined) return before
+        // Before npm is asked anything: it writes its log below the home directory.
+        yield* expectOwn([join(environment.home, ".npmrc"), join(environment.home, ".npm")])
         // Only flags that every npm knows: which others this one knows is what it is asked here.
         const args = [
           "config",
@@ -183,6 +215,10 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
         const result = yield* run(install, args)
         const found = result.exitCode === 0 ? decodeSettings(result.stdout) : undefined
         if (found?._tag === "Some") {
+          const named = ["userconfig", "cache", "logs-dir"].map((key) => found.value[key])
+          yield* expectOwn(
+            named.filter((path) => typeof path === "string" && isAbsolute(path)) as Array<string>,
+          )
           known.set(install.prefix, found.value)
           return found.value
         }
