@@ -322,6 +322,10 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             manifest.waiaas?.build !== source.build
           )
             return yield* broken("npm installed another build than the one that the registry describes")
+          const code = manifest.waiaas?.build
+          // A name is anybody's to write: what was installed is compared with it.
+          if (code !== undefined && buildOf(yield* files.hashFiles(staged)) !== code)
+            return yield* broken("its code is another build than the one that its package.json names")
           for (const path of [
             packagePaths(staged).bin,
             packagePaths(staged).daemon,

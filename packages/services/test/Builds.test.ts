@@ -1,9 +1,11 @@
 /** Two builds of one version are told apart, and neither takes the other's place by an upgrade. */
 import { execFileSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, it } from "@effect/vitest"
 import { packagePaths } from "@waiaas/domain/Install"
+import { buildOf } from "@waiaas/services/BuildDigest"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -104,3 +106,36 @@ it.scopedLive("npm's other build than the one that was judged is not taken", () 
     ),
   ),
 )
+
+/** The digest of a simulated release's code, as its tarball would name it. */
+const codeOf = (version: string) =>
+  buildOf(
+    ["bin.js", "daemon.js", "tool.js"].map(
+      (name) => [`dist/${name}`, createHash("sha256").update(`// ${version}\n`).digest("hex")] as const,
+    ),
+  )
+
+for (const [title, named, works] of [
+  ["is installed where it is just that", codeOf("2.1.0"), true],
+  ["is no proof: bytes that changed under the same name are not run", one, false],
+] as const)
+  it.scopedLive(`a build that registry and package name ${title}`, () =>
+    Effect.gen(function* () {
+      const result = yield* Effect.either(upgrade())
+      if (works) return assert.strictEqual(result._tag, "Right")
+      const failed = result._tag === "Left" ? result.left : assert.fail("it was installed")
+      assert.include(
+        failed._tag === "RunFailed" ? failed.cause.message : failed.message,
+        "its code is another build than the one that its package.json names",
+      )
+    }).pipe(
+      Effect.provide(
+        layerInstalled({
+          releases: [
+            { version: "2.0.0", schema: 4 },
+            { version: "2.1.0", schema: 5, build: { named, installed: named } },
+          ],
+        }),
+      ),
+    ),
+  )
