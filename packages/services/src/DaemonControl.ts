@@ -281,7 +281,11 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
             return yield* lastWords(
               version,
               log,
-              Option.getOrElse(yield* files.readAnyTextIfThere(log), () => ""),
+              // One that it has filled without an end says nothing of its end.
+              yield* files.readAnyTextIfThere(log).pipe(
+                Effect.map(Option.getOrElse(() => "")),
+                Effect.orElseSucceed(() => ""),
+              ),
             )
           })
           return yield* untilSome(look, LOOK_EVERY).pipe(

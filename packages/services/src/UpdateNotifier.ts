@@ -2,7 +2,6 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { addressOf } from "@waiaas/domain/Health"
 import type { Version } from "@waiaas/domain/Version"
-import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -15,7 +14,7 @@ import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
-import { readStoredValues } from "./StoredValues.ts"
+import { readStoredValues, withTable } from "./StoredValues.ts"
 import { readToken } from "./TokenFile.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
 
@@ -111,18 +110,19 @@ export class UpdateNotifier extends Context.Tag("@waiaas/services/UpdateNotifier
           Effect.gen(function* () {
             yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "update notice" })
             const at = yield* now
-            yield* Effect.try(() => {
-              const database = new Sqlite(path, { fileMustExist: true, timeout: 100 })
-              try {
+            yield* withTable(
+              path,
+              "key_value_store",
+              { readonly: false, otherwise: undefined },
+              (database) => {
                 const set = database.prepare(
                   "INSERT INTO key_value_store (key, value, updated_at) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
                 )
                 set.run(versionKeys.notified, notice.latest, at)
                 set.run(versionKeys.notifiedAt, String(at), at)
-              } finally {
-                database.close()
-              }
-            })
+                return undefined
+              },
+            )
           }),
         )
 
