@@ -78,7 +78,8 @@ export const serve = (background: boolean) =>
         yield* atEndInOrder(probation.refused)
         if (Option.isNone(held)) yield* probation.started
         const suspicion = yield* probation.suspicion
-        if (Option.isSome(suspicion)) yield* Effect.logWarning(suspicion.value.message)
+        if (Option.isSome(suspicion))
+          yield* Effect.logWarning(`${suspicion.value.message} To go back: ${suspicion.value.next}`)
         if (FAULT === "start") return yield* startFailed("this release was made not to start")
 
         const database = Layer.mergeAll(

@@ -28,7 +28,9 @@ const Record = Schema.Struct({
 export interface Suspicion {
   readonly version: string
   readonly crashes: number
+  /** What happened; `next`: how to go back. */
   readonly message: string
+  readonly next: string
 }
 
 /**
@@ -104,7 +106,8 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
             : Option.some({
                 version,
                 crashes,
-                message: `WAIaaS ${version} has crashed ${crashes} times since the upgrade. To go back: waiaas upgrade --rollback`,
+                message: `WAIaaS ${version} has crashed ${crashes} times since the upgrade.`,
+                next: "waiaas upgrade --rollback",
               })
         }),
       }

@@ -27,6 +27,7 @@ import * as Schedule from "effect/Schedule"
 import { expectDaemonFile, runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
 import { showStatus } from "./Status.ts"
+import { inSameDataDir } from "./Text.ts"
 
 /** So that the daemon's check and npm's install agree; unknown is a warning, never a failure. */
 const recordForCheck = recordRegistry.pipe(
@@ -130,7 +131,10 @@ const startDaemon = (background: boolean) =>
     yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
     yield* recordForCheck
     const suspicion = yield* (yield* Probation).suspicion
-    if (Option.isSome(suspicion)) yield* output.note(`warning: ${suspicion.value.message}`)
+    if (Option.isSome(suspicion)) {
+      const back = (yield* inSameDataDir)(suspicion.value.next)
+      yield* output.note(`warning: ${suspicion.value.message} To go back: ${back}`)
+    }
     yield* expectDaemonFile
     if (!background) return yield* takeOver(["serve", "--data-dir", paths.root])
     const live = yield* (yield* RunLocks).live

@@ -70,7 +70,7 @@ export const showStatus = Effect.gen(function* () {
           `warning: the daemon runs another build of ${version} than the one that is installed (${here("waiaas stop && waiaas start --background")})`,
         ]
       : []),
-    ...(suspicion === null ? [] : [`warning: ${suspicion.message}`]),
+    ...(suspicion === null ? [] : [`warning: ${suspicion.message} To go back: ${here(suspicion.next)}`]),
     ...Option.match(open, {
       onNone: () => [],
       onSome: ({ started }) => [
