@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join, relative } from "node:path"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { NODE_RANGE } from "@waiaas/domain/NodeRange"
+import { ISSUES, REPOSITORY } from "@waiaas/domain/PackageName"
 import { PACKAGE_NAME, UPGRADE_PROTOCOL } from "@waiaas/domain/Release"
 import { DIRECT_MINORS, rangeFor, stopFor } from "@waiaas/domain/SchemaRange"
 import { buildOf, type FileDigest } from "@waiaas/services/BuildDigest"
@@ -55,9 +56,9 @@ export const publishedManifest = (version: string, schema: number, code?: string
     description: "WAIaaS: a self-hosted wallet service for AI agents, with an upgrade that never bricks it",
     keywords: ["wallet", "ai-agents", "self-hosted", "daemon", "ed25519"],
     license: rootManifest.license,
-    homepage: "https://github.com/waiaas/waiaas#readme",
-    repository: { type: "git", url: "git+https://github.com/waiaas/waiaas.git", directory: "packages/cli" },
-    bugs: { url: "https://github.com/waiaas/waiaas/issues" },
+    homepage: `${REPOSITORY}#readme`,
+    repository: { type: "git", url: `git+${REPOSITORY}.git`, directory: "packages/cli" },
+    bugs: { url: ISSUES },
     type: "module",
     bin: { waiaas: "dist/bin.js" },
     engines: { node: NODE_RANGE },
@@ -69,6 +70,7 @@ export const publishedManifest = (version: string, schema: number, code?: string
       upgradeProtocol: UPGRADE_PROTOCOL,
       schema: range,
       stops: stopsFor(range.minimum),
+      notes: `${REPOSITORY}/blob/main/CHANGELOG.md`,
       ...(code !== undefined && { build: code }),
     },
   }

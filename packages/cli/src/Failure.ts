@@ -1,5 +1,6 @@
 /** How a command that failed ends: what is said on stderr (or as JSON), and the exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { ISSUES } from "@waiaas/domain/PackageName"
 import { printable, printableJson } from "@waiaas/domain/Printable"
 import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
@@ -91,7 +92,7 @@ export const reportOf = (cause: Cause.Cause<unknown>): Option.Option<Report> => 
     error: "Bug",
     message: `This is a bug in WAIaaS: ${Cause.pretty(cause)}`,
     standing: null,
-    next: "Report this with the lines above; `waiaas status` says what runs.",
+    next: `Report this with the lines above at ${ISSUES}; \`waiaas status\` says what runs.`,
     exitCode: ExitCode.failed,
   })
 }

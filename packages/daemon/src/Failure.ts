@@ -1,5 +1,6 @@
 /** How the daemon's process ends when it fails: what is said on stderr, and its exit code. */
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { ISSUES } from "@waiaas/domain/PackageName"
 import { printable } from "@waiaas/domain/Printable"
 import { inDataDir } from "@waiaas/domain/Shell"
 import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
@@ -32,7 +33,8 @@ export const reportFailure =
       if (Cause.isInterruptedOnly(cause)) return
       const error = Option.filter(Cause.failureOption(cause), isReportable)
       const text = Option.match(error, {
-        onNone: () => `A bug in WAIaaS: ${printable(Cause.pretty(cause))}`,
+        onNone: () =>
+          `A bug in WAIaaS: ${printable(Cause.pretty(cause))}\nnext: Report this with the lines above at ${ISSUES}.`,
         onSome: ({ message, next }) =>
           `error: ${printable(message)}${next === undefined ? "" : `\nnext: ${printable(dataDir === undefined ? next : inDataDir(next, dataDir))}`}`,
       })

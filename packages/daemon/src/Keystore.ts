@@ -276,6 +276,15 @@ const openDataKey: Effect.Effect<{ readonly key: Buffer; readonly source: KeySou
     const text = yield* asKeyText(master, files.readTextIfThere(master))
     if (Option.isNone(text)) {
       yield* expectNotLost
+      // An init makes the configuration last: where it is, with data, there was a keystore, even if the token is gone as well.
+      const { config, data, logs, backups } = paths
+      const left = yield* Effect.forEach([data, logs, backups], (each) => files.list(each))
+      if ((yield* files.exists(config)) && left.flat().length > 0)
+        return yield* new KeystoreDamaged({
+          path: paths.keystore,
+          problem: (yield* files.isDirectory(paths.keystore)) ? "holds no master.json" : "does not exist",
+          missing: true,
+        })
       return yield* new NotInitialised({ dataDir: paths.root })
     }
     const decoded = Schema.decodeUnknownOption(Schema.parseJson(Master))(text.value)

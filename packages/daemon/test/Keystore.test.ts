@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert"
 import { createPublicKey, verify } from "node:crypto"
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -258,6 +258,17 @@ it.scopedLive(
       const root = yield* temporaryDirectory
       assert.equal((yield* check(root, {}))._tag, "NotInitialised")
       yield* initialise(root)
+      // Token and keystore gone together are no data directory that was never initialised: an init would make another keystore.
+      renameSync(join(root, "keystore"), join(root, "away"))
+      rmSync(join(root, "api.token"), { force: true })
+      writeFileSync(join(root, "config.toml"), "")
+      mkdirSync(join(root, "logs"), { recursive: true })
+      writeFileSync(join(root, "logs", "daemon.log"), "")
+      const lost = yield* check(root, {})
+      assert.equal(lost._tag, "KeystoreDamaged")
+      assert.match(lost.message, /keystore does not exist/)
+      rmSync(join(root, "config.toml"))
+      renameSync(join(root, "away"), join(root, "keystore"))
       writeFileSync(join(root, "keystore", "key"), `${"0".repeat(64)}\n`)
       assert.match((yield* check(root, {})).message, /is not the key of this keystore/)
       rmSync(join(root, "keystore", "key"))

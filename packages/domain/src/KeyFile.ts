@@ -16,7 +16,8 @@ interface Keys {
 export const agentsWithoutKey = ({ agents, missing, names }: Keys): string | null => {
   if (missing === 0) return null
   const more = missing > names.length ? `, and ${missing - names.length} more` : ""
-  return `${missing} of ${agents} agent${agents === 1 ? "" : "s"} cannot sign, their sealed keys are missing (${names.join(", ")}${more})`
+  const keys = missing === 1 ? "its sealed key is" : "their sealed keys are"
+  return `${missing} of ${agents} agent${agents === 1 ? "" : "s"} cannot sign, ${keys} missing (${names.join(", ")}${more})`
 }
 
 /** Which agents cannot sign, and what to do about it; null where all can. */

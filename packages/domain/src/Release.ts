@@ -15,10 +15,18 @@ export const CompatibilityBlock = Schema.Struct({
   schema: SchemaRange,
   /** Versions that an older install must go through first, ascending. */
   stops: Schema.Array(Version),
+  /** Where its release notes are; shown where it is an https address. */
+  notes: Schema.optional(Schema.String),
   /** Digest of the code in it: two builds of one version differ in it. */
   build: Schema.optional(Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/))),
 })
 export type CompatibilityBlock = typeof CompatibilityBlock.Type
+
+/** The address of a release's notes, where its metadata carries one that a person can open. */
+export const notesOf = ({ waiaas }: { readonly waiaas?: CompatibilityBlock | undefined }): string | null => {
+  const notes = waiaas?.notes
+  return notes !== undefined && /^https:\/\/[\x21-\x7e]{1,200}$/.test(notes) ? notes : null
+}
 
 /** Fields of a `package.json` (or of `npm view --json`) that the upgrade reads. */
 export const ReleaseDocument = Schema.Struct({

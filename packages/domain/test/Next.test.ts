@@ -49,6 +49,12 @@ const samples = [
   new PackageErrors.BadTarget({ target: "2", problem: "not an exact version" }),
   new PackageErrors.CandidateBroken({ version, problem: "it does not run" }),
   new PackageErrors.NoSpace({ path, needed: 2e9, available: 1e6 }),
+  new RunErrors.DaemonSupervised({
+    supervisor: "systemd",
+    pid: 7,
+    instead: "systemctl restart waiaas.service",
+  }),
+  new RunErrors.DaemonSupervised({ supervisor: "container", pid: 1, instead: "Restart the container." }),
   new RunErrors.DaemonStopTimeout({ pid: 7, waited: 35, why: "it did not die" }),
   new RunErrors.DaemonUnreachable({ address: "http://127.0.0.1:3100", problem: "no connection" }),
   new DaemonStartFailed({ version, problem: "it ended", logFile: "/l" }),

@@ -98,7 +98,11 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
           return yield* new ProcessFailed({ command, reason: "timeout", output: "" })
         })
 
-      const asked = (args: ReadonlyArray<string>) => args.filter((arg) => !arg.startsWith("--")).join(" ")
+      const asked = (args: ReadonlyArray<string>) =>
+        args
+          .filter((arg) => !arg.startsWith("--"))
+          .slice(0, 2)
+          .join(" ")
 
       /** `filling`: the directory that it fills, for as long as it takes; else it has the time of a question. */
       const run = (install: Install, args: ReadonlyArray<string>, filling?: string) =>

@@ -157,7 +157,7 @@ describe("the sealed keys", () => {
         yield* fs.writeFileString(orphan, SEALED)
         assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), null)
         yield* fs.remove(join(paths.keystore, `${agentIdOf("bob")}.json`))
-        const words = "1 of 3 agents cannot sign, their sealed keys are missing (bob)"
+        const words = "1 of 3 agents cannot sign, its sealed key is missing (bob)"
         const advice = `${words}: put ${paths.keystore} back from your own copy`
         assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), advice)
         yield* upgrade()

@@ -6,7 +6,6 @@ import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
 import { DaemonNotRunning, DaemonSupervised, DaemonUnreachable } from "@waiaas/domain/RunErrors"
-import { shellWord } from "@waiaas/domain/Shell"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
@@ -53,7 +52,7 @@ export const init = Command.make("init", {}, () =>
       yield* output.note(
         `warning: ${paths.root} is on a network file system; its locks and syncs cannot be relied on. Use a local disk.`,
       )
-    const place = shellWord(paths.root)
+    const here = yield* inSameDataDir
     yield* output.result(made, [
       made.created
         ? `Initialised ${paths.root}`
@@ -61,7 +60,7 @@ export const init = Command.make("init", {}, () =>
           ? `A new API token was made in ${paths.token}; the rest was there already and was left as it is.`
           : `${paths.root} is initialised already; what is there was left alone.`,
       `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
-      `next: waiaas start --background --data-dir ${place}`,
+      `next: ${here("waiaas start --background")}`,
     ])
   }),
 ).pipe(

@@ -4,6 +4,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
+import { notesOf } from "@waiaas/domain/Release"
 import { shellWord } from "@waiaas/domain/Shell"
 import { sizeInWords } from "@waiaas/domain/Size"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
@@ -127,12 +128,14 @@ const check = (to: Option.Option<string>) =>
         schema: { from: schemaFrom, to: schemaTo },
         reason: refusal?.message ?? null,
         next: possible ? command : refusal && here(refusal.next),
+        notes: target.isNewer ? notesOf(release) : null,
         warnings,
         versionCheck: report,
       },
       [
         `Current version: ${installed} (schema ${schemaFrom})`,
         `${Option.isSome(to) ? "Target version: " : "Latest version: "} ${release.version}${schemaTo === null ? "" : ` (schema ${schemaTo})`}`,
+        ...(target.isNewer && notesOf(release) !== null ? [`Release notes:   ${notesOf(release)}`] : []),
         ...(report === null ? [] : [`Daemon's check:  ${checkText(report)}`]),
         ...warnings.map((text) => `warning: ${text}`),
         ...(refusal !== null
