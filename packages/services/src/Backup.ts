@@ -126,6 +126,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
     readonly removePartial: Effect.Effect<void, FileFailed>
     /** Marks a backup whose copy an undo is about to move into place. */
     readonly markUsed: (name: string, run: number) => Effect.Effect<void, FileFailed>
+    /** Takes that mark away: the copy could not be moved, and stays. */
+    readonly unmarkUsed: (name: string, run: number) => Effect.Effect<void, FileFailed>
   }
 >() {
   static readonly layer = Layer.effect(
@@ -346,6 +348,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           return yield* removeExpired(files, tool, entries, [...usedUp, ...expired(whole, keep)], options)
         }),
         markUsed: (name, run) => files.write(join(paths.backups, name, `used-by-run-${run}`), ""),
+        unmarkUsed: (name, run) => files.remove(join(paths.backups, name, `used-by-run-${run}`)),
       })
     }),
   )

@@ -8,7 +8,7 @@ import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile } from "./platform/DurableFile.ts"
+import { DurableFile, PROBE_FILE } from "./platform/DurableFile.ts"
 import { realPlace } from "./platform/RealPlace.ts"
 
 /** SQLite's files of one database: restoring the first beside the others would undo the restore. */
@@ -82,9 +82,22 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
 
       // It must be on the file system that the undo's copy goes to.
       const reserve = (run: number, database: string) => join(dirname(database), `.reserve-${run}`)
+      /** Moves a file where the system can; false where only a copy gets there. */
+      const moves = (from: string, to: string) =>
+        Effect.as(files.rename(from, to), true).pipe(
+          Effect.catchIf(
+            ({ code }) => code === "EXDEV",
+            () => Effect.succeed(false),
+          ),
+        )
+      /** Found out by the call itself: two mounts of one device have the same number, and no rename between them works. */
       const canRename = (database: string) =>
         Effect.gen(function* () {
-          return (yield* files.device(paths.backups)) === (yield* files.device(dirname(database)))
+          const [here, there] = [paths.backups, dirname(database)].map((path) => join(path, PROBE_FILE))
+          yield* files.append(here as string, "")
+          const moved = yield* moves(here as string, there as string)
+          yield* files.remove((moved ? there : here) as string)
+          return moved
         })
 
       /** The copy comes in last: with both there, nothing is left to move. */
@@ -121,16 +134,18 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           const { run, backup, database, schema, packageDir } = options
           const source = join(paths.backups, backup, DATABASE_FILE)
           // Where it is gone it was verified and moved by an undo that was cut off.
-          if (yield* files.exists(source)) yield* backups.verify(backup, run)
-          if (yield* canRename(database)) {
+          const isThere = yield* files.exists(source)
+          if (isThere) yield* backups.verify(backup, run)
+          const copy = prepared(run, database)
+          if (isThere && !(yield* isReplaced(run, database))) {
             yield* backups.markUsed(backup, run)
-            yield* replace(run, database, source)
-          } else if (!(yield* isReplaced(run, database))) {
-            // The space for this copy was reserved in step 1 and given back when the recovery began: for one copy.
-            const copy = prepared(run, database)
-            yield* files.copy(source, copy)
-            yield* replace(run, database, copy)
+            if (!(yield* moves(source, copy))) {
+              yield* backups.unmarkUsed(backup, run)
+              // The space for this copy was reserved in step 1 and given back when the recovery began: for one copy.
+              yield* files.copy(source, copy)
+            }
           }
+          yield* replace(run, database, copy)
           const kept = `what was there before it is kept in ${aside(run, database)}`
           // Before SQLite opens it: byte by byte what was backed up, so all of its content is.
           const manifest = (yield* backups.list).find(({ name }) => name === backup)?.manifest
@@ -167,6 +182,12 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
           for (const file of manifest.files) {
             const target = file.name === DATABASE_FILE ? database : file.name === CONFIG_FILE ? config : null
             if (target === null) continue
+            // One that is the backup's already stays: it may be mounted, or not for this user to replace.
+            const isSame =
+              target === config && (yield* files.exists(target))
+                ? (yield* files.hash(target)).sha256 === file.sha256
+                : false
+            if (isSame) continue
             const copied = yield* files.copy(join(paths.backups, backup, file.name), prepared(run, target))
             if (copied.sha256 !== file.sha256)
               return yield* new BackupDamaged({

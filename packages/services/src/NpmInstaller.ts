@@ -311,6 +311,9 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
               problem,
             })
           if (!(yield* files.isDirectory(staged))) return yield* broken(`npm installed no ${PACKAGE_NAME}`)
+          // A umask can take it even from the owner.
+          if (yield* files.exists(packagePaths(staged).bin))
+            yield* privilege.asInstaller(files.chmod(packagePaths(staged).bin, 0o755))
           const manifest = Option.getOrNull(yield* readPackage(staged))
           if (manifest === null || manifest.name !== PACKAGE_NAME)
             return yield* broken(`its package.json is none of ${PACKAGE_NAME}`)

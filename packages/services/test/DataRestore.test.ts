@@ -28,7 +28,7 @@ interface Seen {
 }
 
 /** This machine's files, where everything below `other` counts as another file system. */
-const layerTwoDisks = (setup: SimulatedSetup, seen: Seen = { created: [] }) =>
+const layerTwoDisks = (setup: SimulatedSetup, seen: Seen = { created: [] }, devices: 1 | 2 = 2) =>
   layerSimulated({ configToml: '[database]\npath = "other/waiaas.db"\n', ...setup }).pipe(
     Layer.provideMerge(
       Layer.effect(
@@ -36,7 +36,9 @@ const layerTwoDisks = (setup: SimulatedSetup, seen: Seen = { created: [] }) =>
         Effect.map(FileSystem.FileSystem, (fs) => ({
           ...fs,
           stat: (path) =>
-            Effect.map(fs.stat(path), (info) => (isOther(path) ? { ...info, dev: info.dev + 1 } : info)),
+            Effect.map(fs.stat(path), (info) =>
+              isOther(path) ? { ...info, dev: info.dev + devices - 1 } : info,
+            ),
           open: (path, options) => {
             if (options?.flag === "w") seen.created.push(path)
             return fs.open(path, options)
@@ -57,23 +59,29 @@ const layerTwoDisks = (setup: SimulatedSetup, seen: Seen = { created: [] }) =>
 
 describe("a database on another file system than the data directory", () => {
   const seen: Seen = { created: [] }
-  it.scopedLive("has the undo's space beside it, and the undo leaves nothing", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const { databasePath } = yield* (yield* ConfigFile).load
-      assert.match(databasePath, /\/other\/waiaas\.db$/)
-      const failed = yield* Effect.flip(upgrade)
-      assert.strictEqual(failed._tag, "RunFailed")
-      assert.include(String("standing" in failed ? failed.standing : ""), "put back")
-      assert.isTrue(seen.created.some((path) => path.endsWith("/other/.reserve-1")))
-      assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
-      const left = yield* fs.readDirectory(databasePath.replace(/\/waiaas\.db$/, ""))
-      assert.deepStrictEqual(
-        left.filter((name) => !/^waiaas\.db/.test(name)),
-        [],
-      )
-    }).pipe(Effect.provide(layerTwoDisks({ installed: old, releases: [old, harming] }, seen))),
-  )
+  for (const devices of [2, 1] as const)
+    it.scopedLive(
+      devices === 2
+        ? "has the undo's space beside it, and the undo leaves nothing"
+        : "has so too where both are mounts of one device, between which nothing can be renamed",
+      () =>
+        Effect.gen(function* () {
+          seen.created.length = 0
+          const fs = yield* FileSystem.FileSystem
+          const { databasePath } = yield* (yield* ConfigFile).load
+          assert.match(databasePath, /\/other\/waiaas\.db$/)
+          const failed = yield* Effect.flip(upgrade)
+          assert.strictEqual(failed._tag, "RunFailed")
+          assert.include(String("standing" in failed ? failed.standing : ""), "put back")
+          assert.isTrue(seen.created.some((path) => path.endsWith("/other/.reserve-1")))
+          assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
+          const left = yield* fs.readDirectory(databasePath.replace(/\/waiaas\.db$/, ""))
+          assert.deepStrictEqual(
+            left.filter((name) => !/^waiaas\.db/.test(name)),
+            [],
+          )
+        }).pipe(Effect.provide(layerTwoDisks({ installed: old, releases: [old, harming] }, seen, devices))),
+    )
 
   it.scopedLive("is refused in step 1 where that file system is full", () =>
     Effect.gen(function* () {
