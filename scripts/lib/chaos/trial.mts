@@ -279,7 +279,13 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       const last = await machine.waiaas(recovery, { env, timeoutMs: COMMAND_LIMIT })
       await tell(`${recovery.join(" ")}: ${last.code ?? last.signal}\n${last.stdout}${last.stderr}`)
       problems.push(...checks.badWords(recovery.join(" "), last.stdout + last.stderr))
-      if (last.code === 0) break
+      if (last.code === 0) {
+        // Killed before its upgrade had begun a run, the daemon ran in no run: then what says so is typed.
+        const alone = plan.daemonToo && run === before && supervisor === undefined
+        if (alone && last.stdout.includes("The daemon was not started: waiaas start --background"))
+          await machine.mustWaiaas(["start", "--background"])
+        break
+      }
       // A start by the supervisor may be at it; nothing else may be in the way.
       const busy = last.code === 4 && plan.supervised
       if (!busy || performance.now() > deadline) {
