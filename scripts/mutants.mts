@@ -140,6 +140,7 @@ const measure = async (stryker: string, [room, files]: Room, place: string): Pro
       ignorePatterns: ["dist", "docs", "/.mutants"],
       concurrency: Number(values.workers),
       timeoutMS: 10_000,
+      dryRunTimeoutMinutes: 15,
       reporters: ["json", "progress-append-only"],
       jsonReporter: { fileName: report },
       tempDirName: ".mutants",
