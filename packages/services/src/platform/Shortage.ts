@@ -1,4 +1,4 @@
-import { statfsSync } from "node:fs"
+import { type StatsFs, statfsSync } from "node:fs"
 import { dirname } from "node:path"
 import { FileFailed } from "@waiaas/domain/DataErrors"
 
@@ -13,17 +13,18 @@ const look = (path: string) => {
   }
 }
 
-/**
- * What the file system of `path` lacks, if anything: SQLite says "disk I/O error" or "unable to open database file" for
- * a disk without space or without inodes, and an operator looks for a broken database then.
- */
-export const shortageAt = (
-  path: string,
-): { readonly problem: string; readonly remedy: string } | undefined => {
-  const directory = dirname(path)
-  const info = look(path) ?? look(directory)
+interface Shortage {
+  readonly problem: string
+  readonly remedy: string
+}
+
+/** What a file system lacks by its own numbers, if anything; `directory` is one that is on it. */
+export const shortageOf = (
+  info: Pick<StatsFs, "blocks" | "bavail" | "bsize" | "files" | "ffree">,
+  directory: string,
+): Shortage | undefined => {
   // What is no disk at all, such as /proc, lacks nothing.
-  if (info === undefined || info.blocks === 0) return undefined
+  if (info.blocks === 0) return undefined
   const remedy = new FileFailed({ operation: "write", path: directory, code: "ENOSPC" }).next
   // Some file systems count no inodes at all.
   if (info.files > 0 && info.ffree === 0)
@@ -32,4 +33,14 @@ export const shortageAt = (
   if (free < LEAST)
     return { problem: `the disk is full: ${Math.floor(free / 1000)} kB are free in ${directory}`, remedy }
   return undefined
+}
+
+/**
+ * What the file system of `path` lacks, if anything: SQLite says "disk I/O error" or "unable to open database file" for
+ * a disk without space or without inodes, and an operator looks for a broken database then.
+ */
+export const shortageAt = (path: string): Shortage | undefined => {
+  const directory = dirname(path)
+  const info = look(path) ?? look(directory)
+  return info === undefined ? undefined : shortageOf(info, directory)
 }
