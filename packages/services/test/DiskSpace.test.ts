@@ -17,8 +17,12 @@ it.scopedLive("the free bytes are those that this user may write; what is not th
     assert.approximately(free, bavail * bsize, blocks * bsize * 0.2)
     assert.isAbove(free, 0)
     assert.isFalse(yield* isNetwork("/proc"))
-    for (const ask of [available, isNetwork]) {
-      const failed = yield* Effect.flip(Effect.asVoid(ask(`${directory}/missing`)))
+    const asks = [
+      (path: string) => Effect.asVoid(available(path)),
+      (path: string) => Effect.asVoid(isNetwork(path)),
+    ]
+    for (const ask of asks) {
+      const failed = yield* Effect.flip(ask(`${directory}/missing`))
       assert.deepStrictEqual([failed.code, failed.path], ["ENOENT", `${directory}/missing`])
     }
   }).pipe(Effect.provide(DiskSpace.layer), Effect.provide(layerPlatform())),
