@@ -1,12 +1,14 @@
 /** What a path leads to, link by link, and whose each entry is. */
 import { execFileSync } from "node:child_process"
-import { statSync } from "node:fs"
+import { chmodSync, statSync } from "node:fs"
+import { dirname } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { FileFailed } from "@waiaas/domain/DataErrors"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Ownership } from "@waiaas/services/platform/Ownership"
 import { realPlace } from "@waiaas/services/platform/RealPlace"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
 
@@ -87,6 +89,26 @@ describe("an entry", () => {
   )
 })
 
+it.scopedLive("above a path in a directory that is closed to this user is what they can see of it", () =>
+  Effect.gen(function* () {
+    const { root, ownership } = yield* fixture
+    const isRoot = process.geteuid?.() === 0
+    chmodSync(root, isRoot ? 0o700 : 0)
+    if (isRoot) process.seteuid?.(65534)
+    const found = yield* Effect.sync(() =>
+      Effect.runSync(Effect.either(ownership.nearestAbove(`${root}/dir/a/b`))),
+    ).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          if (isRoot) process.seteuid?.(0)
+          chmodSync(root, 0o700)
+        }),
+      ),
+    )
+    assert.strictEqual(Either.getOrThrow(found).path, dirname(`${root}/dir`))
+  }).pipe(Effect.provide(layerPlatform())),
+)
+
 describe("the links on the way to a path", () => {
   it.scopedLive("are all named, in order, also those that a link's target goes through", () =>
     Effect.gen(function* () {
@@ -144,6 +166,7 @@ describe("the place that a path leads to", () => {
         ["dangling", "nowhere"],
         ["missing/new", "missing/new"],
         ["dir/sub/file/new", "dir/sub/file/new"],
+        ["dir/sub/file/new/deep", "dir/sub/file/new/deep"],
       ] as const)
         assert.strictEqual(yield* realPlace(files, `${root}/${path}`), `${root}/${place}`, path)
       assert.strictEqual(yield* realPlace(files, `${root}/gone`), "/does/not/exist")

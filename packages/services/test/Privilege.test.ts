@@ -49,8 +49,9 @@ const begun = Effect.gen(function* () {
 
 it.scoped("a process that never took another's rights changes none, whatever it is asked", () =>
   Effect.gen(function* () {
-    const { privilege, since } = yield* begun
+    const { privilege, rights, since } = yield* begun
     assert.isUndefined(privilege.taken())
+    rights.euid = 1000
     assert.strictEqual(yield* privilege.asInstaller(Effect.succeed(1)), 1)
     assert.isUndefined(privilege.asOwner((identity) => identity))
     yield* privilege.restore

@@ -27,11 +27,12 @@ const entryOf = (path: string, found: Stats): Entry => ({
         : "other",
 })
 
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "EIO"
-
 const attempt = <A>(operation: string, path: string, act: () => A): Effect.Effect<A, FileFailed> =>
-  Effect.try({ try: act, catch: (cause) => new FileFailed({ operation, path, code: codeOf(cause) }) })
+  Effect.try({
+    try: act,
+    catch: (cause) =>
+      new FileFailed({ operation, path, code: (cause as NodeJS.ErrnoException).code ?? "EIO" }),
+  })
 
 const isMissing = ({ code }: FileFailed) => code === "ENOENT" || code === "ENOTDIR"
 
@@ -86,7 +87,7 @@ const MOST_LINKS = 40
 const linksTo = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> =>
   attempt("resolve", path, () => {
     const links: Array<Entry> = []
-    let rest = resolve(path).split("/").filter(Boolean)
+    let rest = resolve(path).split("/")
     let at = "/"
     while (rest.length > 0 && links.length <= MOST_LINKS) {
       const [name = "", ...after] = rest
@@ -96,7 +97,7 @@ const linksTo = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed> 
       if (found === undefined) return links
       if (found.isSymbolicLink()) {
         links.push(entryOf(next, found))
-        rest = [...resolve(at, readlinkSync(next)).split("/").filter(Boolean), ...rest]
+        rest = [...resolve(at, readlinkSync(next)).split("/"), ...rest]
         at = "/"
       } else at = next
     }
