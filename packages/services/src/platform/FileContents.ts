@@ -24,9 +24,6 @@ export const CHUNK = 4 * 1024 * 1024
 /** Bytes of a text that is read whole; nothing of ours gets near it. */
 const MOST_TEXT = 16 * 1024 * 1024
 
-/** What has no size is read in parts of so many bytes. */
-const PART = 64 * 1024
-
 /** What keeps something from being read as a file of ours; `null` for an ordinary file. */
 export const codeOfOdd = (
   { type, size }: FileSystem.File.Info,
@@ -47,10 +44,10 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
    * An ordinary file that is open, and its size. It is inspected before, since a named pipe would keep whoever opens it and
    * no signal ends that wait, and afterwards, since another one may have come into its place.
    */
-  const opened = (operation: string, path: string, most?: number) =>
+  const opened = (operation: string, path: string) =>
     Effect.gen(function* () {
       const expect = (info: FileSystem.File.Info) => {
-        const code = codeOfOdd(info, most)
+        const code = codeOfOdd(info)
         return code === null ? Effect.succeed(info) : new FileFailed({ operation, path, code })
       }
       yield* Effect.flatMap(fs.stat(path).pipe(attempt(operation, path)), expect)
@@ -59,26 +56,13 @@ export const makeContents = (fs: FileSystem.FileSystem, { attempt, chmod }: Part
       return { file, size: Number(info.size) }
     })
 
+  /** By few calls: a short command reads a dozen of them. */
   const readBytes = (path: string): Effect.Effect<Uint8Array, FileFailed> =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const { file, size } = yield* opened("read", path, MOST_TEXT)
-        const chunks: Array<Uint8Array> = []
-        // What the system makes on reading has no size.
-        const most = size === 0 ? MOST_TEXT : size
-        let read = 0
-        while (read < most) {
-          const buffer = new Uint8Array(size === 0 ? PART : size - read)
-          const count = Number(yield* file.read(buffer).pipe(attempt("read", path)))
-          if (count === 0) break
-          chunks.push(buffer.subarray(0, count))
-          read += count
-        }
-        if (size === 0 && read >= most)
-          return yield* new FileFailed({ operation: "read", path, code: "EFBIG" })
-        return Buffer.concat(chunks)
-      }),
-    )
+    Effect.gen(function* () {
+      const code = codeOfOdd(yield* fs.stat(path).pipe(attempt("read", path)), MOST_TEXT)
+      if (code !== null) return yield* new FileFailed({ operation: "read", path, code })
+      return yield* fs.readFile(path).pipe(attempt("read", path))
+    })
 
   /** Bytes that come after the size at the opening are not read: a file that grows for ever would never end. */
   const eachOf = <E>(

@@ -50,30 +50,9 @@ export const layerFiles = (files: Readonly<Record<string, string>>) => {
     blksize: Option.none(),
     blocks: Option.none(),
   })
-  const opened = (text: string): FileSystem.File => {
-    let rest = Buffer.from(text)
-    const unused = Effect.dieMessage("these files are read from their beginning to their end")
-    return {
-      [FileSystem.FileTypeId]: FileSystem.FileTypeId,
-      fd: FileSystem.FileDescriptor(0),
-      stat: Effect.succeed(infoOf(text)),
-      read: (buffer) =>
-        Effect.sync(() => {
-          const count = rest.copy(buffer)
-          rest = rest.subarray(count)
-          return FileSystem.Size(count)
-        }),
-      seek: () => unused,
-      sync: unused,
-      readAlloc: () => unused,
-      truncate: () => unused,
-      write: () => unused,
-      writeAll: () => unused,
-    }
-  }
   return FileSystem.layerNoop({
     exists: (path) => Effect.succeed(files[path] !== undefined),
-    open: (path) => Effect.map(found(path, "open"), opened),
+    readFile: (path) => Effect.map(found(path, "readFile"), (text) => Buffer.from(text)),
     stat: (path) => Effect.map(found(path, "stat"), infoOf),
   })
 }
