@@ -145,7 +145,7 @@ describe("a registry", () => {
         ["http://localhost:4873", true],
         ["http://[::1]:4873", true],
         ["http://127.0.0.1:4873", true],
-        ["http://127.1.2.3", true],
+        ["http://127.10.20.30", true],
         ["http://r.test", false],
         ["http://10.0.0.1", false],
         ["http://127.0.0.1.r.test", false],
