@@ -62,7 +62,16 @@ describe("code and database", () => {
 })
 
 describe("a candidate, from its metadata alone", () => {
-  it.effect("is let in where everything fits", () => admit(candidate()))
+  it.effect("is let in where everything fits, up to each limit itself", () =>
+    Effect.gen(function* () {
+      yield* admit(candidate())
+      for (const schema of [null, 3, 5]) yield* admit(candidate(), schema)
+      yield* admit(candidate({ engines: { node: ">=24.1.0" } }))
+      // Neither the stop that is installed nor the one that it is itself comes in between.
+      const stops = ["1.9.0", "2.0.0", "2.1.0", "2.2.0"].map((each) => makeVersion(each))
+      yield* admit(candidate({ waiaas: { upgradeProtocol: 1, schema: { minimum: 3, latest: 5 }, stops } }))
+    }),
+  )
 
   const block = candidate().waiaas
   if (block === undefined) throw new Error("the sample has a block")
@@ -77,7 +86,7 @@ describe("a candidate, from its metadata alone", () => {
       "with a stop in between",
       candidate({
         version: makeVersion("3.0.0"),
-        waiaas: { ...block, stops: [makeVersion("2.2.0"), makeVersion("2.5.0")] },
+        waiaas: { ...block, stops: ["2.5.0", "2.2.0", "2.10.0"].map((each) => makeVersion(each)) },
       }),
       4,
       "go through 2.2.0 first",
@@ -101,4 +110,16 @@ describe("a candidate, from its metadata alone", () => {
         assert.strictEqual(error.exitCode, 4)
       }),
     )
+
+  it.effect("is refused with the very command that helps", () =>
+    Effect.gen(function* () {
+      const next = (release: ReleaseDocument, schema = 4) =>
+        Effect.map(Effect.flip(admit(release, schema)), (error) => error.next)
+      const stops = [makeVersion("2.0.5")]
+      assert.strictEqual(yield* next(candidate({ waiaas: { ...block, stops } })), "waiaas upgrade --to 2.0.5")
+      assert.strictEqual(yield* next(candidate(), 6), "waiaas upgrade --rollback")
+      assert.strictEqual(yield* next(candidate(), 2), "waiaas upgrade --to 1.8.0")
+      assert.include(yield* next(candidate({ engines: { node: ">=26" } })), "Install Node >=26")
+    }),
+  )
 })

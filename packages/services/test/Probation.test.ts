@@ -1,6 +1,7 @@
 /** From starts and ends of the daemon to what the operator reads of a new version. */
 import { assert, describe, it } from "@effect/vitest"
 import { installOf } from "@waiaas/domain/Install"
+import type { RunKind } from "@waiaas/domain/UpgradePhase"
 import { makeVersion } from "@waiaas/domain/Version"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { Probation } from "@waiaas/services/Probation"
@@ -20,27 +21,31 @@ const layer = Probation.layer.pipe(
   Layer.provideMerge(layerDataDir({ packageDir, now: Effect.sync(() => now) })),
 )
 
-const upgraded = Effect.gen(function* () {
-  now = 1_700_000_000_000
-  const journal = yield* UpgradeJournal
-  const { paths } = yield* DataDir
-  const { databasePath } = yield* (yield* ConfigFile).load
-  const install = installOf(packageDir, "/nowhere/bin/node")
-  if (install === null) throw new Error("no install")
-  const run = yield* journal.begin({
-    kind: "upgrade",
-    from: makeVersion("2.0.0"),
-    to: makeVersion("2.1.0"),
-    dataDir: paths.root,
-    databasePath,
-    install,
-    daemon: null,
-    restart: true,
-    pid: 1,
+type Stage = "ended" | "committed" | "begun" | "undone"
+const upgraded = (kind: RunKind = "upgrade", stage: Stage = "ended") =>
+  Effect.gen(function* () {
+    now = 1_700_000_000_000
+    const journal = yield* UpgradeJournal
+    const { paths } = yield* DataDir
+    const { databasePath } = yield* (yield* ConfigFile).load
+    const install = installOf(packageDir, "/nowhere/bin/node")
+    if (install === null) throw new Error("no install")
+    const run = yield* journal.begin({
+      kind,
+      from: makeVersion("2.0.0"),
+      to: makeVersion("2.1.0"),
+      dataDir: paths.root,
+      databasePath,
+      install,
+      daemon: null,
+      restart: true,
+      pid: 1,
+    })
+    if (stage === "undone") yield* journal.append(run, { _tag: "Ended", outcome: "old" })
+    if (stage === "begun" || stage === "undone") return
+    const committed = yield* journal.append(run, { _tag: "Committed" })
+    if (stage === "ended") yield* journal.append(committed, { _tag: "Ended", outcome: "new" })
   })
-  const committed = yield* journal.append(run, { _tag: "Committed" })
-  yield* journal.append(committed, { _tag: "Ended", outcome: "new" })
-})
 
 type Event = "starts" | "is refused" | "is stopped" | "is killed"
 const happen = (events: ReadonlyArray<Event>) =>
@@ -80,26 +85,60 @@ describe("a new version that", () => {
       `${what} is ${crashes === 0 ? "not warned of" : `said to have crashed ${crashes} times`}`,
       () =>
         Effect.gen(function* () {
-          yield* upgraded
+          yield* upgraded()
           assert.strictEqual(yield* happen(events), crashes)
         }).pipe(Effect.provide(layer)),
     )
 
   it.scopedLive("crashes later than ten minutes after the upgrade is not warned of", () =>
     Effect.gen(function* () {
-      yield* upgraded
+      yield* upgraded()
       assert.strictEqual(yield* happen([...crash, ...crash, ...start]), 2)
-      now += 601_000
+      now += 599_000
+      assert.strictEqual(yield* happen([...crash, ...start]), 4)
+      now += 1_000
+      assert.strictEqual(yield* happen([]), 0)
+      // What was counted is forgotten with the next start.
+      yield* happen(start)
+      now -= 1_000
       assert.strictEqual(yield* happen([...crash, ...start]), 0)
     }).pipe(Effect.provide(layer)),
   )
 
   it.scopedLive("is upgraded once more begins anew", () =>
     Effect.gen(function* () {
-      yield* upgraded
+      yield* upgraded()
       yield* happen([...crash, ...crash])
-      yield* upgraded
+      yield* upgraded()
       assert.strictEqual(yield* happen([...crash, ...start]), 0)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  for (const [what, kind, stage, crashes] of [
+    ["a rollback, committed and over", "rollback", "ended", 0],
+    ["an upgrade that is not committed", "upgrade", "begun", 0],
+    ["an upgrade that was undone", "upgrade", "undone", 0],
+    ["an upgrade that is committed but not tidied up", "upgrade", "committed", 2],
+  ] as const)
+    it.scopedLive(
+      `is of ${what} is ${crashes === 0 ? "not on probation" : "on probation from the commit on"}`,
+      () =>
+        Effect.gen(function* () {
+          yield* upgraded(kind, stage)
+          assert.strictEqual(yield* happen([...crash, ...crash, ...start]), crashes)
+          now += 600_000
+          assert.strictEqual(yield* happen([]), 0)
+        }).pipe(Effect.provide(layer)),
+    )
+
+  it.scopedLive("has crashed is named, with the command that goes back", () =>
+    Effect.gen(function* () {
+      yield* upgraded()
+      yield* happen([...crash, ...crash, ...start])
+      const { version, message, next } = Option.getOrThrow(yield* (yield* Probation).suspicion)
+      assert.strictEqual(version, "2.1.0")
+      assert.include(message, "WAIaaS 2.1.0 has crashed 2 times")
+      assert.strictEqual(next, "waiaas upgrade --rollback")
     }).pipe(Effect.provide(layer)),
   )
 })
