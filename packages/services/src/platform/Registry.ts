@@ -107,7 +107,6 @@ export class Registry extends Context.Tag("@waiaas/services/Registry")<
           const failed = (problem: string) => new RegistryFailed({ registry, problem })
           const escaped = name.replace("/", "%2f")
           const first = yield* ask(registry, `-/package/${escaped}/dist-tags`, given)
-          if (first.response.status === 304) return { _tag: "Unchanged" } as const
           // Not every registry has that document; the manifest of the tag is small too.
           const { response, body } =
             first.response.status === 404 ? yield* ask(registry, `${escaped}/latest`, given) : first
