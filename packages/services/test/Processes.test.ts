@@ -30,7 +30,7 @@ it.scopedLive(
       for (const others of [["/data of one", "stop"], ["/data of", "serve"], ["/data of two"]])
         assert.notInclude(processesWithArgument(...others), pid)
       // Whoever asks is not among them.
-      assert.notInclude(processesWithArgument(process.argv[0] ?? ""), process.pid)
+      assert.notInclude(processesWithArgument(process.title), process.pid)
       const name = Option.getOrThrow(processName(pid))
       assert.deepStrictEqual(processName(pid), Option.some(name))
       assert.isTrue(name.endsWith(` ${Option.getOrThrow(processStart(pid))}`))
