@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import { globSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import { REPOSITORY } from "@waiaas/domain/PackageName"
 import { judge, rangeFor, releaseOfSchema } from "@waiaas/domain/SchemaRange"
 import { isNewer, makeVersion } from "@waiaas/domain/Version"
 import { describe, it } from "vitest"
@@ -35,6 +36,7 @@ describe("stops", () => {
       upgradeProtocol: 1,
       schema: { minimum: 1, latest: 3 },
       stops: [],
+      notes: `${REPOSITORY}/blob/main/CHANGELOG.md`,
     })
   })
 })

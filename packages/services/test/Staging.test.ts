@@ -1,26 +1,31 @@
 /** What npm installed is made durable and taken for the candidate only where it is what was asked for. */
+import { createHash } from "node:crypto"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import { buildOf } from "@waiaas/services/BuildDigest"
 import { NpmInstaller, type Source } from "@waiaas/services/NpmInstaller"
 import type { ProcessResult } from "@waiaas/services/platform/ProcessRunner"
 import * as Effect from "effect/Effect"
 import { type Call, scenario, tarball } from "./npm.ts"
 
-const [build, other] = ["1".repeat(64), "2".repeat(64)]
+const code = { "dist/bin.js": "b", "dist/daemon.js": "d", "dist/tool.js": "t" }
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex")
+const build = buildOf(Object.entries(code).map(([path, text]) => [path, sha256(text)] as const))
+const other = "2".repeat(64)
 const block = { upgradeProtocol: 1, schema: { minimum: 3, latest: 5 }, stops: [], build }
 const manifest = { name: "@waiaas/cli", version: "2.1.0", waiaas: block }
 const whole: Readonly<Record<string, string>> = {
   "package.json": JSON.stringify(manifest),
-  "dist/bin.js": "b",
-  "dist/daemon.js": "d",
-  "dist/tool.js": "t",
+  ...code,
 }
 const of = (...parts: ReadonlyArray<object>) => ({
   ...whole,
   "package.json": JSON.stringify(Object.assign({}, manifest, ...parts)),
 })
-const without = (name: string) => Object.fromEntries(Object.entries(whole).filter(([key]) => key !== name))
+/** It names no build, as one that was packed by hand does. */
+const unnamed = of({ waiaas: { ...block, build: undefined } })
+const without = (name: string) => Object.fromEntries(Object.entries(unnamed).filter(([key]) => key !== name))
 const prefixOf = ({ args }: Call) =>
   args.find((arg) => arg.startsWith("--prefix="))?.slice("--prefix=".length) ?? ""
 
@@ -101,15 +106,18 @@ describe("a candidate", () => {
         [whole, fromFile, /^2\.1\.0$/],
         // Only a registry's metadata names a version and a build beforehand.
         [of({ version: "2.2.0" }), fromFile, /^2\.2\.0$/],
-        [of({ waiaas: { ...block, build: other } }), fromFile, /^2\.1\.0$/],
-        [of({ waiaas: { ...block, build: other } }), { ...fromRegistry, build: undefined }, /^2\.1\.0$/],
+        [unnamed, fromFile, /^2\.1\.0$/],
+        [unnamed, { ...fromRegistry, build: undefined }, /^2\.1\.0$/],
+        // What a package says of itself is compared with its code.
+        [of({ waiaas: { ...block, build: other } }), fromFile, /its code is another build/],
+        [{ ...whole, "dist/tool.js": "changed" }, fromRegistry, /its code is another build/],
         [of({ name: "left-pad" }), fromRegistry, /^2\.1\.0: its package\.json is none of @waiaas\/cli/],
         [of({ name: "left-pad" }), fromFile, /release\.tgz: its package\.json is none of @waiaas\/cli/],
         [{ ...whole, "package.json": "{" }, fromRegistry, /its package\.json is none of @waiaas\/cli/],
         [of({ version: "2.1.1" }), fromRegistry, /npm installed version 2\.1\.1/],
         [of({ waiaas: { ...block, build: other } }), fromRegistry, /another build than the one/],
         [of({ waiaas: undefined }), fromRegistry, /another build than the one/],
-        [without("dist/bin.js"), fromRegistry, /dist\/bin\.js is missing/],
+        [without("dist/bin.js"), { ...fromRegistry, build: undefined }, /dist\/bin\.js is missing/],
         [without("dist/daemon.js"), fromFile, /dist\/daemon\.js is missing/],
         [without("dist/tool.js"), fromFile, /dist\/tool\.js is missing/],
       ] as ReadonlyArray<readonly [Readonly<Record<string, string>>, Source, RegExp]>)
