@@ -67,7 +67,8 @@ describe("a candidate", () => {
             const directory = `${staging}/lib/node_modules/@waiaas/cli`
             assert.isFalse(yield* fs.exists(`${directory}/left`))
             for (const [name, mode] of [
-              ["dist/bin.js", 0o644],
+              ["dist/bin.js", 0o755],
+              ["dist/daemon.js", 0o644],
               ["dist", 0o755],
             ] as const)
               assert.strictEqual((yield* fs.stat(`${directory}/${name}`)).mode & 0o777, mode, name)
