@@ -6,10 +6,11 @@ import {
   DatabaseFailed,
   DatabaseTooNew,
   type FileFailed,
+  LockBusy,
 } from "@waiaas/domain/DataErrors"
 import { releaseFor } from "@waiaas/domain/SchemaRange"
 import type { Version } from "@waiaas/domain/Version"
-import { Backup } from "@waiaas/services/Backup"
+import { BACKUP_CREATE, Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
@@ -18,9 +19,11 @@ import { newerReleaseFor } from "@waiaas/services/NewerRelease"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { prunedInWords } from "@waiaas/services/Retention"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { recordWrittenBy } from "@waiaas/services/WrittenBy"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 
@@ -75,6 +78,7 @@ export const prepareDatabase = (path: string) =>
     if (verdict._tag === "Current") return
     let before: string | undefined
     if (verdict._tag === "NeedsMigration") {
+      yield* awaitBackup
       const name = yield* backUp(path, writtenBy ?? (yield* assumedWriter(schema)))
       yield* Effect.logInfo(
         `Migrating from schema ${schema} to ${LATEST_SCHEMA}; backup ${name} holds the data as it was`,
@@ -85,6 +89,30 @@ export const prepareDatabase = (path: string) =>
     yield* recordWrittenBy(path).pipe(Effect.provide(layerDatabase({ path, create: false })))
     yield* Effect.logInfo(`The database is at schema ${to} now`)
   })
+
+/**
+ * Waits while the operator's own backup is made: its copy of the data is not to be migrated, nor removed as one that was
+ * cut off. It was begun before this start had the data; one that comes later finds a daemon that does not answer yet.
+ */
+const awaitBackup = Effect.gen(function* () {
+  const lock = yield* ExclusiveLock
+  const { paths } = yield* DataDir
+  const since = yield* Clock.currentTimeMillis
+  let isSaid = false
+  while (yield* lock.isHeld(paths.runLock)) {
+    const holder = Option.getOrNull(yield* lock.holder(paths.runLock))
+    // An upgrade or a rollback waits for this start, and takes no copy of data that it has not.
+    if (holder?.what !== BACKUP_CREATE) return
+    const who = `${holder.what}, process ${holder.pid}`
+    if (!isSaid) yield* Effect.logInfo(`Waiting for ${who}: the data is migrated after that`)
+    isSaid = true
+    if ((yield* Clock.currentTimeMillis) - since >= BACKUP_LIMIT)
+      return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: who })
+    yield* Effect.sleep("100 millis")
+  }
+})
+/** Milliseconds that a start waits for that. */
+const BACKUP_LIMIT = 60_000
 
 /**
  * The version that wrote data which do not say it: the one that a run or a start migrated them for, and that never came

@@ -5,16 +5,20 @@ import { assert, describe, it } from "@effect/vitest"
 import { prepareDatabase } from "@waiaas/daemon/PrepareDatabase"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { makeVersion } from "@waiaas/domain/Version"
-import { Backup } from "@waiaas/services/Backup"
+import { BACKUP_CREATE, Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerDatabase } from "@waiaas/services/Database"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
+import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { SimulatedInstall, writePackage } from "@waiaas/services/testing/SimulatedInstall"
 import { contentOf } from "@waiaas/services/testing/SimulatedUpgrade"
 import { insertAgent } from "@waiaas/services/testing/TestDatabase"
 import { recordWrittenBy, WRITTEN_BY } from "@waiaas/services/WrittenBy"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import { layerInstallation } from "../../../test/support/layers.mts"
 import { keysIn } from "../../../test/support/sqlite.mts"
@@ -60,6 +64,42 @@ const failing = Layer.unwrapEffect(
 )
 
 describe("the backup of a start that migrates", () => {
+  it.scopedLive("waits for the operator's own, whose copy stays and whose number is another", () =>
+    Effect.gen(function* () {
+      const { database, start, servedBy, names, backups } = yield* fixture
+      const { paths } = yield* DataDir
+      const { packageDir } = yield* Environment
+      yield* servedBy("2.0.7")
+      const lock = yield* ExclusiveLock
+      const create = Effect.scoped(
+        Effect.gen(function* () {
+          yield* lock.acquire({ lock: "run", path: paths.runLock, what: BACKUP_CREATE })
+          yield* Deferred.succeed(isHeld, undefined)
+          yield* Effect.sleep("150 millis")
+          const from = makeVersion("2.0.7")
+          yield* backups.create({ kind: "manual", source: "live", database, from, packageDir })
+        }),
+      )
+      const isHeld = yield* Deferred.make<void>()
+      const made = yield* Effect.fork(create)
+      yield* Deferred.await(isHeld)
+      yield* start("2.1.0")
+      yield* Fiber.join(made)
+      assert.deepStrictEqual(yield* names, ["manual-2.0.7 1", "pre-migrate-2.0.7 2"])
+    }).pipe(Effect.provide(layerInstallation())),
+  )
+
+  it.scopedLive("does not wait for an upgrade, which waits for the start", () =>
+    Effect.gen(function* () {
+      const { start, servedBy, names } = yield* fixture
+      const { paths } = yield* DataDir
+      yield* servedBy("2.0.7")
+      yield* (yield* ExclusiveLock).acquire({ lock: "run", path: paths.runLock, what: "upgrade" })
+      yield* start("2.1.0")
+      assert.deepStrictEqual(yield* names, ["pre-migrate-2.0.7 1"])
+    }).pipe(Effect.provide(layerInstallation())),
+  )
+
   it.scopedLive(
     "names the version that wrote the data, and the data afterwards names the one that migrated it",
     () =>

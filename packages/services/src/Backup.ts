@@ -68,6 +68,9 @@ const digestOf = (manifest: Omit<BackupManifest, "digest">): string => {
   return createHash("sha256").update(JSON.stringify(fields)).digest("hex")
 }
 
+/** What the lock of runs says of a process that makes a backup for the operator: no start makes one meanwhile. */
+export const BACKUP_CREATE = "backup create"
+
 /** Copies of database and configuration: consistent, hashed, checked, durable, and in order of sequence. */
 export class Backup extends Context.Tag("@waiaas/services/Backup")<
   Backup,

@@ -1,19 +1,42 @@
 /** Backups of database and configuration. */
 import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
+import { LockBusy } from "@waiaas/domain/DataErrors"
 import { sizeInWords } from "@waiaas/domain/Size"
 import { makeVersion } from "@waiaas/domain/Version"
-import { Backup, type BackupEntry } from "@waiaas/services/Backup"
+import { BACKUP_CREATE, Backup, type BackupEntry } from "@waiaas/services/Backup"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
 import { inSameDataDir, keystoreNote, tableRows, when } from "./Text.ts"
+
+/**
+ * Who has the data, once that is certain. A daemon answers when its start is over: until then it may migrate the data, and
+ * makes a backup of its own for that.
+ */
+const answering = Effect.gen(function* () {
+  const { state } = yield* DaemonControl
+  const { paths } = yield* DataDir
+  const since = yield* Clock.currentTimeMillis
+  for (;;) {
+    const now = yield* state
+    if (now._tag !== "Running" || Option.isSome(now.health)) return now
+    if ((yield* Clock.currentTimeMillis) - since >= ANSWER_LIMIT) {
+      const holder = `the daemon, process ${now.facts.pid}, which has not answered yet: its start is at work, or it hangs`
+      return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder })
+    }
+    yield* Effect.sleep("200 millis")
+  }
+})
+/** Milliseconds that a daemon has to answer; one that migrates a lot of data takes longer, and is not waited for. */
+const ANSWER_LIMIT = 5000
 
 const create = Command.make("create", {}, () =>
   Effect.scoped(
@@ -25,10 +48,10 @@ const create = Command.make("create", {}, () =>
       yield* recoverFirst
       const lock = yield* ExclusiveLock
       // One at a time, and never beside an upgrade: the order of backups is made under this lock.
-      yield* lock.acquire({ lock: "run", path: paths.runLock, what: "backup create", wait: "2 seconds" })
-      const state = yield* (yield* DaemonControl).state
+      yield* lock.acquire({ lock: "run", path: paths.runLock, what: BACKUP_CREATE, wait: "2 seconds" })
+      const state = yield* answering
       if (state._tag !== "Running")
-        yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "backup create", wait: "2 seconds" })
+        yield* lock.acquire({ lock: "data", path: paths.dataLock, what: BACKUP_CREATE, wait: "2 seconds" })
       const made = yield* (yield* Backup).create({
         kind: "manual",
         source: state._tag === "Running" ? "live" : "closed",
