@@ -1,12 +1,14 @@
-/** Places of the data that are mounted by themselves, and a strict umask: what an undo and a rollback do with them. */
+/** Places of the data that are mounted, immutable or append-only, and a strict umask: what step 1, an undo and a rollback do with them. */
 import { strict as assert } from "node:assert"
-import { mkdirSync, writeFileSync } from "node:fs"
+import { appendFileSync, mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { mustRun } from "../../scripts/lib/run.mts"
 import { release } from "../support/releases.mts"
 import { installedMachine } from "../support/scoped.mts"
+
+type Machine = Effect.Effect.Success<ReturnType<typeof installedMachine>>
 
 const isRoot = process.getuid?.() === 0
 
@@ -58,6 +60,103 @@ it.runIf(isRoot)(
           await machine.mustWaiaas(["upgrade", "--from", await release("2.1.0", 5)])
           const { stdout } = await machine.mustWaiaas(["upgrade", "--rollback", "--yes"])
           assert.match(stdout, /Rolled back to WAIaaS 2\.0\.0, schema 4\./)
+          await machine.mustWaiaas(["stop"])
+        })
+      }),
+    ),
+  120_000,
+)
+
+/** As `act` runs, and no longer. */
+const during = (begin: ReadonlyArray<string>, end: ReadonlyArray<string>, act: () => Promise<void>) => {
+  const call = ([command = "", ...args]: ReadonlyArray<string>) => mustRun(command, args)
+  return call(begin).then(() => act().finally(() => call(end)))
+}
+const attribute = (flag: string, path: string, act: () => Promise<void>) =>
+  during(["chattr", `+${flag}`, path], ["chattr", `-${flag}`, path], act)
+const readOnly = async (path: string, act: () => Promise<void>) => {
+  await mustRun("mount", ["--bind", path, path])
+  await during(["mount", "-o", "remount,bind,ro", path], ["umount", "--lazy", path], act)
+}
+
+/** Refused in step 1 with the place's name, and the daemon has never stopped. */
+const refused = async (machine: Machine, args: ReadonlyArray<string>, said: RegExp, next: RegExp) => {
+  const pid = machine.daemonPid()
+  const { code, stderr } = await machine.waiaas(["upgrade", ...args])
+  assert.equal(code, 4, stderr)
+  assert.match(stderr, said)
+  assert.match(stderr, next)
+  assert.equal(machine.daemonPid(), pid)
+  assert.match((await machine.mustWaiaas(["status"])).stdout, /daemon: ok/)
+}
+
+it.runIf(isRoot)(
+  "a place that no step could change is refused in step 1 while the daemon serves, and the upgrade works once it can be",
+  () =>
+    run(
+      Effect.gen(function* () {
+        const machine = yield* stoppedMachine
+        yield* Effect.promise(async () => {
+          await machine.mustWaiaas(["start", "--background"])
+          const next = await release("2.1.0", 5)
+          const place = (name: string) => join(machine.dataDir, name)
+          const both = (name: string, code: string, advice: RegExp) => async () => {
+            for (const args of [["--dry-run"], []])
+              await refused(
+                machine,
+                ["--from", next, ...args],
+                new RegExp(`${place(name)} cannot be changed \\(${code}`),
+                advice,
+              )
+          }
+          for (const name of [".", "daemon.json", "logs", "logs/daemon.out.log", "backups", "data/waiaas.db"])
+            await attribute("i", place(name), both(name === "." ? "" : name, "EPERM", /^next: .*lsattr -d/m))
+          for (const name of ["backups", "data", "logs"])
+            await attribute("a", place(name), both(name, "EPERM", /^next: .*chattr -i -a/m))
+          for (const name of ["backups", "logs"])
+            await readOnly(place(name), both(name, "EROFS", /^next: .*findmnt --target/m))
+          await machine.mustWaiaas(["upgrade", "--from", next])
+          await machine.mustWaiaas(["stop"])
+        })
+      }),
+    ),
+  240_000,
+)
+
+it.runIf(isRoot)(
+  "a database or a changed config.toml that is a mount of its own is refused in step 1, and the daemon serves",
+  () =>
+    run(
+      Effect.gen(function* () {
+        const machine = yield* stoppedMachine
+        const next = yield* Effect.promise(() => release("2.1.0", 5))
+        const by = (name: string) =>
+          [
+            new RegExp(
+              `${join(machine.dataDir, name)} cannot be changed \\(EBUSY: it is mounted by itself\\)`,
+            ),
+            /^next: Run `waiaas stop[^`]*`, unmount .*umount/m,
+          ] as const
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* mounted(join(machine.dataDir, "data/waiaas.db"), join(machine.directory, "waiaas.db"))
+            yield* Effect.promise(async () => {
+              await machine.mustWaiaas(["start", "--background"])
+              for (const args of [["--dry-run"], []])
+                await refused(machine, ["--from", next, ...args], ...by("data/waiaas.db"))
+              await machine.mustWaiaas(["stop"])
+            })
+          }),
+        )
+        yield* Effect.promise(async () => {
+          await machine.mustWaiaas(["start", "--background"])
+          await machine.mustWaiaas(["upgrade", "--from", next])
+        })
+        const config = join(machine.dataDir, "config.toml")
+        yield* Effect.promise(async () => appendFileSync(config, "# changed since\n"))
+        yield* mounted(config, join(machine.directory, "config.toml"))
+        yield* Effect.promise(async () => {
+          await refused(machine, ["--rollback", "--yes"], ...by("config.toml"))
           await machine.mustWaiaas(["stop"])
         })
       }),

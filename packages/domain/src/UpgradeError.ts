@@ -32,6 +32,7 @@ import type {
   PackageNotMovable,
   RestartWouldFail,
 } from "./PackageErrors.ts"
+import type { PlaceNotChangeable } from "./PlaceErrors.ts"
 import type {
   DaemonStartFailed,
   DaemonStopTimeout,
@@ -64,6 +65,7 @@ export type UpgradeError =
   | MigrationFailed
   | BackupDamaged
   | ConfigChanged
+  | PlaceNotChangeable
   | BackupForeign
   | NoBackup
   | NotNpmGlobal

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as DataErrors from "@waiaas/domain/DataErrors"
 import { NpmFailureKind } from "@waiaas/domain/NpmFailure"
 import * as PackageErrors from "@waiaas/domain/PackageErrors"
+import * as PlaceErrors from "@waiaas/domain/PlaceErrors"
 import * as RunErrors from "@waiaas/domain/RunErrors"
 import { followedBy, inDataDir, withSudo } from "@waiaas/domain/Shell"
 import { makeVersion } from "@waiaas/domain/Version"
@@ -27,6 +28,9 @@ const samples = [
     (reason) => new DataErrors.DatabaseFailed({ operation: "open it", path, reason }),
   ),
   new DataErrors.ConfigChanged({ path }),
+  ...["EPERM", "EROFS", "EBUSY", "EACCES"].map(
+    (code) => new PlaceErrors.PlaceNotChangeable({ path, act: "replace it", code }),
+  ),
   new DataErrors.DatabaseInUse({ path, pids: [7], by: "sqlite3 (process 7)" }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5 }),
   new DataErrors.DatabaseTooNew({ schema: 6, supported: 5, release: version }),
@@ -109,7 +113,7 @@ describe("next", () => {
   })
 
   it("has a sample of every failure", () => {
-    const all = [DataErrors, PackageErrors, RunErrors].flatMap((errors) =>
+    const all = [DataErrors, PackageErrors, PlaceErrors, RunErrors].flatMap((errors) =>
       Object.values(errors).flatMap((each) =>
         typeof each === "function" && "_tag" in each ? [String(each._tag)] : [],
       ),

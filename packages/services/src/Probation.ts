@@ -1,4 +1,3 @@
-import { join } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import type { JournalDamaged } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"
@@ -56,7 +55,7 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
       const journal = yield* UpgradeJournal
       const environment = yield* Environment
       const { paths } = yield* DataDir
-      const path = join(paths.upgrade, "probation.json")
+      const path = paths.probation
       const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
       const read = readJsonIfValid(Record, path).pipe(Effect.provideService(DurableFile, files))
       const write = (record: typeof Record.Type) => files.write(path, JSON.stringify(record))

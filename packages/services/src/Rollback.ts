@@ -25,11 +25,13 @@ import { DataRestore } from "./DataRestore.ts"
 import { NpmInstaller } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { PhaseReporter } from "./PhaseReporter.ts"
+import { expectChangeable, filesOfDatabase } from "./PlacesCheck.ts"
 import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
+import { realPlace } from "./platform/RealPlace.ts"
 import { Recover } from "./Recover.ts"
 import { nothingPruned, type Pruned } from "./Retention.ts"
 import { RollbackCheck, type RollbackPlan } from "./RollbackCheck.ts"
@@ -192,6 +194,11 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                 Effect.gen(function* () {
                   yield* alone
                   if (plan.code !== "same") yield* swap.expectMovable(install, started.run, started.from)
+                  yield* expectChangeable(files, paths, [
+                    ...filesOfDatabase(started.databasePath),
+                    // One that is the backup's already stays as it is.
+                    ...(plan.configDiffers ? [yield* realPlace(files, paths.config)] : []),
+                  ])
                   yield* reserveSpace(plan, started.databasePath)
                   yield* restore.prepareRollback(started.run, backup.name, started.databasePath)
                   const staged = hiddenPaths(install.hidden).stagedPackage(started.run)

@@ -20,6 +20,7 @@ import { DataRestore } from "./DataRestore.ts"
 import { counted, expectDeclared, expectKnown, expectVersion } from "./Invariants.ts"
 import { NpmInstaller, type Source } from "./NpmInstaller.ts"
 import { PackageSwap } from "./PackageSwap.ts"
+import { expectChangeable, filesOfDatabase } from "./PlacesCheck.ts"
 import { expectAlone, othersInWords } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
@@ -176,6 +177,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             })
             if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
             yield* swap.expectMovable(install, started.run, started.from)
+            yield* expectChangeable(files, paths, filesOfDatabase(started.databasePath))
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
             // By the code that runs now: a key that is damaged already is no fault of the candidate.

@@ -290,6 +290,22 @@ describe("what is there", () => {
       }).pipe(Effect.provide(layerPlatform())),
   )
 
+  it.scopedLive("and may not be removed is a failure, though the platform says that it is no directory", () =>
+    Effect.gen(function* () {
+      const root = yield* temporaryDirectory
+      // What Node makes of EPERM: it tries the file as a directory.
+      const refused = (name: string) => (act: string) =>
+        act === `remove ${name}` ? withCode("ENOTDIR") : undefined
+      writeFileSync(`${root}/a`, "")
+      const removed = yield* callsOf(root, (files) => files.remove(`${root}/a`), refused("a"))
+      assert.strictEqual(codeOf(removed.result), "EPERM")
+      // An append-only directory is synced as one that is read-only is.
+      const renewed = yield* callsOf(root, (files) => files.renewDirectory(root), refused(PROBE_FILE))
+      assert.strictEqual(renewed.result._tag, "Right")
+      assert.include(renewed.acts, `sync ${basename(root)}`)
+    }).pipe(Effect.provide(layerPlatform())),
+  )
+
   it.scopedLive("is hashed and copied whole, whatever its size", () =>
     Effect.gen(function* () {
       const root = yield* temporaryDirectory

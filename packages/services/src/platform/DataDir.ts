@@ -33,6 +33,8 @@ export const dataPaths = (root: string) => ({
   dataLock: join(root, "upgrade", "data.lock"),
   /** Shared by children that work on the database for a run: they can outlive it. */
   toolLock: join(root, "upgrade", "tool.lock"),
+  /** What the daemon knows of the first starts after an upgrade. */
+  probation: join(root, "upgrade", "probation.json"),
   /** Registry that npm was seen to use. */
   registry: join(root, "registry.json"),
 })

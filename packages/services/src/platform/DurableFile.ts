@@ -30,6 +30,12 @@ const errnoOf = (error: PlatformError): string => {
   return error._tag === "SystemError" ? (codeOfReason[error.reason] ?? error.reason) : "EINVAL"
 }
 
+const isMissing = ({ code }: FileFailed): boolean => code === "ENOENT" || code === "ENOTDIR"
+
+/** Where a file may not be removed the platform tries it as a directory, and fails with what comes of that. */
+const namedRight = (error: FileFailed): FileFailed =>
+  error.code === "ENOTDIR" ? new FileFailed({ ...error, code: "EPERM" }) : error
+
 /** Writing nothing is no failure, though the platform counts it as one. */
 const writeAll = (file: FileSystem.File, content: Uint8Array) =>
   content.length === 0 ? Effect.void : file.writeAll(content)
@@ -123,11 +129,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       const orIfMissing =
         <B>(otherwise: B) =>
         <A, R>(effect: Effect.Effect<A, FileFailed, R>): Effect.Effect<A | B, FileFailed, R> =>
-          Effect.catchIf(
-            effect,
-            (error) => error.code === "ENOENT" || error.code === "ENOTDIR",
-            () => Effect.succeed(otherwise),
-          )
+          Effect.catchIf(effect, isMissing, () => Effect.succeed(otherwise))
 
       const readLink = (path: string) => Effect.option(fs.readLink(path))
       const exists = (path: string) =>
@@ -175,7 +177,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
                 () => Effect.void,
               ),
             ),
-            fs.remove(probe).pipe(attempt("change", path)),
+            fs.remove(probe).pipe(attempt("change", path), Effect.mapError(namedRight)),
           )
           yield* Effect.catchIf(
             touched,
@@ -208,7 +210,12 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
       const remove = (path: string) =>
         Effect.gen(function* () {
           if (!(yield* exists(path))) return
-          yield* fs.remove(path, { recursive: true }).pipe(attempt("remove", path), orIfMissing(undefined))
+          yield* fs.remove(path, { recursive: true }).pipe(
+            attempt("remove", path),
+            Effect.catchIf(isMissing, (error) =>
+              Effect.flatMap(exists(path), (there) => (there ? namedRight(error) : Effect.void)),
+            ),
+          )
           yield* syncDirectory(dirname(path)).pipe(orIfMissing(undefined))
         })
 
