@@ -1,5 +1,5 @@
 import { resolve } from "node:path"
-import { NOT_UTF8 } from "@waiaas/domain/DataErrors"
+import { NOT_UTF8 } from "@waiaas/domain/FileWords"
 import { shellWord } from "@waiaas/domain/Shell"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"

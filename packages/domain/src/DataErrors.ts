@@ -1,6 +1,7 @@
 /** Failures of the data directory, its configuration, database and backups. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
+import { fileReason, fileRemedy, lasting } from "./FileWords.ts"
 import { shellWord } from "./Shell.ts"
 import { Version } from "./Version.ts"
 
@@ -75,46 +76,6 @@ export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigIn
   }
 }
 
-/** What is left of a path once its run is over: what a run makes for itself is gone before its operator reads this. */
-const lasting = (path: string): string =>
-  /^(.*)\/(?:\.waiaas\/(?:staging|outgoing|rejected)-\d+|rehearsal-\d+|\.(?:partial|failed|restore|reserve)-[^/]+|\.[^/]+\.tmp)(?:\/|$)/.exec(
-    path,
-  )?.[1] ?? path
-
-const fileRemedy = (code: string, path: string): string => {
-  switch (code) {
-    case "ENOSPC":
-    case "EDQUOT":
-      return `Free some space on the file system of ${path} (\`df -h\`; where space is left, inodes are not: \`df -i\`)`
-    case "EACCES":
-    case "EPERM":
-    case "SQLITE_CANTOPEN":
-    case "SQLITE_READONLY":
-      return `Give yourself access to ${path}`
-    case "EROFS":
-      return `Make the file system of ${path} writable`
-    case "ENOENT":
-    case "EISDIR":
-    case "ENOTDIR":
-    case "ENAMETOOLONG":
-    case "ELOOP":
-      return `Check the path ${path}`
-    case "EFBIG":
-    case NOT_A_FILE:
-      return `Move ${path} to another directory`
-    case NOT_UTF8:
-      return `Save ${path} as UTF-8 text`
-    default:
-      return `Make sure that ${path} and its disk are sound`
-  }
-}
-
-/** The code of something in the place of a file that is none: a named pipe, a socket, a device. */
-export const NOT_A_FILE = "ENOTFILE"
-
-/** The code of a text that holds bytes which are not UTF-8. */
-export const NOT_UTF8 = "EILSEQ"
-
 /** A file operation that failed; `code` is the system's (ENOSPC, EACCES, ...). */
 export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
   operation: Schema.String,
@@ -122,32 +83,10 @@ export class FileFailed extends Schema.TaggedError<FileFailed>()("FileFailed", {
   code: Schema.String,
 }) {
   override get message() {
-    return `Could not ${this.operation} ${this.path}: ${
-      {
-        ENOSPC: "no space left",
-        EACCES: "permission denied",
-        EPERM: "not permitted",
-        EROFS: "read-only file system",
-        EIO: "input/output error",
-        ENOENT: "it does not exist",
-        EISDIR: "it is a directory",
-        ENOTDIR: "a part of its path is no directory",
-        EFBIG: "it is larger than such a file can be",
-        [NOT_A_FILE]: "it is not an ordinary file",
-        [NOT_UTF8]: "it holds bytes that are not UTF-8 text",
-        ENAMETOOLONG: "its name is too long",
-        ELOOP: "its links lead in a circle",
-        EDQUOT: "your quota is used up",
-        EMFILE: "this process has too many files open",
-        ENFILE: "the system has too many files open",
-        SQLITE_CANTOPEN: "it cannot be opened",
-        SQLITE_READONLY: "it cannot be written",
-        SQLITE_NOTADB: "it is damaged",
-      }[this.code] ?? this.code
-    } (${this.code}).`
+    return `Could not ${this.operation} ${this.path}: ${fileReason(this.code, this.operation)} (${this.code}).`
   }
   get next() {
-    return `${fileRemedy(this.code, lasting(this.path))}, then run the command again.`
+    return `${fileRemedy(this.code, lasting(this.path), this.operation)}, then run the command again.`
   }
   get exitCode() {
     return ExitCode.failed
@@ -205,7 +144,8 @@ export class DatabaseFailed extends Schema.TaggedError<DatabaseFailed>()("Databa
   }
   get next() {
     if (this.remedy !== undefined) return this.remedy
-    if (isDiskFull(this)) return `${fileRemedy("ENOSPC", this.path)}, then run the command again.`
+    if (isDiskFull(this))
+      return `${fileRemedy("ENOSPC", this.path, this.operation)}, then run the command again.`
     // SQLite says so of a full disk, too, where it is a file beside the database that finds no room.
     if (/disk I\/O error/.test(this.reason))
       return `Make sure that the disk of ${this.path} is sound and has free space, then run the command again.`

@@ -1,6 +1,7 @@
 /** Failures of npm, of the installed package and of a candidate. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
+import { placeRemedy } from "./FileWords.ts"
 import { NpmFailureKind, npmFailureText, withoutPermission } from "./NpmFailure.ts"
 import { PACKAGE_NAME } from "./PackageName.ts"
 import { shellWord } from "./Shell.ts"
@@ -25,12 +26,21 @@ export class NotNpmGlobal extends Schema.TaggedError<NotNpmGlobal>()("NotNpmGlob
 export class NoPermission extends Schema.TaggedError<NoPermission>()("NoPermission", {
   path: Schema.String,
   owner: Schema.String,
+  /** The system's, where it is known: what is immutable or mounted read-only is so for root as well. */
+  code: Schema.optional(Schema.String),
 }) {
+  get #isForAll() {
+    return this.code === "EPERM" || this.code === "EROFS"
+  }
   override get message() {
+    if (this.#isForAll)
+      return `Nobody may write to ${this.path}: ${this.code === "EPERM" ? "it is immutable or append-only" : "it is mounted read-only"} (${this.code}).`
     return `You may not write to ${this.path} (owner: ${this.owner}).`
   }
   get next() {
-    return withoutPermission
+    return this.#isForAll
+      ? `${placeRemedy(this.code ?? "", this.path)}, then run the command again.`
+      : withoutPermission
   }
   get exitCode() {
     return ExitCode.refused
@@ -42,17 +52,23 @@ export class PackageNotMovable extends Schema.TaggedError<PackageNotMovable>()("
   packageDir: Schema.String,
   version: Schema.String,
   code: Schema.String,
+  /** A mount between the package and what it is exchanged with. */
+  mount: Schema.optional(Schema.String),
 }) {
   override get message() {
     return `The installed package ${this.packageDir} cannot be renamed (${this.code}${
-      this.code === "EXDEV"
-        ? ": it is part of an image, a lower layer of an overlay file system"
-        : this.code === "EBUSY"
-          ? ": it is a mount point"
-          : ""
+      this.code === "EXDEV" && this.mount !== undefined
+        ? `: ${this.mount} is mounted by itself`
+        : this.code === "EXDEV"
+          ? ": it is part of an image, a lower layer of an overlay file system"
+          : this.code === "EBUSY"
+            ? ": it is a mount point"
+            : ""
     }). An upgrade exchanges it by a rename.`
   }
   get next() {
+    if (this.code === "EXDEV" && this.mount !== undefined)
+      return `Unmount it (\`umount ${shellWord(this.mount)}\`) and mount the directory around it, or install WAIaaS in a prefix without such a mount, then run the command again.`
     if (this.code === "EXDEV") return `npm install --global ${PACKAGE_NAME}@${this.version}`
     return this.code === "EBUSY"
       ? `Install WAIaaS in a directory that is not mounted by itself, then run the command again.`

@@ -1,7 +1,7 @@
 /** Failures of the places where a data directory is: file systems, mounts and attributes. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
-import { shellWord } from "./Shell.ts"
+import { placeRemedy } from "./FileWords.ts"
 
 /** A place that a later step has to change, and the system does not let it: found out in step 1, by the same calls. */
 export class PlaceNotChangeable extends Schema.TaggedError<PlaceNotChangeable>()("PlaceNotChangeable", {
@@ -21,17 +21,7 @@ export class PlaceNotChangeable extends Schema.TaggedError<PlaceNotChangeable>()
     return `${this.path} cannot be changed (${this.code}${why === undefined ? "" : `: ${why}`}), and a later step has to ${this.act}. The daemon was not touched.`
   }
   get next() {
-    const word = shellWord(this.path)
-    switch (this.code) {
-      case "EPERM":
-        return `Make ${this.path} changeable (\`lsattr -d ${word}\` shows i or a, \`chattr -i -a ${word}\` ends that), then run the command again.`
-      case "EROFS":
-        return `Mount the file system of ${this.path} writable (\`findmnt --target ${word}\` names it, \`mount -o remount,rw\` with that name does it), then run the command again.`
-      case "EBUSY":
-        return `Run \`waiaas stop\`, unmount ${this.path} (\`umount ${word}\`) and move the file that was mounted there into its directory, then run the command again.`
-      default:
-        return `Give yourself access to ${this.path}, then run the command again.`
-    }
+    return `${placeRemedy(this.code, this.path)}, then run the command again.`
   }
   get exitCode() {
     return ExitCode.refused

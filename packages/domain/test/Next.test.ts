@@ -18,9 +18,21 @@ const samples = [
   new DataErrors.NotInitialised({ dataDir }),
   new DataErrors.NoWorkingDirectory({ path: "upgrade.tgz" }),
   new DataErrors.ConfigInvalid({ source: "/c.toml", key: "daemon.port", value: "x", allowed: "1..65535" }),
-  ...["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "EIO", "ENOENT", "EISDIR", "SQLITE_CORRUPT"].map(
-    (code) => new DataErrors.FileFailed({ operation: "read", path, code }),
-  ),
+  ...[
+    "ENOSPC",
+    "EDQUOT",
+    "EACCES",
+    "EPERM",
+    "EROFS",
+    "EIO",
+    "EBUSY",
+    "EXDEV",
+    "EMFILE",
+    "ENFILE",
+    "ENOENT",
+    "EISDIR",
+    "SQLITE_CORRUPT",
+  ].map((code) => new DataErrors.FileFailed({ operation: "read", path, code })),
   ...(["install", "run", "data", "tool"] as const).map(
     (lock) => new DataErrors.LockBusy({ lock, path, holder: "upgrade, process 7" }),
   ),
@@ -46,7 +58,15 @@ const samples = [
   new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EXDEV" }),
   new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EBUSY" }),
   new PackageErrors.PackageNotMovable({ packageDir: "/usr/lib/cli", version: "2.0.0", code: "EPERM" }),
-  new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root" }),
+  ...[undefined, "EACCES", "EPERM", "EROFS"].map(
+    (code) => new PackageErrors.NoPermission({ path: "/usr/lib/node_modules", owner: "root", code }),
+  ),
+  new PackageErrors.PackageNotMovable({
+    packageDir: "/usr/lib/node_modules/@waiaas/cli",
+    version: "2.0.0",
+    code: "EXDEV",
+    mount: "/usr/lib/node_modules/@waiaas",
+  }),
   ...NpmFailureKind.literals.map(
     (kind) => new PackageErrors.NpmFailed({ kind, asked: "view @waiaas/cli", output: "" }),
   ),
@@ -94,6 +114,23 @@ const clumsy = (next: string): string | undefined => {
 describe("next", () => {
   for (const error of samples)
     it(`of ${error._tag}: ${error.next}`, () => assert.isUndefined(clumsy(error.next)))
+
+  it("of a limit of the process is about that limit, of an attribute or a mount about those, root or not", () => {
+    const of = (operation: string, code: string) => new DataErrors.FileFailed({ operation, path, code })
+    for (const [error, said, advice] of [
+      [of("write", "EFBIG"), "would be larger than a file of this process may be", "`ulimit -f`"],
+      [of("read", "EFBIG"), "larger than such a file can be", `Move ${path} to another directory`],
+      [of("read", "EMFILE"), "too many files open", "`ulimit -n`"],
+      [of("rename to", "EBUSY"), "in use, or a mount of its own", "`findmnt "],
+      [of("rename to", "EXDEV"), "on another file system, or in another mount", "`findmnt --target "],
+      [new PackageErrors.NoPermission({ path, owner: "root", code: "EPERM" }), "immutable", "`lsattr -d "],
+      [new PackageErrors.NoPermission({ path, owner: "root", code: "EROFS" }), "read-only", "remount,rw"],
+    ] as const) {
+      assert.include(error.message, said)
+      assert.include(error.next, advice)
+      assert.notInclude(error.next, "sudo")
+    }
+  })
 
   it("names no path that is gone when its run is over", () => {
     for (const [path, left] of [

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { DurableFile, PROBE_FILE, readJsonIfValid } from "./platform/DurableFile.ts"
+import { mountPoints } from "./platform/Mounts.ts"
 import { Privilege } from "./platform/Privilege.ts"
 
 const PARTIAL = ".partial"
@@ -89,11 +90,12 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           yield* files.link(target, install.binLink)
         })
 
-      const denied = (path: string) =>
+      const denied = (path: string, code: string) =>
         Effect.gen(function* () {
           const owner = yield* Effect.option(files.stat(path))
           return yield* new NoPermission({
             path,
+            code,
             owner: Option.match(
               Option.flatMap(owner, (info) => info.uid),
               {
@@ -112,7 +114,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         }).pipe(
           Effect.catchIf(
             (error) => ["EACCES", "EPERM", "EROFS"].includes(error.code),
-            () => denied(path),
+            ({ code }) => denied(path, code),
           ),
         )
 
@@ -158,14 +160,19 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             )
             yield* files.remove(target)
             if (code === "ENOTEMPTY" || code === "EEXIST") return
-            if (code === "EACCES" || code === "EROFS") return yield* denied(dirname(packageDir))
-            return yield* new PackageNotMovable({ packageDir, version, code })
+            if (code === "EACCES" || code === "EROFS") return yield* denied(dirname(packageDir), code)
+            // A rename out of a mount fails as one out of a lower layer does, and what helps is not the same.
+            const mounts = yield* mountPoints(files)
+            const mount = [dirname(packageDir), install.hidden].find((path) => mounts.has(path))
+            return yield* new PackageNotMovable({ packageDir, version, code, mount })
           }),
         mayChange: (install) =>
           Effect.gen(function* () {
             const isMade = yield* files.exists(install.hidden)
-            for (const path of [...directoriesOf(install), ...(isMade ? [install.hidden] : [])])
-              if (!(yield* files.mayWrite(path))) return yield* denied(path)
+            for (const path of [...directoriesOf(install), ...(isMade ? [install.hidden] : [])]) {
+              const refusal = yield* files.writeRefusal(path)
+              if (Option.isSome(refusal)) return yield* denied(path, refusal.value)
+            }
           }),
         isRetained,
         retain: Effect.fn("PackageSwap.retain")(function* (install: Install, version: string) {

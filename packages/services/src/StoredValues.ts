@@ -2,7 +2,8 @@
  * What commands read from a database that is not theirs, in their own process. Nothing in it is believed: a named pipe in its
  * place, a view or a trigger that never ends, a value of a gigabyte would keep or fill a process that may be root's.
  */
-import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { Ownership } from "./platform/Ownership.ts"

@@ -1,6 +1,7 @@
 import { join } from "node:path"
 import { crc32 } from "node:zlib"
-import { type FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import { CommitFile, foldRun, JournalRecord, type Run, type Started } from "@waiaas/domain/JournalRecord"
 import { JournalDamaged } from "@waiaas/domain/RunErrors"
 import * as Context from "effect/Context"

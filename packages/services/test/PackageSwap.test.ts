@@ -343,7 +343,11 @@ describe("PackageSwap", () => {
         const owned = (uid: number | null, refused: string) =>
           on(
             (real) => ({
-              mayWrite: (path) => Effect.sync(() => asked.push(path) > 0 && path !== refused),
+              writeRefusal: (path) =>
+                Effect.sync(() => {
+                  asked.push(path)
+                  return path === refused ? Option.some("EACCES") : Option.none()
+                }),
               stat: (path) =>
                 Effect.map(real.stat(path), (info) => ({ ...info, uid: Option.fromNullable(uid) })),
             }),
@@ -391,8 +395,34 @@ describe("PackageSwap", () => {
             ),
           )
           assert.strictEqual(error._tag, tag, `${code} in ${path}`)
+          // What is so for root as well is not ended by sudo.
+          assert.strictEqual(error.next.includes("sudo waiaas"), code === "EACCES")
           assert.include(error.path, path)
         }
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("a package that is not moved out of a mount of its scope is said to be just that", () =>
+    Effect.gen(function* () {
+      const { install, swap } = yield* fixture
+      yield* swap.probe(install)
+      const scope = `${install.root}/@waiaas`
+      for (const [mounts, said] of [
+        [`99 36 98:0 /x ${scope} rw - ext4 /d rw`, `${scope} is mounted by itself`],
+        ["36 35 98:0 / / rw - overlay overlay rw", "a lower layer of an overlay"],
+      ] as const) {
+        const error = yield* Effect.flip(
+          on(
+            () => ({
+              rename: (_, path) => new FileFailed({ operation: "rename to", path, code: "EXDEV" }),
+              readAnyTextIfThere: () => Effect.succeed(Option.some(mounts)),
+            }),
+            (each) => each.expectMovable(install, 7, "1.0.0"),
+          ),
+        )
+        assert.include(error.message, said)
+        assert.strictEqual(error.next.startsWith("npm install"), said.includes("overlay"))
+      }
     }).pipe(Effect.provide(layer)),
   )
 

@@ -1,7 +1,8 @@
 import { basename, dirname, join } from "node:path"
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
-import { FileFailed, NOT_UTF8 } from "@waiaas/domain/DataErrors"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import { NOT_UTF8 } from "@waiaas/domain/FileWords"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -60,8 +61,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
     readonly stat: (path: string) => Effect.Effect<FileSystem.File.Info, FileFailed>
     /** None where nothing is there. */
     readonly statIfThere: (path: string) => Effect.Effect<Option.Option<FileSystem.File.Info>, FileFailed>
-    /** Whether this user may write there, as the system says; nothing is written. */
-    readonly mayWrite: (path: string) => Effect.Effect<boolean, FileFailed>
+    /** The system's code where this user may not write, none where it may; nothing is written. */
+    readonly writeRefusal: (path: string) => Effect.Effect<Option.Option<string>, FileFailed>
     readonly realPath: (path: string) => Effect.Effect<string, FileFailed>
     /** Target of a link; none where there is no link. */
     readonly readLink: (path: string) => Effect.Effect<Option.Option<string>>
@@ -269,13 +270,13 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         makeDirectory,
         ...contents,
         ...trees,
-        mayWrite: (path) =>
+        writeRefusal: (path) =>
           fs.access(path, { writable: true }).pipe(
             attempt("look at", path),
-            Effect.as(true),
+            Effect.as(Option.none<string>()),
             Effect.catchIf(
               ({ code }) => ["EACCES", "EPERM", "EROFS"].includes(code),
-              () => Effect.succeed(false),
+              ({ code }) => Effect.succeed(Option.some(code)),
             ),
           ),
         realPath: (path) => fs.realPath(path).pipe(attempt("resolve", path)),

@@ -1,5 +1,6 @@
 import { basename, dirname, join } from "node:path"
-import { FileFailed, LockBusy, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import { FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import { oneLine } from "@waiaas/domain/Printable"
 import Sqlite from "better-sqlite3"
 import * as Context from "effect/Context"

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto"
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
-import { FileFailed, NOT_A_FILE, NOT_UTF8 } from "@waiaas/domain/DataErrors"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import { NOT_A_FILE, NOT_UTF8 } from "@waiaas/domain/FileWords"
 import * as Effect from "effect/Effect"
 
 type Parts = {
