@@ -1,7 +1,7 @@
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
-import type { FileFailed } from "@waiaas/domain/DataErrors"
+import { FileFailed } from "@waiaas/domain/DataErrors"
 import { addressOf, Health, HealthError, isServing } from "@waiaas/domain/Health"
 import { packagePaths } from "@waiaas/domain/Install"
 import { DaemonStartFailed, DaemonStopTimeout, DaemonUnreachable } from "@waiaas/domain/RunErrors"
@@ -224,9 +224,21 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               log,
             })
             .pipe(
-              Effect.mapError(
-                (error) => new DaemonStartFailed({ version, problem: error.output, logFile: log }),
-              ),
+              Effect.mapError((error) => {
+                const base = { version, logFile: log }
+                if (error._tag === "ProcessFailed" && error.reason === "other")
+                  return new DaemonStartFailed({ ...base, problem: error.output })
+                // Nothing was started: the log has nothing to say of it.
+                const known =
+                  error._tag === "FileFailed"
+                    ? error
+                    : new FileFailed({
+                        operation: "run",
+                        path: error.command,
+                        code: error.reason === "not-found" ? "ENOENT" : "EACCES",
+                      })
+                return new DaemonStartFailed({ ...base, problem: known.message, instead: known.next })
+              }),
             )
           return { pid, processStart: yield* runner.identity(pid) }
         }),

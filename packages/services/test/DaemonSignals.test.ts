@@ -1,6 +1,7 @@
 /** Which process is asked, signalled, killed and waited for, and for how long: on a machine without a real one. */
 import { assert, describe, it } from "@effect/vitest"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
+import { FileFailed } from "@waiaas/domain/DataErrors"
 import { makeVersion } from "@waiaas/domain/Version"
 import { ConfigFile, type EffectiveConfig } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
@@ -100,7 +101,7 @@ class Machine {
   /** Whole seconds since the start, and what was done. */
   acts: Array<string> = []
   detached: Array<unknown> = []
-  detach: number | string = 8
+  detach: number | string | FileFailed = 8
 
   note(act: string) {
     return Effect.map(
@@ -142,7 +143,9 @@ class Machine {
               this.detached.push(options)
               return typeof this.detach === "number"
                 ? Effect.succeed(this.detach)
-                : new ProcessFailed({ command: options.command, reason: "other", output: this.detach })
+                : typeof this.detach === "string"
+                  ? new ProcessFailed({ command: options.command, reason: "other", output: this.detach })
+                  : this.detach
             },
             run: () => Effect.die("nothing is run"),
             about: () => Effect.die("nothing is asked"),
@@ -358,6 +361,16 @@ describe("a start", () => {
       machine.detach = "no memory"
       const failed = failureOf((yield* machine.run((control) => control.spawn("/pkg", "2.1.0"))).result)
       assert.deepStrictEqual([failed.version, failed.problem, failed.logFile], ["2.1.0", "no memory", log])
+      // Where nothing was started, its log is not what helps.
+      machine.detach = new FileFailed({ operation: "write", path: log, code: "EACCES" })
+      const unlogged = failureOf((yield* machine.run((control) => control.spawn("/pkg", "2.1.0"))).result)
+      assert.deepStrictEqual(
+        [unlogged.message, unlogged.next],
+        [
+          `WAIaaS 2.1.0 did not start: Could not write ${log}: permission denied (EACCES).`,
+          `Give yourself access to ${log}, then run the command again.`,
+        ],
+      )
     }),
   )
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { closeSync, existsSync, openSync, realpathSync, renameSync } from "node:fs"
+import { closeSync } from "node:fs"
 import { createInterface } from "node:readline"
+import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { NO_DEBUGGER } from "@waiaas/domain/NodeRange"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -8,6 +9,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Option from "effect/Option"
+import { openOutputLog } from "./OutputLog.ts"
 import { type Identity, Privilege } from "./Privilege.ts"
 import { processStart } from "./Processes.ts"
 import { type ProcessAbout, processAbout } from "./ProcessTable.ts"
@@ -46,14 +48,14 @@ export class ProcessRunner extends Context.Tag("@waiaas/services/ProcessRunner")
       /** For npm: with the rights over the package, not the data owner's. */
       readonly asInstaller?: boolean
     }) => Effect.Effect<ProcessResult, ProcessFailed>
-    /** Starts a process that outlives this one, its output in `log`. Gives its pid. */
+    /** Starts a process that outlives this one, its output in `log`, where that can be written. Gives its pid. */
     readonly detach: (options: {
       readonly command: string
       readonly args: ReadonlyArray<string>
       readonly cwd: string
       readonly env: Readonly<Record<string, string | undefined>>
       readonly log: string
-    }) => Effect.Effect<number, ProcessFailed>
+    }) => Effect.Effect<number, ProcessFailed | FileFailed>
     /** Start time of a live process as the system counts it; none when there is no such process. */
     readonly identity: (pid: number) => Effect.Effect<Option.Option<string>>
     /** What the system says of a live process; none when there is no such process. */
@@ -131,19 +133,8 @@ const makeRunner = ({
       )
     }),
   detach: ({ command, args, cwd, env, log }) =>
-    Effect.async<number, ProcessFailed>((resume) => {
-      let fd: number
-      try {
-        // What it says is its own; what the one before it said stays in reach.
-        // The file itself, where the operator made its name a link: that stays one.
-        const isThere = existsSync(log)
-        const place = isThere ? realpathSync(log) : log
-        if (isThere) renameSync(place, `${place}.1`)
-        fd = openSync(place, "w", 0o600)
-      } catch (cause) {
-        resume(Effect.fail(startFailure(log, cause as NodeJS.ErrnoException)))
-        return
-      }
+    Effect.flatMap(openOutputLog(log), (fd) =>
+      Effect.async<number, ProcessFailed>((resume) => {
       const child = asOwner((identity) =>
         spawn(command, withoutDebugger(command, args), {
           ...identity,
@@ -160,6 +151,7 @@ const makeRunner = ({
         resume(Effect.succeed(child.pid ?? 0))
       })
     }),
+    ),
   identity: (pid) => Effect.sync(() => processStart(pid)),
   about: (pid) => Effect.sync(() => processAbout(pid)),
   signal: (pid, signal) =>
