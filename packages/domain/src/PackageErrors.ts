@@ -11,8 +11,11 @@ export class NotNpmGlobal extends Schema.TaggedError<NotNpmGlobal>()("NotNpmGlob
   manager: Schema.String,
   packageDir: Schema.String,
   command: Schema.String,
+  /** What is in the way, where npm installed the package, but its place or its command was changed since. */
+  problem: Schema.optional(Schema.String),
 }) {
   override get message() {
+    if (this.problem !== undefined) return `${this.problem}.`
     return `This waiaas was installed with ${this.manager} (${this.packageDir}), not with npm install --global.`
   }
   get next() {

@@ -21,6 +21,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { buildOf, digestOf } from "./BuildDigest.ts"
 import { Npm } from "./Npm.ts"
+import { obstacleTo } from "./NpmLinks.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { Privilege } from "./platform/Privilege.ts"
@@ -240,12 +241,8 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             const { manager, command } = notGlobal(packageDir)
             return yield* refuse(manager, command)
           }
-          if (Option.isNone(yield* files.readLink(install.binLink)))
-            return yield* refuse(
-              "something else than npm install --global",
-              `npm install --global ${PACKAGE_NAME}`,
-            )
-          return install
+          const obstacle = yield* obstacleTo(install).pipe(Effect.provideService(DurableFile, files))
+          return obstacle === null ? install : yield* obstacle
         }),
         expectInstalled: (install, version, content = null) =>
           Effect.gen(function* () {

@@ -472,6 +472,31 @@ describe("NpmInstaller", () => {
     }),
   )
 
+  it.live("a command that leads to the package by other links, or to one that is being exchanged, is npm's", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const found = (change: (prefix: string) => Effect.Effect<void, unknown>) =>
+        scenario(
+          () => ({}),
+          ({ prefix }) =>
+            Effect.zipRight(
+              Effect.orDie(change(prefix)),
+              Effect.flatMap(NpmInstaller, ({ install }) => install),
+            ),
+        )
+      yield* found((prefix) => fs.writeFileString(`${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`, ""))
+      yield* found((prefix) =>
+        Effect.gen(function* () {
+          const bin = `${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`
+          yield* fs.writeFileString(bin, "")
+          yield* fs.symlink(bin, `${prefix}/other`)
+          yield* fs.remove(`${prefix}/bin/waiaas`)
+          yield* fs.symlink("../other", `${prefix}/bin/waiaas`)
+        }),
+      )
+    }).pipe(Effect.provide(NodeFileSystem.layer)),
+  )
+
   it.live("a package that is nobody's global install of npm is refused before anything is asked", () =>
     Effect.gen(function* () {
       const fs = yield* FileSystem.FileSystem
@@ -492,9 +517,20 @@ describe("NpmInstaller", () => {
         Effect.zipRight(fs.remove(`${prefix}/bin/waiaas`), fs.writeFileString(`${prefix}/bin/waiaas`, "#!")),
       )
       assert.strictEqual(file._tag, "NotNpmGlobal")
+      assert.match(file.message, /bin\/waiaas is no link, .* an upgrade does not replace it\.$/)
+      const wrapper = yield* refused((prefix) =>
+        Effect.gen(function* () {
+          yield* fs.writeFileString(`${prefix}/wrapper`, "#!")
+          yield* fs.remove(`${prefix}/bin/waiaas`)
+          yield* fs.symlink("../wrapper", `${prefix}/bin/waiaas`)
+        }),
+      )
+      assert.match(wrapper.message, /bin\/waiaas leads to \.\.\/wrapper, not to .*dist\/bin\.js/)
+      assert.match(wrapper.next, /^mv (\S+) \1\.own && ln -s \S+\/dist\/bin\.js \1$/)
       for (const [place, manager] of [
         ["/.pnpm/x/lib/node_modules/@waiaas/cli", "pnpm"],
         ["/checkout/packages/cli", "a source checkout"],
+        ["/lib/node_modules/.waiaas/retained/2.0.0", "is a link to"],
       ] as const) {
         const found = yield* refused((prefix) =>
           Effect.gen(function* () {
