@@ -134,11 +134,11 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
 
       const readLink = (path: string) => Effect.option(fs.readLink(path))
       const exists = (path: string) =>
-        Effect.flatMap(fs.exists(path).pipe(attempt("look for", path)), (there) =>
+        Effect.flatMap(fs.exists(path).pipe(attempt("inspect", path)), (there) =>
           // A dangling link is there too: it has to be seen before something is put in its place.
           there ? Effect.succeed(true) : Effect.map(readLink(path), Option.isSome),
         )
-      const stat = (path: string) => fs.stat(path).pipe(attempt("look at", path))
+      const stat = (path: string) => fs.stat(path).pipe(attempt("inspect", path))
       const statIfThere = (path: string) =>
         Effect.map(stat(path), Option.some).pipe(orIfMissing(Option.none<FileSystem.File.Info>()))
       const isDirectory = (path: string) =>
@@ -272,7 +272,7 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
         ...trees,
         writeRefusal: (path) =>
           fs.access(path, { writable: true }).pipe(
-            attempt("look at", path),
+            attempt("inspect", path),
             Effect.as(Option.none<string>()),
             Effect.catchIf(
               ({ code }) => ["EACCES", "EPERM", "EROFS"].includes(code),

@@ -38,7 +38,7 @@ const isMissing = ({ code }: FileFailed) => code === "ENOENT" || code === "ENOTD
 
 /** What is at a path, links not followed; none where nothing is. */
 const entryAt = (path: string): Effect.Effect<Option.Option<Entry>, FileFailed> =>
-  attempt("look at", path, () => Option.some(entryOf(path, lstatSync(path)))).pipe(
+  attempt("inspect", path, () => Option.some(entryOf(path, lstatSync(path)))).pipe(
     Effect.catchIf(isMissing, () => Effect.succeed(Option.none<Entry>())),
   )
 
@@ -51,7 +51,7 @@ const entriesAt = (path: string): Effect.Effect<ReadonlyArray<Entry>, FileFailed
       onSome: (entry) =>
         entry.kind === "link"
           ? Effect.map(
-              attempt("look at", path, () => entryOf(path, statSync(path))).pipe(
+              attempt("inspect", path, () => entryOf(path, statSync(path))).pipe(
                 Effect.map(Option.some),
                 Effect.catchIf(isMissing, () => Effect.succeed(Option.none<Entry>())),
               ),
@@ -73,7 +73,7 @@ const nearestAbove = (path: string): Effect.Effect<Entry, FileFailed> => {
       Option.match({
         onNone: () =>
           above === path
-            ? new FileFailed({ operation: "look at", path, code: "ENOENT" })
+            ? new FileFailed({ operation: "inspect", path, code: "ENOENT" })
             : nearestAbove(above),
         onSome: Effect.succeed,
       }),
