@@ -29,6 +29,7 @@ const allowed = {
     "packages/services/src/platform/Environment.ts",
     "packages/services/src/platform/Ownership.ts",
     "packages/services/src/platform/Processes.ts",
+    "packages/services/src/platform/OutputLog.ts",
     "packages/services/src/platform/ProcessRunner.ts",
     "packages/services/src/platform/ProcessTable.ts",
     "packages/daemon/src/RotatingFile.ts",

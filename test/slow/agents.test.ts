@@ -92,7 +92,7 @@ it.scopedLive(
         await expectError(
           ["agent", "list"],
           4,
-          /API token .* does not exist\.\nnext: waiaas stop && rm -f .* && waiaas init && waiaas start --background$/m,
+          /API token .* does not exist\.\nnext: waiaas stop && waiaas init && waiaas start --background$/m,
         )
         writeFileSync(token, "not\na token\n", { mode: 0o600 })
         await expectError(["agent", "list"], 4, /is not 64 hexadecimal digits/)

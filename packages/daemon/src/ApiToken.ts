@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto"
-import type { FileFailed, TokenUnusable } from "@waiaas/domain/DataErrors"
+import { type FileFailed, TokenUnusable } from "@waiaas/domain/DataErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { readToken } from "@waiaas/services/TokenFile"
@@ -22,7 +22,10 @@ export class ApiToken extends Context.Tag("@waiaas/daemon/ApiToken")<
     Layer.effect(
       this,
       Effect.gen(function* () {
-        const token = yield* readToken
+        const token = yield* readToken.pipe(
+          // Whoever asks for this layer starts: there is no daemon to stop.
+          Effect.catchTag("TokenUnusable", (error) => new TokenUnusable({ ...error, stopped: true })),
+        )
         // Digests have one length, which the comparison in constant time needs.
         const expected = digest(`Bearer ${token}`)
         return {

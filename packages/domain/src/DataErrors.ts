@@ -103,12 +103,20 @@ export const isDiskFull = (error: { readonly _tag: string }): boolean =>
 export class TokenUnusable extends Schema.TaggedError<TokenUnusable>()("TokenUnusable", {
   path: Schema.String,
   problem: Schema.String,
+  missing: Schema.Boolean,
+  /** The daemon does not run: it was about to start. */
+  stopped: Schema.optional(Schema.Boolean),
 }) {
   override get message() {
     return `The API token ${this.path} cannot be used: ${this.problem}.`
   }
   get next() {
-    return `waiaas stop && rm -f ${shellWord(this.path)} && waiaas init && waiaas start --background`
+    return [
+      ...(this.stopped === true ? [] : ["waiaas stop"]),
+      ...(this.missing ? [] : [`rm -f ${shellWord(this.path)}`]),
+      "waiaas init",
+      "waiaas start --background",
+    ].join(" && ")
   }
   get exitCode() {
     return ExitCode.refused

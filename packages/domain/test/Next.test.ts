@@ -94,7 +94,11 @@ const samples = [
   ),
   new RunErrors.RequestRefused({ status: 409, problem: "It is suspended.", instead: "waiaas agent list" }),
   new RunErrors.DaemonNotRunning(),
-  new DataErrors.TokenUnusable({ path: "/home/op/.waiaas/api.token", problem: "it does not exist" }),
+  new DataErrors.TokenUnusable({
+    path: "/home/op/.waiaas/api.token",
+    problem: "it does not exist",
+    missing: true,
+  }),
   new RunErrors.CommandFailed({ text: "error: no\n  next: waiaas status", exitCode: 1 }),
   new RunErrors.CommandFailed({ text: "error: no", exitCode: 1 }),
 ]

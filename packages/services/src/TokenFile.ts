@@ -10,9 +10,13 @@ export const readToken = Effect.gen(function* () {
   // Bytes that are not text are no digits either.
   const text = yield* (yield* DurableFile).readAnyTextIfThere(paths.token)
   if (Option.isNone(text))
-    return yield* new TokenUnusable({ path: paths.token, problem: "it does not exist" })
+    return yield* new TokenUnusable({ path: paths.token, problem: "it does not exist", missing: true })
   const token = text.value.trim()
   if (!/^[0-9a-f]{64}$/.test(token))
-    return yield* new TokenUnusable({ path: paths.token, problem: "it is not 64 hexadecimal digits" })
+    return yield* new TokenUnusable({
+      path: paths.token,
+      problem: "it is not 64 hexadecimal digits",
+      missing: false,
+    })
   return token
 })

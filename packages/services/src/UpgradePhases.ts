@@ -316,7 +316,14 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 found: String(keys.open),
               })
             const silent = agentsWithoutKey(keys)
-            const words = [counted(keys.agents, "agent"), `${counted(keys.open, "key")} open`]
+            // All that are there open: what is more than the agents' own is nobody's.
+            const own = keys.agents - keys.missing
+            const orphans = keys.open - own
+            const words = [
+              counted(keys.agents, "agent"),
+              `${counted(own, "key")} open`,
+              ...(orphans > 0 ? [`${counted(orphans, "key")} of no agent`] : []),
+            ]
             return { text: [...words, ...(silent === null ? [] : [silent])].join(", ") }
           }),
 

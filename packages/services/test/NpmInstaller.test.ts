@@ -472,29 +472,31 @@ describe("NpmInstaller", () => {
     }),
   )
 
-  it.live("a command that leads to the package by other links, or to one that is being exchanged, is npm's", () =>
-    Effect.gen(function* () {
-      const fs = yield* FileSystem.FileSystem
-      const found = (change: (prefix: string) => Effect.Effect<void, unknown>) =>
-        scenario(
-          () => ({}),
-          ({ prefix }) =>
-            Effect.zipRight(
-              Effect.orDie(change(prefix)),
-              Effect.flatMap(NpmInstaller, ({ install }) => install),
-            ),
+  it.live(
+    "a command that leads to the package by other links, or to one that is being exchanged, is npm's",
+    () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const found = (change: (prefix: string) => Effect.Effect<void, unknown>) =>
+          scenario(
+            () => ({}),
+            ({ prefix }) =>
+              Effect.zipRight(
+                Effect.orDie(change(prefix)),
+                Effect.flatMap(NpmInstaller, ({ install }) => install),
+              ),
+          )
+        yield* found((prefix) => fs.writeFileString(`${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`, ""))
+        yield* found((prefix) =>
+          Effect.gen(function* () {
+            const bin = `${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`
+            yield* fs.writeFileString(bin, "")
+            yield* fs.symlink(bin, `${prefix}/other`)
+            yield* fs.remove(`${prefix}/bin/waiaas`)
+            yield* fs.symlink("../other", `${prefix}/bin/waiaas`)
+          }),
         )
-      yield* found((prefix) => fs.writeFileString(`${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`, ""))
-      yield* found((prefix) =>
-        Effect.gen(function* () {
-          const bin = `${prefix}/lib/node_modules/@waiaas/cli/dist/bin.js`
-          yield* fs.writeFileString(bin, "")
-          yield* fs.symlink(bin, `${prefix}/other`)
-          yield* fs.remove(`${prefix}/bin/waiaas`)
-          yield* fs.symlink("../other", `${prefix}/bin/waiaas`)
-        }),
-      )
-    }).pipe(Effect.provide(NodeFileSystem.layer)),
+      }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 
   it.live("a package that is nobody's global install of npm is refused before anything is asked", () =>

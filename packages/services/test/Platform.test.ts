@@ -279,46 +279,48 @@ describe("ProcessRunner", () => {
     }).pipe(Effect.provide(layer)),
   )
 
-  it.scopedLive("what cannot take a detached process's output is named and stays, and nothing is started", () =>
-    Effect.gen(function* () {
-      const runner = yield* ProcessRunner
-      const fs = yield* FileSystem.FileSystem
-      const cwd = yield* temporaryDirectory
-      const detach = (log: string) =>
-        runner.detach({ ...node("require('fs').writeFileSync('ran', '')"), cwd, env: {}, log })
-      const refused = (log: string) =>
-        Effect.gen(function* () {
-          const error = yield* Effect.flip(detach(log)).pipe(Effect.timeout("2 seconds"))
-          assert.strictEqual(error._tag, "FileFailed")
-          assert.isFalse(yield* fs.exists(`${cwd}/ran`))
-          return error.message
-        })
-      execFileSync("mkfifo", [`${cwd}/pipe.log`])
-      assert.strictEqual(
-        yield* refused(`${cwd}/pipe.log`),
-        `Could not write ${cwd}/pipe.log: it is not an ordinary file (${NOT_A_FILE}).`,
-      )
-      assert.strictEqual((yield* fs.stat(`${cwd}/pipe.log`)).type, "FIFO")
-      yield* fs.symlink(`${cwd}/pipe.log`, `${cwd}/to-pipe.log`)
-      assert.include(yield* refused(`${cwd}/to-pipe.log`), `${cwd}/pipe.log: it is not an ordinary file`)
-      yield* fs.makeDirectory(`${cwd}/directory.log`)
-      assert.include(yield* refused(`${cwd}/directory.log`), "directory.log: it is not an ordinary file")
-      yield* fs.writeFileString(`${cwd}/out.log`, "before")
-      yield* fs.makeDirectory(`${cwd}/out.log.1`)
-      assert.include(yield* refused(`${cwd}/out.log`), "out.log.1: it is not an ordinary file")
-      assert.strictEqual(yield* fs.readFileString(`${cwd}/out.log`), "before")
-      assert.include(yield* refused(`${cwd}/none/out.log`), "none/out.log: it does not exist (ENOENT)")
-      assert.include(yield* refused(`${cwd}/out.log/x`), "out.log/x: a part of its path is no directory")
-      yield* fs.symlink("circle.log", `${cwd}/circle.log`)
-      assert.include(yield* refused(`${cwd}/circle.log`), "circle.log: its links lead in a circle (ELOOP)")
-      // A link to a file that is yet to come, and to where nothing is kept.
-      yield* fs.symlink("later", `${cwd}/later.log`)
-      yield* fs.symlink("/dev/null", `${cwd}/null.log`)
-      for (const name of ["later.log", "null.log"])
-        yield* runner.detach({ ...node("console.log(1)"), cwd, env: {}, log: `${cwd}/${name}` })
-      assert.isTrue(yield* fs.exists(`${cwd}/later`))
-      assert.strictEqual(yield* fs.readLink(`${cwd}/null.log`), "/dev/null")
-    }).pipe(Effect.provide(layer)),
+  it.scopedLive(
+    "what cannot take a detached process's output is named and stays, and nothing is started",
+    () =>
+      Effect.gen(function* () {
+        const runner = yield* ProcessRunner
+        const fs = yield* FileSystem.FileSystem
+        const cwd = yield* temporaryDirectory
+        const detach = (log: string) =>
+          runner.detach({ ...node("require('fs').writeFileSync('ran', '')"), cwd, env: {}, log })
+        const refused = (log: string) =>
+          Effect.gen(function* () {
+            const error = yield* Effect.flip(detach(log)).pipe(Effect.timeout("2 seconds"))
+            assert.strictEqual(error._tag, "FileFailed")
+            assert.isFalse(yield* fs.exists(`${cwd}/ran`))
+            return error.message
+          })
+        execFileSync("mkfifo", [`${cwd}/pipe.log`])
+        assert.strictEqual(
+          yield* refused(`${cwd}/pipe.log`),
+          `Could not write ${cwd}/pipe.log: it is not an ordinary file (${NOT_A_FILE}).`,
+        )
+        assert.strictEqual((yield* fs.stat(`${cwd}/pipe.log`)).type, "FIFO")
+        yield* fs.symlink(`${cwd}/pipe.log`, `${cwd}/to-pipe.log`)
+        assert.include(yield* refused(`${cwd}/to-pipe.log`), `${cwd}/pipe.log: it is not an ordinary file`)
+        yield* fs.makeDirectory(`${cwd}/directory.log`)
+        assert.include(yield* refused(`${cwd}/directory.log`), "directory.log: it is not an ordinary file")
+        yield* fs.writeFileString(`${cwd}/out.log`, "before")
+        yield* fs.makeDirectory(`${cwd}/out.log.1`)
+        assert.include(yield* refused(`${cwd}/out.log`), "out.log.1: it is not an ordinary file")
+        assert.strictEqual(yield* fs.readFileString(`${cwd}/out.log`), "before")
+        assert.include(yield* refused(`${cwd}/none/out.log`), "none/out.log: it does not exist (ENOENT)")
+        assert.include(yield* refused(`${cwd}/out.log/x`), "out.log/x: a part of its path is no directory")
+        yield* fs.symlink("circle.log", `${cwd}/circle.log`)
+        assert.include(yield* refused(`${cwd}/circle.log`), "circle.log: its links lead in a circle (ELOOP)")
+        // A link to a file that is yet to come, and to where nothing is kept.
+        yield* fs.symlink("later", `${cwd}/later.log`)
+        yield* fs.symlink("/dev/null", `${cwd}/null.log`)
+        for (const name of ["later.log", "null.log"])
+          yield* runner.detach({ ...node("console.log(1)"), cwd, env: {}, log: `${cwd}/${name}` })
+        assert.isTrue(yield* fs.exists(`${cwd}/later`))
+        assert.strictEqual(yield* fs.readLink(`${cwd}/null.log`), "/dev/null")
+      }).pipe(Effect.provide(layer)),
   )
 })
 

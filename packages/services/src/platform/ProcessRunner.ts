@@ -135,22 +135,22 @@ const makeRunner = ({
   detach: ({ command, args, cwd, env, log }) =>
     Effect.flatMap(openOutputLog(log), (fd) =>
       Effect.async<number, ProcessFailed>((resume) => {
-      const child = asOwner((identity) =>
-        spawn(command, withoutDebugger(command, args), {
-          ...identity,
-          cwd,
-          env,
-          detached: true,
-          stdio: ["ignore", fd, fd],
-        }),
-      )
-      closeSync(fd)
-      child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
-      child.on("spawn", () => {
-        child.unref()
-        resume(Effect.succeed(child.pid ?? 0))
-      })
-    }),
+        const child = asOwner((identity) =>
+          spawn(command, withoutDebugger(command, args), {
+            ...identity,
+            cwd,
+            env,
+            detached: true,
+            stdio: ["ignore", fd, fd],
+          }),
+        )
+        closeSync(fd)
+        child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
+        child.on("spawn", () => {
+          child.unref()
+          resume(Effect.succeed(child.pid ?? 0))
+        })
+      }),
     ),
   identity: (pid) => Effect.sync(() => processStart(pid)),
   about: (pid) => Effect.sync(() => processAbout(pid)),
