@@ -1,6 +1,7 @@
 import { constants, lstatSync, openSync, readlinkSync, realpathSync, renameSync, statSync } from "node:fs"
 import { dirname, resolve } from "node:path"
-import { FileFailed, NOT_A_FILE } from "@waiaas/domain/DataErrors"
+import { FileFailed } from "@waiaas/domain/DataErrors"
+import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import * as Effect from "effect/Effect"
 
 const { O_CREAT, O_NONBLOCK, O_TRUNC, O_WRONLY } = constants
