@@ -62,4 +62,5 @@ it.scopedLive(
         assert.ok(!existsSync(join(machine.prefix, "lib/node_modules/.waiaas")))
       })
     }),
+  120_000,
 )

@@ -55,7 +55,7 @@ export const AgentChanges = Schema.Struct({
 })
 export type AgentChanges = typeof AgentChanges.Type
 
-/** Writes that only one database has: agents and changes of their status. */
+/** Writes that only one database has: agents, changes of their status and of their other values. */
 export const UniqueWrites = Schema.Struct({ writes: Schema.Int, agents: Schema.Array(NamedAgent) })
 export type UniqueWrites = typeof UniqueWrites.Type
 
@@ -63,8 +63,13 @@ export type UniqueWrites = typeof UniqueWrites.Type
 export const isSame = (one: AgentChanges, other: AgentChanges): boolean =>
   JSON.stringify(one) === JSON.stringify(other)
 
-const listed = (names: ReadonlyArray<string>, count: number): string =>
-  `${names.join(", ")}${count > names.length ? ` and ${count - names.length} more` : ""}`
+/** How many of these fit on a line that is still read. */
+const LISTED = 10
+
+const listed = (names: ReadonlyArray<string>, count: number): string => {
+  const first = names.slice(0, LISTED)
+  return `${first.join(", ")}${count > first.length ? ` and ${count - first.length} more` : ""}`
+}
 
 /** A number of agents as a subject with its verb. */
 const were = (count: number): string => (count === 1 ? "1 agent was" : `${count} agents were`)

@@ -46,6 +46,21 @@ it("one agent and many, by name, and the rest by number", () => {
   ])
 })
 
+it("ten agents are named at most, of however many", () => {
+  const names = Array.from({ length: 12 }, (_, index) => `a${index}`)
+  const ten = "a0, a1, a2, a3, a4, a5, a6, a7, a8, a9"
+  assert.deepEqual(words({ removed: some(...names.slice(0, 10)) }), [
+    `10 agents were removed: ${ten}. They come back.`,
+  ])
+  assert.deepEqual(words({ removed: { ...some(...names), count: 102 } }), [
+    `102 agents were removed: ${ten} and 92 more. They come back.`,
+  ])
+  const { agents } = some(...names)
+  const changed = { count: 12, agents: agents.map((agent) => ({ ...agent, columns: ["chain"] })) }
+  assert.match(words({ changed })[0] ?? "", /a9 \(chain\) and 2 more\. They get/)
+  assert.match(keylessInWords({ ...nothing, keyless: some(...names) }, "/k") ?? "", /a9 and 2 more\.$/)
+})
+
 it("those that were suspended stay so, unless they are to sign again", () => {
   assert.deepEqual(words({ suspended: some("a") }), [
     "1 agent was suspended: a. It stays suspended (--resume-suspended lets it sign again).",

@@ -10,8 +10,13 @@ import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 import { databaseFailed, reasonOf } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
+import { exactly, quoted } from "./TableShapes.ts"
 
-const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
+
+/** Whether two values are the same one: a column's collation calls different texts equal, its affinity 1 and '1'. */
+const isSame = (one: string, other: string) =>
+  `(typeof(${one}) = typeof(${other}) AND (${one} COLLATE BINARY) IS ${other})`
 
 /** Columns of a table; none where it does not exist. */
 const columnsOf = (database: string, table: string) =>
@@ -39,6 +44,8 @@ const withOther = <A, E, R>(path: string, act: Effect.Effect<A, E, R>) =>
 const unreadable = (path: string, reason: string) =>
   new DatabaseFailed({ operation: "open it", path, reason })
 
+const isSuspended = (agent: string) => `((${agent}.status COLLATE BINARY) IS 'suspended')`
+
 /** An agents' table of a schema that has none yet. */
 const NO_AGENTS =
   "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
@@ -64,13 +71,16 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
         const b = earlier.length > 0 ? "other.agents" : NO_AGENTS
         const n = today.length > 0 ? "main.agents" : NO_AGENTS
         const compared = today.filter(
-          (name) => earlier.includes(name) && !["id", "status", "updated_at"].includes(name),
+          (name) => earlier.includes(name) && !["id", "updated_at"].includes(name),
         )
         const differing =
           compared
             .map(
               (name) =>
-                `CASE WHEN n.${quoted(name)} IS NOT b.${quoted(name)} THEN '${name.replaceAll("'", "''")},' ELSE '' END`,
+                // A suspension and its end are said as such.
+                `CASE WHEN ${isSame(`n.${quoted(name)}`, `b.${quoted(name)}`)}${
+                  name === "status" ? ` OR ${isSuspended("n")} OR ${isSuspended("b")}` : ""
+                } THEN '' ELSE ${literal(`${name},`)} END`,
             )
             .join(" || ") || "''"
         const find = <A extends NamedAgent>(select: string, rest: string) =>
@@ -85,12 +95,15 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
             return { count: row?.count ?? 0, agents: [...agents] }
           })
         const only = (one: string, other: string) =>
-          find("id, name", `FROM ${one} AS x WHERE id NOT IN (SELECT id FROM ${other})`)
-        const joined = `FROM ${n} AS n JOIN ${b} AS b USING (id)`
+          find(
+            "id, name",
+            `FROM ${one} AS x WHERE NOT EXISTS (SELECT 1 FROM ${other} AS y WHERE ${isSame("y.id", "x.id")})`,
+          )
+        const joined = `FROM ${n} AS n JOIN ${b} AS b ON ${isSame("b.id", "n.id")}`
         const pairs = (condition: string) =>
           find(
             "id, name",
-            `FROM (SELECT id, n.name AS name, n.created_at AS created_at ${joined} WHERE ${condition})`,
+            `FROM (SELECT n.id AS id, n.name AS name, n.created_at AS created_at ${joined} WHERE ${condition})`,
           )
         const size = (from: string) =>
           Effect.map(
@@ -99,15 +112,15 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
           )
         const changed = yield* find<NamedAgent & { readonly columns: string }>(
           "id, name, columns",
-          `FROM (SELECT id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,
+          `FROM (SELECT n.id AS id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,
         )
         const changes: AgentChanges = {
           before: yield* size(b),
           now: yield* size(n),
           added: yield* only(n, b),
           removed: yield* only(b, n),
-          suspended: yield* pairs("n.status = 'suspended' AND b.status <> 'suspended'"),
-          resumed: yield* pairs("n.status <> 'suspended' AND b.status = 'suspended'"),
+          suspended: yield* pairs(`${isSuspended("n")} AND NOT ${isSuspended("b")}`),
+          resumed: yield* pairs(`${isSuspended("b")} AND NOT ${isSuspended("n")}`),
           changed: {
             count: changed.count,
             agents: changed.agents.map(({ id, name, columns }) => ({
@@ -141,24 +154,52 @@ export const keepSuspendedHere = (path: string, now: string) =>
     }),
   ).pipe(asFailure("keep its agents suspended", path))
 
+/** Columns of the agents' table whose values are writes of their own, with the default that a row has which nobody wrote. */
+const valuesOf = (database: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const rows = yield* sql<{ name: string; dflt_value: string | null }>`
+      SELECT name, dflt_value FROM pragma_table_info('agents', ${database})`
+    return rows.filter(({ name }) => !["id", "status", "updated_at"].includes(name))
+  })
+
 /**
- * What a database says of writes: each agent's creation, and each change of a status, with its time where an event of it
- * is recorded. `loose`: what another one has to have that may be of another schema.
+ * What a database says of writes: each agent's creation, each change of a status with its time, and each value of
+ * another column. `own`: the columns of the database whose writes they are: where another one has no such column, its
+ * rows have the default.
  */
-const writesOf = (database: string, isOther: boolean) =>
+const writesOf = (database: string, own: Effect.Effect.Success<ReturnType<typeof valuesOf>>) =>
   Effect.gen(function* () {
     const agents = (yield* columnsOf(database, "agents")).length > 0
     const events = (yield* columnsOf(database, "agent_events")).length > 0
-    const status = (at: string) =>
-      `SELECT id AS agent, status AS what, ${at} AS at FROM ${database}.agents WHERE status <> 'active'`
-    const event = (at: string) =>
-      `SELECT agent_id AS agent, event AS what, ${at} AS at FROM ${database}.agent_events WHERE event <> 'created'`
+    const values = (yield* valuesOf(database)).map(({ name }) => name)
+    const write = (agent: string, what: string, at: string) =>
+      `SELECT ${exactly(agent)} AS agent, ${what} AS what, ${exactly(at)} AS at`
+    // A status without an event was written before there were events.
+    const isWithoutEvent = events
+      ? ` AND NOT EXISTS (SELECT 1 FROM ${database}.agent_events AS e WHERE e.agent_id = x.id AND e.event = x.status)`
+      : ""
+    const isMain = database === "main"
+    const isWritten = `(x.status <> 'active' OR x.updated_at <> x.created_at)${isWithoutEvent}`
     return [
-      ...(agents ? [`SELECT id AS agent, 'created' AS what, 0 AS at FROM ${database}.agents`] : []),
-      ...(events ? [event("at")] : []),
-      ...(agents && (isOther || !events) ? [status("0")] : []),
-      ...(isOther && agents ? [status("updated_at")] : []),
-      ...(isOther && events ? [event("0")] : []),
+      ...(agents
+        ? [
+            `${write("id", "'created'", "0")} FROM ${database}.agents`,
+            // Another one's row proves its status at its time, with an event of it or without.
+            `${write("x.id", "'status ' || x.status", "x.updated_at")} FROM ${database}.agents AS x
+             WHERE ${isMain ? isWritten : "1"}`,
+            ...own.map(
+              ({ name, dflt_value }) =>
+                `${write("id", literal(`value ${name}`), values.includes(name) ? quoted(name) : `(${dflt_value ?? "NULL"})`)}
+                 FROM ${database}.agents`,
+            ),
+          ]
+        : []),
+      ...(events
+        ? [
+            `${write("agent_id", "'status ' || event", "at")} FROM ${database}.agent_events WHERE event <> 'created'`,
+          ]
+        : []),
     ].join(" UNION ")
   })
 
@@ -166,20 +207,24 @@ const writesOf = (database: string, isOther: boolean) =>
 export const findUniqueHere = (path: string, others: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
-    const own = yield* writesOf("main", false)
+    const values = yield* valuesOf("main")
+    const own = yield* writesOf("main", values)
     const none: UniqueWrites = { writes: 0, agents: [] }
     if (own === "") return none
-    yield* sql.unsafe(`CREATE TEMP TABLE writes AS ${own}`)
-    const left = Effect.map(
-      sql.unsafe<{ count: number }>("SELECT count(*) AS count FROM temp.writes"),
-      ([row]) => row?.count ?? 0,
-    )
+    // Columns without a type: nothing is converted.
+    yield* sql.unsafe("CREATE TEMP TABLE writes (agent, what, at)")
+    yield* sql.unsafe(`INSERT INTO temp.writes ${own}`)
+    const count = (condition: string) =>
+      Effect.map(
+        sql.unsafe<{ count: number }>(`SELECT count(*) AS count FROM temp.writes AS w WHERE ${condition}`),
+        ([row]) => row?.count ?? 0,
+      )
     for (const other of others) {
-      if ((yield* left) === 0) return none
+      if ((yield* count("1")) === 0) return none
       yield* withOther(
         other,
         Effect.gen(function* () {
-          const theirs = yield* writesOf("other", true)
+          const theirs = yield* writesOf("other", values)
           if (theirs !== "")
             yield* sql.unsafe(
               `DELETE FROM temp.writes WHERE (agent, what, at) IN (SELECT agent, what, at FROM (${theirs}))`,
@@ -188,11 +233,18 @@ export const findUniqueHere = (path: string, others: ReadonlyArray<string>) =>
         // One that cannot be read is no copy of anything: what only it could have stays unique.
       ).pipe(Effect.catchAll((error) => Effect.logDebug(`${other} was passed over`, error)))
     }
-    const agents = yield* sql.unsafe<NamedAgent>(
-      `SELECT id, name FROM main.agents WHERE id IN (SELECT agent FROM temp.writes)
-       ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`,
+    const hasAgents = (yield* columnsOf("main", "agents")).length > 0
+    const agents = hasAgents
+      ? yield* sql.unsafe<NamedAgent>(
+          `SELECT id, name FROM main.agents WHERE ${exactly("id")} IN (SELECT agent FROM temp.writes)
+           ORDER BY created_at, id LIMIT ${NAMED_AGENTS}`,
+        )
+      : []
+    // An agent that is nowhere else was written with all of its values.
+    const writes = yield* count(
+      "what NOT LIKE 'value %' OR NOT EXISTS (SELECT 1 FROM temp.writes AS c WHERE c.agent = w.agent AND c.what = 'created')",
     )
-    const found: UniqueWrites = { writes: yield* left, agents: [...agents] }
+    const found: UniqueWrites = { writes, agents: [...agents] }
     return found
   }).pipe(asFailure("find what only it has", path))
 

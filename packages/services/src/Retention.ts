@@ -1,5 +1,6 @@
 /** Removes backups that retention gives up, but never the only copy of an acknowledged write. */
 import { join } from "node:path"
+import type { NamedAgent } from "@waiaas/domain/AgentChanges"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
@@ -20,6 +21,17 @@ export interface Pruned {
   readonly removed: ReadonlyArray<string>
   /** Those that stay, and why. */
   readonly kept: ReadonlyArray<{ readonly name: string; readonly reason: string }>
+}
+
+/** How many agents are named in a reason. */
+const NAMED = 10
+
+/** Whose writes they are; nothing where only the record of agents that are no more is left. */
+const namesOf = (agents: ReadonlyArray<NamedAgent>): string => {
+  if (agents.length === 0) return ""
+  const names = agents.slice(0, NAMED).map(({ name }) => name)
+  const more = agents.length > NAMED ? " and others" : ""
+  return ` (${agents.length === 1 ? "agent" : "agents"} ${names.join(", ")}${more})`
 }
 
 /**
@@ -51,7 +63,7 @@ export const removeExpired = (
           const reason = Either.match(found, {
             onLeft: ({ message }) => `it could not be compared: ${message}`,
             onRight: ({ writes, agents }) =>
-              `it has the only copy of ${writes === 1 ? "1 write" : `${writes} writes`} (${agents.length === 1 ? "agent" : "agents"} ${agents.map(({ name }) => name).join(", ")})`,
+              `it has the only copy of ${writes === 1 ? "1 write" : `${writes} writes`}${namesOf(agents)}`,
           })
           kept.push({ name: entry.name, reason })
           continue

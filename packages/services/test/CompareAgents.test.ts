@@ -90,6 +90,32 @@ describe("the agents of two databases", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive("are the same only where every value is, by its letters and its type", () =>
+    Effect.gen(function* () {
+      const tool = yield* DatabaseTool
+      const loose = (name: string, rows: string) =>
+        database(
+          name,
+          1,
+          [],
+          `CREATE TABLE agents (id TEXT PRIMARY KEY COLLATE NOCASE, name TEXT COLLATE NOCASE, most,
+             status TEXT, created_at INTEGER, updated_at INTEGER)`,
+          `INSERT INTO agents VALUES ${rows}`,
+        )
+      const before = yield* loose("before", "('A', 'a', 1, 'active', 1, 1), ('b', 'b', 1, 'active', 2, 1)")
+      const now = yield* loose("now", "('a', 'a', 1, 'active', 1, 1), ('b', 'B', '1', 'frozen', 2, 1)")
+      const found = yield* tool.compareAgents("", before, now, [])
+      assert.deepStrictEqual(found.added.agents, [{ id: "a", name: "a" }])
+      assert.deepStrictEqual(found.removed.agents, [{ id: "A", name: "a" }])
+      assert.deepStrictEqual(found.changed.agents, [
+        { id: "b", name: "B", columns: ["name", "most", "status"] },
+      ])
+      // As the retention of backups sees it: an agent, and three values of another.
+      const { writes, agents } = yield* tool.findUnique("", before, [now])
+      assert.deepStrictEqual([writes, agents.map(({ id }) => id)], [4, ["A", "b"]])
+    }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive("of a schema without agents are none, and a missing database is not made", () =>
     Effect.gen(function* () {
       const tool = yield* DatabaseTool
@@ -155,6 +181,39 @@ describe("the writes that only one database has", () => {
       const empty = yield* database("empty", 1, [])
       assert.strictEqual((yield* tool.findUnique("", empty, [])).writes, 0)
       assert.strictEqual((yield* tool.findUnique("", now, [empty])).writes, 2)
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("are a resume too, and every value of the same agent that is nowhere else", () =>
+    Effect.gen(function* () {
+      const tool = yield* DatabaseTool
+      const writesIn = (path: string, ...others: ReadonlyArray<string>) =>
+        Effect.map(tool.findUnique("", path, others), ({ writes }) => writes)
+      const suspended = yield* database("suspended", 3, ["one"], suspend("one", 5))
+      const resume = "UPDATE agents SET status = 'active', updated_at = 7"
+      const resumed = yield* database("resumed", 3, ["one"], suspend("one", 5), resume)
+      assert.strictEqual(yield* writesIn(resumed, suspended), 1)
+      assert.strictEqual(yield* writesIn(resumed, suspended, yield* database("new", 3, ["one"])), 1)
+      assert.strictEqual(yield* writesIn(resumed, yield* database("newer", 5, ["one"], resume)), 0)
+      // Suspended before there were events.
+      const migrated = yield* database("migrated", 3, ["one"], suspend("one", 5))
+      yield* migrate(migrated).pipe(
+        Effect.provide(layerDatabase({ path: migrated, create: false })),
+        Effect.scoped,
+      )
+      assert.strictEqual(yield* writesIn(migrated, yield* database("active", 5, ["one"])), 1)
+      assert.strictEqual(yield* writesIn(migrated, suspended), 0)
+      const owned = (name: string, owner: string) =>
+        database(name, 5, ["one"], `UPDATE agents SET owner_address = '${owner}'`)
+      const mine = yield* owned("mine", "mine")
+      assert.deepStrictEqual(
+        yield* tool.findUnique("", mine, [
+          yield* owned("theirs", "theirs"),
+          yield* database("old", 2, ["one"]),
+        ]),
+        { writes: 1, agents: [{ id: agentIdOf("one"), name: "one" }] },
+      )
+      assert.strictEqual(yield* writesIn(mine, yield* owned("again", "mine")), 0)
     }).pipe(Effect.provide(layer)),
   )
 })

@@ -23,8 +23,10 @@ const place = Effect.gen(function* () {
   return {
     backups,
     add: (name: string) => insertAgent(name).pipe(inDatabase),
-    write: (statement: string) =>
-      Effect.flatMap(SqlClient, (sql) => sql.unsafe(statement)).pipe(inDatabase, Effect.scoped),
+    write: (...statements: ReadonlyArray<string>) =>
+      Effect.flatMap(SqlClient, (sql) =>
+        Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true }),
+      ).pipe(inDatabase, Effect.scoped),
     make: (kind: BackupKind) =>
       backups.create({
         kind,
@@ -105,6 +107,29 @@ describe("the retention of backups", () => {
           assert.strictEqual((yield* prune).removed.length, 1)
         }).pipe(Effect.provide(layerInstalled())),
     )
+
+  it.scopedLive("keeps the owner that one backup alone has, and the record of an agent that is no more", () =>
+    Effect.gen(function* () {
+      const { add, make, write, prune, sequences } = yield* place
+      yield* write("UPDATE agents SET owner_address = 'mine'")
+      yield* make("pre-migrate")
+      yield* write("UPDATE agents SET owner_address = 'theirs'")
+      yield* add("bob")
+      yield* write(
+        "PRAGMA foreign_keys = OFF",
+        "UPDATE agents SET status = 'suspended', updated_at = 5 WHERE name = 'bob'",
+        "DELETE FROM agents WHERE name = 'bob'",
+      )
+      yield* make("pre-migrate")
+      yield* write("DELETE FROM agent_events WHERE event = 'suspended'")
+      for (let index = 0; index < retention["pre-migrate"]; index++) yield* make("pre-migrate")
+      assert.deepStrictEqual(
+        (yield* prune).kept.map(({ reason }) => reason),
+        ["it has the only copy of 1 write (agent alice)", "it has the only copy of 1 write"],
+      )
+      assert.deepStrictEqual((yield* sequences).toSorted().slice(0, 2), [1, 2])
+    }).pipe(Effect.provide(layerInstalled())),
+  )
 
   it.scopedLive("removes what an earlier command left of a backup when it was killed", () =>
     Effect.gen(function* () {
