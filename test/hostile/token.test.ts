@@ -36,6 +36,7 @@ const notice = Effect.flatMap(UpdateNotifier, ({ shown }) =>
     installed: makeVersion("2.0.0"),
     latest: makeVersion("2.1.0"),
     check: { checkedAt: null, failure: null },
+    ageLimit: null,
   }),
 )
 const list = Effect.flatMap(DaemonClient, ({ call }) => call((api) => api.agents.list()))

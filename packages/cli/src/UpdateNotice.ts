@@ -1,5 +1,6 @@
 import { oneLine } from "@waiaas/domain/Printable"
 import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
+import { heldBackText } from "@waiaas/services/CheckReport"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
@@ -16,10 +17,12 @@ export const showUpdateNotice = Effect.gen(function* () {
   const notifier = yield* UpdateNotifier
   const pending = yield* notifier.pending
   if (Option.isNone(pending)) return
-  const { installed, latest, check } = pending.value
+  const { installed, latest, check, ageLimit } = pending.value
+  const here = yield* inSameDataDir
   const lines = [
     `Update available: ${installed} -> ${latest}`,
-    `Run: ${oneLine((yield* inSameDataDir)("waiaas upgrade"), 4096)}`,
+    `Run: ${oneLine(here("waiaas upgrade"), 4096)}`,
+    ...(ageLimit === null ? [] : [oneLine(heldBackText(ageLimit, here("waiaas upgrade --check")), 4096)]),
     ...(check.failure === null
       ? []
       : [

@@ -30,7 +30,7 @@ export class VersionInfo extends Context.Tag("@waiaas/daemon/VersionInfo")<
       // A configuration that was damaged since the start keeps nobody from what is known.
       const settings = checkSettings.pipe(
         Effect.provide(context),
-        Effect.orElseSucceed(() => ({ checking: true, registry: null })),
+        Effect.orElseSucceed(() => ({ checking: true, registry: null, ageLimit: null })),
       )
       return {
         status: Effect.gen(function* () {

@@ -85,6 +85,8 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
     ) => Effect.Effect<void, CandidateRefused | FileFailed>
     /** The registry that npm uses for this install, without credentials. */
     readonly registry: (install: Install) => Effect.Effect<string, NpmFailed>
+    /** npm's setting that keeps young releases of the package from being installed; `null`: none is in force. */
+    readonly ageLimit: (install: Install) => Effect.Effect<string | null, NpmFailed>
     /** The release that npm would install for an exact version or a dist-tag: its age limits included. */
     readonly resolve: (install: Install, spec: string) => Effect.Effect<Resolution, NpmFailed>
     /**
@@ -265,6 +267,11 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
           const address = registryFor(yield* npm.settings(install), PACKAGE_NAME)
           return address ?? (yield* fail("unexpected-output", "config list"))
         }),
+        ageLimit: (install) =>
+          Effect.gen(function* () {
+            const now = yield* environment.now
+            return ageLimitFor(yield* npm.settings(install), PACKAGE_NAME, now)?.setting ?? null
+          }),
         resolve: Effect.fn("NpmInstaller.resolve")(function* (install: Install, spec: string) {
           const settings = yield* npm.settings(install)
           if (settings.offline === true) return yield* fail("offline", `view ${PACKAGE_NAME}@${spec}`)

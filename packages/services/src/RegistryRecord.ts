@@ -10,14 +10,14 @@ import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 
-/** What npm has its registry from: the variables that say something of it, and the state of each npmrc. */
+/** What npm has its registry and its age limit from: the variables that say something of them, and the state of each npmrc. */
 const whereNpmIsSet = (prefix: string) =>
   Effect.gen(function* () {
     const files = yield* DurableFile
     const { variables, home, node } = yield* Environment
     const named = Object.entries(variables).filter(
       ([name, value]) =>
-        /^npm_config_(.*registry|scope|(user|global)config)$/i.test(name) &&
+        /^npm_config_(.*registry|scope|(user|global)config|before|min[_-]release[_-]age.*)$/i.test(name) &&
         value !== undefined &&
         value !== "",
     )
@@ -41,8 +41,8 @@ const whereNpmIsSet = (prefix: string) =>
   })
 
 /**
- * Records which registry npm installs from, so that the daemon's check and an upgrade agree. npm is asked again only
- * where its settings may have changed since. Says whether the record is another one now.
+ * Records which registry npm installs from, and which age limit it keeps, so that the daemon's check and an upgrade agree. npm is asked again only
+ * where its settings may have changed since. Says whether the registry is another one now.
  */
 export const recordRegistry: Effect.Effect<
   boolean,
@@ -57,6 +57,7 @@ export const recordRegistry: Effect.Effect<
   const before = Option.getOrNull(yield* readJsonIfValid(RecordedRegistry, paths.registry))
   if (before?.seen === seen) return false
   const registry = yield* installer.registry(install)
-  yield* files.write(paths.registry, JSON.stringify({ registry, seen }))
+  const ageLimit = yield* installer.ageLimit(install)
+  yield* files.write(paths.registry, JSON.stringify({ registry, ageLimit, seen }))
   return before?.registry !== registry
 })

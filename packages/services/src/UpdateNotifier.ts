@@ -26,6 +26,8 @@ export interface Notice {
   readonly latest: Version
   /** What is known is not from the last check, which failed. */
   readonly check: Pick<CheckReport, "checkedAt" | "failure">
+  /** The setting of npm that may keep an upgrade from it; `null`: none is known. */
+  readonly ageLimit: string | null
 }
 
 /** Whether there is something to announce, from what the key-value store says. Pure. */
@@ -33,13 +35,14 @@ export const noticeFor = (
   values: ReadonlyMap<string, string>,
   installed: Version,
   now: number,
-  settings: CheckSettings = { checking: true, registry: null },
+  settings: CheckSettings = { checking: true, registry: null, ageLimit: null },
 ): Option.Option<Notice> => {
   const {
     latestVersion: latest,
     updateAvailable,
     checkedAt,
     failure,
+    ageLimit,
   } = checkReportOf(values, settings, installed)
   if (latest === null || !updateAvailable) return Option.none()
   const at = Number(values.get(versionKeys.notifiedAt) ?? Number.NaN)
@@ -50,7 +53,7 @@ export const noticeFor = (
   const recent = Number.isFinite(at) && at <= now && now - at < INTERVAL
   return same && recent
     ? Option.none()
-    : Option.some({ installed, latest: latest as Version, check: { checkedAt, failure } })
+    : Option.some({ installed, latest: latest as Version, check: { checkedAt, failure }, ageLimit })
 }
 
 /**

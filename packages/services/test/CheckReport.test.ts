@@ -8,7 +8,7 @@ import { newestOf } from "@waiaas/services/VersionCheck"
 import * as Option from "effect/Option"
 
 const installed = makeVersion("2.0.0")
-const settings = { checking: true, registry: "http://a.test/" }
+const settings = { checking: true, registry: "http://a.test/", ageLimit: null }
 const { latest, checkedAt, registry, notified, notifiedAt } = versionKeys
 const reportOf = (values: Record<string, string>, how = settings) =>
   checkReportOf(new Map(Object.entries(values)), how, installed)
@@ -21,6 +21,7 @@ describe("the report of the check", () => {
       updateAvailable: false,
       checking: true,
       registry: "http://a.test/",
+      ageLimit: null,
       checkedAt: null,
       failure: null,
     }
@@ -32,11 +33,14 @@ describe("the report of the check", () => {
         odd,
       )
     assert.strictEqual(reportOf({ [checkedAt]: "1".repeat(15) }).checkedAt, 111_111_111_111_111)
-    assert.deepStrictEqual<unknown>(reportOf({}, { checking: false, registry: "http://b.test/" }), {
-      ...unknown,
-      checking: false,
-      registry: "http://b.test/",
-    })
+    assert.deepStrictEqual<unknown>(
+      reportOf({}, { checking: false, registry: "http://b.test/", ageLimit: null }),
+      {
+        ...unknown,
+        checking: false,
+        registry: "http://b.test/",
+      },
+    )
   })
 
   it("names an update where the stored version is a newer one of the channel", () => {
@@ -106,7 +110,7 @@ describe("a new version", () => {
       Option.getOrNull(
         noticeFor(new Map([[latest, "2.1.0"] as const, [checkedAt, "7"] as const]), installed, now),
       ),
-      { installed: "2.0.0", latest: "2.1.0", check: { checkedAt: 7, failure: null } },
+      { installed: "2.0.0", latest: "2.1.0", check: { checkedAt: 7, failure: null }, ageLimit: null },
     )
     for (const stored of ["2.0.0", "1.9.0", "2.1.0-rc.1", "newest"])
       assert.isFalse(isAnnounced({ [latest]: stored }), stored)

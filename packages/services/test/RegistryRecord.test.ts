@@ -2,12 +2,18 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, it } from "@effect/vitest"
 import type { Install } from "@waiaas/domain/Install"
+import { makeVersion } from "@waiaas/domain/Version"
+import { checkSettings } from "@waiaas/services/CheckReport"
+import { ConfigFile } from "@waiaas/services/ConfigFile"
+import { versionKeys } from "@waiaas/services/KeyValueStore"
 import { NpmInstaller } from "@waiaas/services/NpmInstaller"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
+import { noticeFor } from "@waiaas/services/UpdateNotifier"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { layerDataDir, temporaryDirectory } from "./support.ts"
 
 const fixture = Effect.gen(function* () {
@@ -16,7 +22,7 @@ const fixture = Effect.gen(function* () {
   const [prefix, home] = [`${root}/node`, `${root}/home`]
   for (const directory of [`${prefix}/etc`, `${prefix}/lib/node_modules/npm`, home])
     yield* fs.makeDirectory(directory, { recursive: true })
-  const state = { registry: "http://a.test/", asked: 0 }
+  const state = { registry: "http://a.test/", ageLimit: null as string | null, asked: 0 }
   const installer = Layer.succeed(NpmInstaller, {
     install: Effect.succeed({ prefix } as Install),
     registry: () =>
@@ -24,6 +30,7 @@ const fixture = Effect.gen(function* () {
         state.asked++
         return state.registry
       }),
+    ageLimit: () => Effect.sync(() => state.ageLimit),
   } as unknown as NpmInstaller["Type"])
   const environment = yield* Environment
   /** Whether the record is another one now, and whether npm was asked. */
@@ -73,6 +80,9 @@ it.scopedLive("npm is asked once, and again where its registry may be another on
       "npm_config_scope",
       "npm_config_userconfig",
       "npm_config_globalconfig",
+      "npm_config_before",
+      "npm_config_min_release_age",
+      "NPM_CONFIG_MIN_RELEASE_AGE_EXCLUDE",
     ]) {
       assert.deepStrictEqual(yield* record({ [name]: `${root}/a` }), [false, true], name)
       assert.deepStrictEqual(yield* record({ [name]: `${root}/b` }), [false, true], name)
@@ -106,4 +116,26 @@ it.scopedLive("a record that is damaged, or of a time without one, is made anew"
       assert.strictEqual(yield* recorded, "http://a.test/")
     }
   }).pipe(Effect.provide(layerDataDir())),
+)
+
+it.scopedLive("what the check reports names npm's age limit for as long as npm has one", () =>
+  Effect.gen(function* () {
+    const { fs, home, state, record } = yield* fixture
+    const known = Effect.map(checkSettings, ({ ageLimit }) => ageLimit)
+    assert.isNull(yield* known, "nothing is recorded yet")
+    yield* record()
+    assert.isNull(yield* known)
+    state.ageLimit = "min-release-age=7"
+    yield* fs.writeFileString(`${home}/.npmrc`, "min-release-age=7\n")
+    // The registry is the same: no check has to be made anew for that.
+    assert.deepStrictEqual(yield* record(), [false, true])
+    assert.strictEqual(yield* known, "min-release-age=7")
+    const values = new Map<string, string>([[versionKeys.latest, "2.1.0"]])
+    const notice = Option.getOrThrow(noticeFor(values, makeVersion("2.0.0"), 1, yield* checkSettings))
+    assert.strictEqual(notice.ageLimit, "min-release-age=7")
+    state.ageLimit = null
+    yield* fs.remove(`${home}/.npmrc`)
+    yield* record()
+    assert.isNull(yield* known)
+  }).pipe(Effect.provide(ConfigFile.layer.pipe(Layer.provideMerge(layerDataDir())))),
 )

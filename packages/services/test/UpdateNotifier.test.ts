@@ -52,6 +52,7 @@ const notice: Notice = {
   installed: makeVersion("2.0.0"),
   latest: makeVersion("2.1.0"),
   check: { checkedAt: null, failure: null },
+  ageLimit: null,
 }
 const shown = Effect.flatMap(UpdateNotifier, ({ shown }) => shown(notice))
 

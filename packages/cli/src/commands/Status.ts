@@ -2,6 +2,7 @@
 import { isServing, urlOf } from "@waiaas/domain/Health"
 import { agentsWithoutKey } from "@waiaas/domain/KeyFile"
 import { isUpdate, isVersion } from "@waiaas/domain/Version"
+import { heldBackText } from "@waiaas/services/CheckReport"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
@@ -52,7 +53,12 @@ export const showStatus = Effect.gen(function* () {
         : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
     ...(health === null || !isServing(health) ? [] : [`schema: ${health.schemaVersion}`]),
     ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
-      ? [`update: ${latest} is available (${here("waiaas upgrade")})`]
+      ? [
+          `update: ${latest} is available (${here("waiaas upgrade")})`,
+          ...(report === null || report.ageLimit === null
+            ? []
+            : [`  ${heldBackText(report.ageLimit, here("waiaas upgrade --check"))}`]),
+        ]
       : []),
     ...(report === null ? [] : [`version check: ${checkText(report)}`]),
     ...(loss === null ? [] : [`warning: ${loss.message} ${loss.next}`]),
