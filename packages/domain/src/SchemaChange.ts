@@ -7,6 +7,10 @@ import * as Schema from "effect/Schema"
 const table = Schema.String
 const column = Schema.String
 
+/** What a database has beside its tables. */
+export const ObjectKind = Schema.Literal("index", "trigger", "view")
+const object = { kind: ObjectKind, name: Schema.String }
+
 /** One declared change. Names are those that hold at its place in the list; a later change may rename them again. */
 export const Change = Schema.Union(
   Schema.TaggedStruct("TableAdded", { table }),
@@ -19,6 +23,10 @@ export const Change = Schema.Union(
   Schema.TaggedStruct("ValuesChanged", { table, column }),
   Schema.TaggedStruct("RowsAdded", { table }),
   Schema.TaggedStruct("RowsRemoved", { table }),
+  /** An index, a trigger or a view; those of a table that is dropped go with it. */
+  Schema.TaggedStruct("ObjectDropped", object),
+  Schema.TaggedStruct("ObjectChanged", object),
+  Schema.TaggedStruct("SettingChanged", { setting: Schema.Literal("user_version", "application_id") }),
 )
 export type Change = typeof Change.Type
 
@@ -105,6 +113,7 @@ const expect = (before: Shape, declared: ReadonlyArray<Change>) => {
   const droppedColumns: Array<{ readonly table: Table; readonly column: Column; readonly by: Change }> = []
   const absent: Array<Change> = []
   for (const change of declared) {
+    if (!("table" in change)) continue
     const found = tables.find(({ name }) => name === change.table)
     if (change._tag === "TableAdded") {
       if (found) absent.push(change)
@@ -252,5 +261,11 @@ export const differenceInWords = (difference: Difference): string => {
       return `${change.table} has ${rowsOf(difference)} more`
     case "RowsRemoved":
       return `${change.table} lost ${rowsOf(difference)}`
+    case "ObjectDropped":
+      return `${change.kind} ${change.name} is gone`
+    case "ObjectChanged":
+      return `${change.kind} ${change.name} is another one`
+    case "SettingChanged":
+      return `${change.setting} is another one`
   }
 }

@@ -10,6 +10,7 @@ import {
   type TablePair,
 } from "@waiaas/domain/SchemaChange"
 import * as Effect from "effect/Effect"
+import { compareObjects } from "./CompareObjects.ts"
 import { databaseFailed } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { type Column, quoted, rowidOf, soundKeyOf, type Table, type Tables, tablesOf } from "./TableShapes.ts"
@@ -159,6 +160,9 @@ export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) 
       differences.push(...rows.found)
       absent.push(...rows.absent)
     }
+    const around = yield* compareObjects(BEFORE, declared)
+    differences.push(...around.differences)
+    absent.push(...around.absent)
     return { differences, absent }
   })
 

@@ -111,6 +111,18 @@ describe("what a migration does not declare is found", () => {
       [agents[0]?.replaceAll("one", "four") ?? ""],
       ["agents has 1 row (four) more", "agent_events has 1 row (4) more"],
     ],
+    ["a constraint that is gone", ["DROP INDEX agents_public_key"], ["index agents_public_key is gone"]],
+    [
+      "an index that is no constraint any more",
+      ["DROP INDEX agents_public_key", "CREATE INDEX agents_public_key ON agents (public_key)"],
+      ["index agents_public_key is another one"],
+    ],
+    ["a trigger that is gone", ["DROP TRIGGER agents_status"], ["trigger agents_status is gone"]],
+    [
+      "the numbers that mark the file",
+      ["PRAGMA user_version = 7", "PRAGMA application_id = 8"],
+      ["user_version is another one", "application_id is another one"],
+    ],
     ["a table that is gone", ["DROP TABLE key_value_store"], ["table key_value_store is gone"]],
     ["a table that is new", ["CREATE TABLE extra (a)"], ["table extra is new"]],
     [
@@ -132,6 +144,41 @@ describe("what a migration does not declare is found", () => {
         assert.deepStrictEqual(found.absent, [])
       }).pipe(Effect.provide(layer)),
     )
+
+  it.scopedLive("a view that is gone or another one; a new one is no loss", () =>
+    Effect.gen(function* () {
+      const views = [
+        "CREATE TABLE t (a)",
+        "CREATE VIEW one AS SELECT a FROM t",
+        "CREATE VIEW two AS SELECT a FROM t",
+      ]
+      const change = [
+        "DROP VIEW one",
+        "DROP VIEW two",
+        "CREATE VIEW two AS SELECT 1",
+        "CREATE VIEW new AS SELECT 2",
+      ]
+      assert.deepStrictEqual((yield* changed(views, change)).words, [
+        "view one is gone",
+        "view two is another one",
+      ])
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("an index and a trigger that are lost where their table is built anew", () =>
+    Effect.gen(function* () {
+      const made = [
+        "CREATE TABLE t (a)",
+        "CREATE UNIQUE INDEX once ON t (a)",
+        "CREATE TRIGGER kept BEFORE DELETE ON t BEGIN SELECT RAISE(ABORT, 'no'); END",
+      ]
+      const anew = ["CREATE TABLE u (a)", "DROP TABLE t", "ALTER TABLE u RENAME TO t"]
+      assert.deepStrictEqual((yield* changed(made, anew)).words, [
+        "index once is gone",
+        "trigger kept is gone",
+      ])
+    }).pipe(Effect.provide(layer)),
+  )
 
   it.scopedLive("in a table that no list knows", () =>
     Effect.gen(function* () {
@@ -182,6 +229,29 @@ describe("a declared change", () => {
       ],
     ],
     [
+      "of an index, a trigger and a number is allowed",
+      [
+        "DROP INDEX agents_public_key",
+        "DROP TRIGGER agents_status",
+        "CREATE TRIGGER agents_status AFTER DELETE ON agents BEGIN SELECT 1; END",
+        "PRAGMA user_version = 7",
+      ],
+      [
+        { _tag: "ObjectDropped", kind: "index", name: "agents_public_key" },
+        { _tag: "ObjectChanged", kind: "trigger", name: "agents_status" },
+        { _tag: "SettingChanged", setting: "user_version" },
+      ],
+    ],
+    [
+      "of a table takes its indexes and triggers with it",
+      ["DROP TABLE agent_events", "DROP TRIGGER agents_created", "DROP TRIGGER agents_status"],
+      [
+        { _tag: "TableDropped", table: "agent_events" },
+        { _tag: "ObjectDropped", kind: "trigger", name: "agents_created" },
+        { _tag: "ObjectDropped", kind: "trigger", name: "agents_status" },
+      ],
+    ],
+    [
       "of a whole table is allowed",
       ["DROP TABLE key_value_store"],
       [{ _tag: "TableDropped", table: "key_value_store" }],
@@ -217,6 +287,9 @@ describe("a declared change", () => {
         { _tag: "RowsAdded", table: "agents" },
         { _tag: "RowsRemoved", table: "agents" },
         { _tag: "TableRenamed", table: "nothing", to: "else" },
+        { _tag: "ObjectDropped", kind: "index", name: "agents_public_key" },
+        { _tag: "ObjectChanged", kind: "trigger", name: "agents_status" },
+        { _tag: "SettingChanged", setting: "application_id" },
       ]
       const found = yield* migrated(migrations.length, [...migrations, next([], idle)])
       assert.deepStrictEqual(found.words, [])
