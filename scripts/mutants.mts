@@ -163,9 +163,9 @@ const measure = async (stryker: string, [room, files]: Room, place: string): Pro
   for (const file of files) {
     const text = await readFile(join(root, file), "utf8")
     for (const mutant of found.files[file]?.mutants ?? []) {
-      // What no test reaches is reported without a question to the checker.
-      if (!isInSample(file, mutant, share, values.seed)) continue
       const { status, location, replacement = "" } = mutant
+      // What no test reaches is reported without a question to the checker.
+      if (status === "NoCoverage" && !isInSample(file, mutant, share, values.seed)) continue
       if (status === "Killed" || status === "Timeout") score.noticed++
       if (status !== "Survived" && status !== "NoCoverage") continue
       const code = oneLine(between(text, location))

@@ -195,7 +195,7 @@ export class Explorer {
           const { world, exit } =
             found.isShallow === true || found.depth >= (this.isDeep ? CRASHES.deep : CRASHES.usual)
               ? this.recoverOnce(found, actor, path)
-              : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : 2 })
+              : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : 3 })
           if (exit !== null && Exit.isFailure(exit))
             throw new Violation(`the recovery failed: ${describeExit(exit)}`)
           this.end(verify(world, this.kind), "recovered")
