@@ -255,7 +255,7 @@ describe("retention", () => {
           ),
         )
       yield* inDatabase(Effect.zipRight(insertAgent("two"), insertAgent("three")))
-      yield* run("UPDATE agents SET created_at = 9 WHERE name = 'two'")
+      yield* run("UPDATE agents SET created_at = 9, updated_at = 9 WHERE name = 'two'")
       yield* make("pre-rollback")
       yield* run("DELETE FROM agent_events", "DELETE FROM agents WHERE name <> 'one'")
       yield* make("pre-rollback")
