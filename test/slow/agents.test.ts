@@ -28,7 +28,7 @@ it.scopedLive(
         assert.equal((await waiaas("agent", "sign", id, "hello")).stdout, signature)
 
         const suspended = await machine.mustWaiaas(["agent", "suspend", "trea sury"])
-        assert.match(suspended.stdout, /its signing is.*waiaas agent resume 'trea sury'$/m)
+        assert.match(suspended.stdout, /^To let it sign again: waiaas agent resume 'trea sury'$/m)
         await expectError(
           ["agent", "sign", "trea sury", "hello"],
           4,

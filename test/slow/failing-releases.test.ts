@@ -59,7 +59,7 @@ describe("an upgrade to a release that fails", () => {
       await expectStands(place, oldRelease, await writers.stop())
       assert.deepEqual(writers.unexpected, [])
       const status = await machine.mustWaiaas(["upgrade", "--status"], { env })
-      assert.match(status.stdout, /undone, 2\.0\.0 stands\n +failed in /)
+      assert.match(status.stdout, /undone, 2\.0\.0 is in place\n +failed in /)
     })
 
   for (const [fault, code, words] of [
@@ -73,7 +73,7 @@ describe("an upgrade to a release that fails", () => {
       await machine.mustWaiaas(["agent", "suspend", "kept"], { env })
       const result = await machine.waiaas(["upgrade", "--to", releases[fault]], { env, timeoutMs: 180_000 })
       expectTold(result, [code], words)
-      assert.match(result.stderr, /agents\.status changed in 1 row \(kept\)/)
+      assert.match(result.stderr, /agents\.status changed in \d+ rows? \(/)
       assert.match(result.stderr, /agents\.owner_address changed in 1 row \(kept\)/)
       const shown = (await machine.mustWaiaas(["agent", "show", "kept"], { env })).stdout
       assert.match(shown, /suspended/)

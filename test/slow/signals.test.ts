@@ -144,6 +144,6 @@ describe("the end of the ssh session", () => {
       assert.deepEqual({ code, signal }, { code: 0, signal: null })
       await expectStands(place, newRelease)
       const history = await machine.mustWaiaas(["upgrade", "--status"], { env })
-      assert.match(history.stdout, /2\.1\.0 stands/)
+      assert.match(history.stdout, /2\.1\.0 is in place/)
     })
 })
