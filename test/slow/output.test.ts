@@ -165,9 +165,10 @@ it.scopedLive(
         ] as const) {
           const path = join(machine.packageDir, "dist", file)
           const whole = readFileSync(path)
-          // A cut elsewhere can leave what is still a program.
-          const open = whole.indexOf("(", Math.floor(whole.length / 2)) + 1
-          for (const damage of [() => truncateSync(path, open), () => rmSync(path)]) {
+          // The first leaves no program; what the second leaves is one, which does nothing.
+          const inside = whole.indexOf("(", Math.floor(whole.length / 2)) + 1
+          const cuts = [inside, 0].map((size) => () => truncateSync(path, size))
+          for (const damage of [...cuts, () => rmSync(path)]) {
             damage()
             for (const command of commands) {
               const { code, stdout, stderr } = await machine.waiaas(command.split(" "))

@@ -79,12 +79,17 @@ if (!isSupportedNode(process.versions.node)) {
   if (!isStatus) process.getBuiltinModule("node:v8").setFlagsFromString("--semi-space-growth-factor=16")
   useCompileCache()
   // The build puts the command beside this file; it is loaded whole, before a package can be swapped.
-  import(isStatus ? "./status.js" : "./cli.js").catch((error: Error) => {
-    // Only what cannot be loaded comes here: a command's own failure ends the process by itself.
-    const file = isStatus ? "dist/status.js" : "dist/cli.js"
-    process.stderr.write(
-      `error: The installed package is damaged: ${file} cannot be loaded (${error.message.split("\n")[0]}).\nnext: npm install --global ${PACKAGE_NAME}@${VERSION}\n`,
-    )
-    process.exitCode = 1
-  })
+  import(isStatus ? "./status.js" : "./cli.js")
+    .then(({ isWhole }: { readonly isWhole?: boolean }) => {
+      // A file can be cut where the rest is still a program, which does nothing and succeeds.
+      if (isWhole !== true) throw new Error("its end is missing")
+    })
+    .catch((error: Error) => {
+      // Only what cannot be loaded comes here: a command's own failure ends the process by itself.
+      const file = isStatus ? "dist/status.js" : "dist/cli.js"
+      process.stderr.write(
+        `error: The installed package is damaged: ${file} cannot be loaded (${error.message.split("\n")[0]}).\nnext: npm install --global ${PACKAGE_NAME}@${VERSION}\n`,
+      )
+      process.exitCode = 1
+    })
 }

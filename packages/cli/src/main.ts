@@ -14,3 +14,6 @@ const plain = {
 // A run ends by its own way back, however long that takes.
 if (!isRun(args)) endOnSignal()
 runToExit(runCommand(args, plain), { json: args.includes("--json"), dataDir: dataDirOf(hoistGlobals(args)) })
+
+/** The last of the file: where it is missing, the file was cut off. */
+export const isWhole = true

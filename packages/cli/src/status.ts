@@ -25,3 +25,6 @@ runToExit(
   ),
   { json, dataDir },
 )
+
+/** The last of the file: where it is missing, the file was cut off. */
+export const isWhole = true

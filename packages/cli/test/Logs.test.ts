@@ -1,4 +1,5 @@
 /** What `waiaas logs` shows of a log. */
+import { execFileSync } from "node:child_process"
 import { appendFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import * as Command from "@effect/cli/Command"
@@ -101,6 +102,16 @@ it.scopedLive("a log that is not there yet is said to be empty, with its place",
       `The log: ${logFile}`,
       "It is empty: the daemon has written nothing there yet.",
     ])
+  }).pipe(Effect.provide(machine)),
+)
+
+it.scopedLive("a named pipe in the place of the log is named, and not waited for", () =>
+  Effect.gen(function* () {
+    const { logFile } = yield* (yield* ConfigFile).load
+    mkdirSync(dirname(logFile), { recursive: true })
+    execFileSync("mkfifo", [logFile])
+    const failure = yield* Effect.flip(shown([], "human"))
+    assert.include(String(failure), `${logFile}: it is not an ordinary file`)
   }).pipe(Effect.provide(machine)),
 )
 

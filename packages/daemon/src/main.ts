@@ -97,7 +97,7 @@ const program = Effect.gen(function* () {
     }
     default:
       return yield* Effect.dieMessage(
-        `${verb ?? "nothing"} is none of serve and init: this file is run by waiaas`,
+        `${verb ?? "nothing"} is neither serve nor init: this file is run by waiaas`,
       )
   }
 })

@@ -14,7 +14,7 @@ export const lasting = (path: string): string =>
   )?.[1] ?? path
 
 /** A file that is read can be too large for us; one that is written, for the limit of the process. */
-const isRead = (operation: string): boolean => /^(read|look|list|resolve)/.test(operation)
+const isRead = (operation: string): boolean => /^(read|inspect|list|resolve)/.test(operation)
 
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: "no space left",

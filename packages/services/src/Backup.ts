@@ -121,8 +121,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
       installed: Version,
     ) => Effect.Effect<BackupEntry & { readonly manifest: BackupManifest }, NoBackup | FileFailed>
     /**
-     * Removes what retention gives up, what is used up and what was cut off while it was made, except for what a rollback from `installed` would take and
-     * for the only copy of a write. What stays and what went is to be said.
+     * Removes what retention gives up, what is used up and what was cut off while it was made, except for what a rollback
+     * from `installed` would take and for the only copy of a write. What stays and what went is to be said.
      */
     readonly prune: (installed: Version, options: PruneOptions) => Effect.Effect<Pruned, FileFailed>
     /** Removes backups that were cut off while they were made. */

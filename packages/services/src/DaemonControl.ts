@@ -115,7 +115,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
           Effect.timeout(PROBE_LIMIT),
           Effect.catchTags({
             TimeoutException: () => unreachable("no answer within 1 s"),
-            ParseError: () => unreachable("its answer is none of a WAIaaS daemon"),
+            ParseError: () => unreachable("its answer is not that of a WAIaaS daemon"),
             RequestError: () => unreachable("no connection"),
             ResponseError: (error) => unreachable(error.reason),
           }),

@@ -320,7 +320,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
             yield* privilege.asInstaller(files.chmod(packagePaths(staged).bin, 0o755))
           const manifest = Option.getOrNull(yield* readPackage(staged))
           if (manifest === null || manifest.name !== PACKAGE_NAME)
-            return yield* broken(`its package.json is none of ${PACKAGE_NAME}`)
+            return yield* broken(`its package.json is not that of ${PACKAGE_NAME}`)
           if (source._tag === "Registry" && manifest.version !== source.version)
             return yield* broken(`npm installed version ${manifest.version}`)
           if (

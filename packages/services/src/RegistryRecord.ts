@@ -10,7 +10,7 @@ import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 
-/** What npm has its registry and its age limit from: the variables that say something of them, and the state of each npmrc. */
+/** What npm has its registry and its age limit from: the variables that name them, and the state of each npmrc. */
 const whereNpmIsSet = (prefix: string) =>
   Effect.gen(function* () {
     const files = yield* DurableFile
@@ -41,8 +41,8 @@ const whereNpmIsSet = (prefix: string) =>
   })
 
 /**
- * Records which registry npm installs from, and which age limit it keeps, so that the daemon's check and an upgrade agree. npm is asked again only
- * where its settings may have changed since. Says whether the registry is another one now.
+ * Records which registry npm installs from, and which age limit it keeps, so that the daemon's check and an upgrade
+ * agree. npm is asked again only where its settings may have changed since. Says whether the registry is another one now.
  */
 export const recordRegistry: Effect.Effect<
   boolean,

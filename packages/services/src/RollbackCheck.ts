@@ -131,6 +131,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
         Effect.gen(function* () {
           const theirs = manifest.files.find(({ name }) => name === CONFIG_FILE)
           if (theirs === undefined || !(yield* files.exists(join(path, CONFIG_FILE)))) return false
+          if (!(yield* files.exists(paths.config))) return true
           return (yield* files.hash(paths.config)).sha256 !== theirs.sha256
         })
 

@@ -327,7 +327,7 @@ describe("who has the data", () => {
       for (const [health, why] of [
         [healthy({}, "b".repeat(32)), /is not the daemon of this data directory/],
         [{ ...healthy(), body: "{" }, /Decode|its answer is none/],
-        [healthy({ status: "odd" }), /its answer is none of a WAIaaS daemon/],
+        [healthy({ status: "odd" }), /its answer is not that of a WAIaaS daemon/],
         [null, /no connection/],
         ["never", /no answer within 1 s/],
       ] as ReadonlyArray<readonly [Health, RegExp]>) {

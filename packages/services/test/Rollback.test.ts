@@ -128,6 +128,17 @@ describe("a rollback", () => {
     }).pipe(Effect.provide(layerInstalled({ releases: refusing("update_check") }))),
   )
 
+  it.scopedLive("brings the backup's config.toml back where there is none today", () =>
+    Effect.gen(function* () {
+      const { fs } = yield* upgraded
+      const { paths } = yield* DataDir
+      const before = yield* fs.readFileString(paths.config)
+      yield* fs.remove(paths.config)
+      assert.strictEqual((yield* rollback).to, "2.0.0")
+      assert.strictEqual(yield* fs.readFileString(paths.config), before)
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
   it.scopedLive(
     "is refused while the daemon serves where the old code cannot work with the backup's config.toml",
     () =>

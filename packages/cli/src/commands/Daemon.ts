@@ -186,12 +186,12 @@ export const stop = Command.make("stop", {}, () =>
   Effect.gen(function* () {
     const output = yield* Output
     const control = yield* DaemonControl
-    const { check } = yield* DataDir
+    const { paths, check } = yield* DataDir
     yield* check
     const state = yield* control.state
     if (state._tag === "Stopped") return yield* output.result({ stopped: false }, ["WAIaaS does not run."])
     if (state._tag === "Busy")
-      return yield* new LockBusy({ lock: "data", path: "the data lock", holder: state.holder })
+      return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
     yield* control.stop(state.facts)
     const { supervisor } = state.facts
     yield* output.result({ stopped: true }, [
@@ -216,7 +216,7 @@ export const restart = Command.make("restart", {}, () =>
     yield* (yield* ConfigFile).load
     const state = yield* control.state
     if (state._tag === "Busy")
-      return yield* new LockBusy({ lock: "data", path: "the data lock", holder: state.holder })
+      return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })
     if (state._tag === "Running") {
       const { supervisor, pid } = state.facts
       const instead = yield* (yield* Supervision).restarting(state.facts)
@@ -230,7 +230,8 @@ export const restart = Command.make("restart", {}, () =>
         })
         return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: who })
       }
-      // What would keep it from starting is found while it serves: package, configuration, keystore.
+      // What would keep it from starting is found while it serves: another run on this install, package, configuration, keystore.
+      yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
       yield* expectDaemonFile
       yield* (yield* DatabaseTool).describe(packageDir, paths.root)
       yield* control.stop(state.facts)

@@ -4,6 +4,7 @@ import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { FileFailed } from "@waiaas/domain/DataErrors"
 import { ExitCode } from "@waiaas/domain/ExitCode"
+import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
@@ -74,13 +75,11 @@ const appended = (path: string, from: number) =>
       return { lines: linesOf(bytes.subarray(0, end).toString("utf8")), end: from + end }
     }),
   ).pipe(
-    Effect.mapError(
-      (error) =>
-        new FileFailed({
-          operation: "read",
-          path,
-          code: error._tag === "SystemError" && error.reason === "NotFound" ? "ENOENT" : "EIO",
-        }),
+    Effect.catchAll((error) =>
+      // It is renamed just now, because it is full: what was appended is read under its next name.
+      error._tag === "SystemError" && error.reason === "NotFound"
+        ? Effect.succeed({ lines: [], end: from })
+        : new FileFailed({ operation: "read", path, code: "EIO" }),
     ),
   )
 
@@ -110,6 +109,9 @@ export const logs = Command.make(
         onLeft: () => `${paths.logs}/daemon.log`,
         onRight: ({ logFile }) => logFile,
       })
+      const there = yield* files.statIfThere(path)
+      if (Option.exists(there, ({ type }) => type !== "File"))
+        return yield* new FileFailed({ operation: "read", path, code: NOT_A_FILE })
       yield* output.note(`The log: ${path}`)
       const write = (lines: ReadonlyArray<string>) =>
         Effect.forEach(lines, (line) => output.verbatim(valueOf(line), [lineInWords(line)]), {
@@ -117,7 +119,6 @@ export const logs = Command.make(
         })
       const read = (file: string) =>
         Effect.map(files.readAnyTextIfThere(file), (text) => Option.map(text, linesOf))
-      const there = yield* files.statIfThere(path)
       let last = Option.isNone(there) ? { lines: [], end: 0 } : yield* appended(path, 0)
       let shown = last.lines
       for (const number of ROTATED) {
