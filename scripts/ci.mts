@@ -22,7 +22,7 @@ const script = (name: string, path: string, args: ReadonlyArray<string>, timeout
 process.exitCode = await runSuites([
   ...fastSuites.filter(({ name }) => name !== "simulation"),
   check("package", checkPackage),
-  vitest("slow", 1_800_000),
+  vitest(["slow"], 1_800_000),
   { name: "schemathesis", run: () => schemathesis() },
   script("demo", "scripts/demo.mts", [], 300_000),
   script("chaos", "scripts/chaos.mts", ["--short"], 900_000),

@@ -30,7 +30,7 @@ interface Parts {
 const parts: { readonly [P in keyof Parts]: (isDeep: boolean) => Parts[P] } = {
   upgrade: (isDeep) => prove("upgrade", isDeep),
   rollback: (isDeep) => prove("rollback", isDeep),
-  full: () => ({ upgrade: proveFull("upgrade"), rollback: proveFull("rollback") }),
+  full: (isDeep) => ({ upgrade: proveFull("upgrade", isDeep), rollback: proveFull("rollback", isDeep) }),
   actors: (isDeep) => ({
     upgrade: proveActors("upgrade", isDeep),
     rollback: proveActors("rollback", isDeep),

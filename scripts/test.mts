@@ -7,8 +7,8 @@ import { typecheck } from "./typecheck.mts"
 export const fastSuites: ReadonlyArray<Suite> = [
   check("typecheck", typecheck),
   check("lint", lint),
-  vitest("layers", 900_000),
-  vitest("scenarios", 900_000),
+  // One run of both: the last files of one leave the processors to the first of the other.
+  vitest(["layers", "scenarios"], 900_000),
   // All computing, where the others mostly wait for processes.
   { ...check("simulation", simulate), isBackground: true },
 ]

@@ -82,10 +82,11 @@ const add = (a: Counts, b: Counts): Counts => ({
 
 const none: Counts = { passed: 0, failed: 0, skipped: 0 }
 
-/** One vitest run over a project, reported by directory: `packages/domain`, `test/scenarios`. */
-export const vitest = (project: string, timeoutMs: number): Suite => ({
-  name: project,
+/** One vitest run over some projects, reported by directory: `packages/domain`, `test/scenarios`. */
+export const vitest = (projects: ReadonlyArray<string>, timeoutMs: number): Suite => ({
+  name: projects.join(", "),
   run: async () => {
+    const name = projects.join(", ")
     const directory = await mkdtemp(join(tmpdir(), "waiaas-vitest-"))
     try {
       const output = join(directory, "report.json")
@@ -98,13 +99,12 @@ export const vitest = (project: string, timeoutMs: number): Suite => ({
           "--reporter=default",
           "--reporter=json",
           `--outputFile.json=${output}`,
-          "--project",
-          project,
+          ...projects.flatMap((project) => ["--project", project]),
         ],
         { cwd: root, timeoutMs },
       )
       if (result.code !== 0) process.stderr.write(`${result.stdout}${result.stderr}\n`)
-      if (result.timedOut) return [failed(project, `not done within ${timeoutMs / 1000} s`)]
+      if (result.timedOut) return [failed(name, `not done within ${timeoutMs / 1000} s`)]
       const report: { testResults: ReadonlyArray<VitestFile> } = JSON.parse(await readFile(output, "utf8"))
       const byDirectory = new Map<string, Counts>()
       for (const file of report.testResults) {
@@ -113,7 +113,7 @@ export const vitest = (project: string, timeoutMs: number): Suite => ({
       }
       const reports = [...byDirectory].sort().map(([key, counts]) => ({ name: key, ...counts }))
       const explained = result.code === 0 || reports.some((one) => one.failed > 0)
-      return explained ? reports : [...reports, failed(project, `vitest ended with ${result.code}`)]
+      return explained ? reports : [...reports, failed(name, `vitest ended with ${result.code}`)]
     } finally {
       await rm(directory, { recursive: true, force: true })
     }

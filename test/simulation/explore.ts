@@ -50,6 +50,9 @@ const actorsOf = ({ state, depth }: Found): ReadonlyArray<Actor> =>
 /** So many crashes in a row are followed: what is left then is recovered, and not crashed again. */
 const CRASHES = { usual: 2, deep: 4 }
 
+/** So many operations of a recovery, or of a kind of fault, lie between two that are tried; `--deep` takes every one. */
+export const STRIDE = 6
+
 export class Explorer {
   readonly counts: Counts = { points: 0, crashes: 0, states: 0, recoveries: 0, deepest: 0, outcomes: {} }
   readonly violations: Array<string> = []
@@ -195,7 +198,7 @@ export class Explorer {
           const { world, exit } =
             found.isShallow === true || found.depth >= (this.isDeep ? CRASHES.deep : CRASHES.usual)
               ? this.recoverOnce(found, actor, path)
-              : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : 3 })
+              : this.crashEverywhere(found, actor, path, { stride: this.isDeep ? 1 : STRIDE })
           if (exit !== null && Exit.isFailure(exit))
             throw new Violation(`the recovery failed: ${describeExit(exit)}`)
           this.end(verify(world, this.kind), "recovered")

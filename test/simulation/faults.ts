@@ -9,15 +9,18 @@ import type {
   World,
   WorldState,
 } from "@waiaas/services/testing/SimulatedWorld"
-import type { Explorer, Found } from "./explore.ts"
+import { type Explorer, type Found, STRIDE } from "./explore.ts"
 import { type Actor, describeExit, exitCodeOf, simulate, switchedOn } from "./simulate.ts"
 import { Violation, verify } from "./verify.ts"
 
 /**
  * One error of each kind that the product can tell apart: one that may have done a part (EIO, ENOSPC)
- * and one that did nothing (EACCES, EROFS), and EXDEV. `isDeep` tries every name.
+ * and one that did nothing (EACCES, EROFS), and EXDEV; of the many writes each takes one in turn. `isDeep` tries every name.
  */
-const faultsOf = (kind: OperationKind, isDeep: boolean): ReadonlyArray<Fault> => {
+const faultsOf = (
+  { kind, number }: Pick<Operation, "kind" | "number">,
+  isDeep: boolean,
+): ReadonlyArray<Fault> => {
   const faults: Record<OperationKind, readonly [usual: ReadonlyArray<Fault>, more?: ReadonlyArray<Fault>]> = {
     read: [["EIO"], ["EACCES"]],
     write: [
@@ -36,7 +39,9 @@ const faultsOf = (kind: OperationKind, isDeep: boolean): ReadonlyArray<Fault> =>
     lock: [["EIO", "EACCES"]],
   }
   const [usual, more = []] = faults[kind]
-  return isDeep ? [...usual, ...more] : usual
+  if (isDeep) return [...usual, ...more]
+  const fault = usual[number % usual.length]
+  return kind === "write" && fault !== undefined ? [fault] : usual
 }
 
 /**
@@ -167,10 +172,11 @@ export const faultEverywhere = (
   const operations = operationsOf(state, actor)
   const counts: FaultCounts = { operations: operations.length, single: 0, lasting: 0, exits: {} }
   const from: Found = { state, path: "", depth: 0 }
-  for (const { number, kind } of operations) {
+  for (const operation of operations) {
+    const { number, kind } = operation
     // Most of the reads are of one tree after the other, file by file.
-    if (kind === "read" && !explorer.isDeep && number % 3 !== 0) continue
-    for (const fault of faultsOf(kind, explorer.isDeep)) {
+    if (kind === "read" && !explorer.isDeep && number % STRIDE !== 0) continue
+    for (const fault of faultsOf(operation, explorer.isDeep)) {
       counts.single += 1
       faultAt(explorer, from, actor, number, fault, false, counts)
     }
@@ -183,13 +189,15 @@ export const faultEverywhere = (
   return counts
 }
 
-/** The disk gets full at every operation that may take space; gives how many those are. */
+/** The disk gets full at the operations that may take space; gives how many were tried. */
 export const fullEverywhere = (
   explorer: Explorer,
   state: WorldState,
   actor: "upgrade" | "rollback",
 ): number => {
-  const operations = operationsOf(state, actor).filter(({ kind }) => kind === "write" || kind === "rename")
+  const operations = operationsOf(state, actor)
+    .filter(({ kind }) => kind === "write" || kind === "rename")
+    .filter((_, index) => explorer.isDeep || index % STRIDE === 0)
   for (const { number } of operations) fullAt(explorer, state, actor, number)
   return operations.length
 }

@@ -49,9 +49,9 @@ export interface FullFigures {
 }
 
 /** A disk that gets full, which has to do with nothing that the rest finds: it can be proved beside that. */
-export const proveFull = (kind: RunKind): FullFigures => {
+export const proveFull = (kind: RunKind, isDeep: boolean): FullFigures => {
   Error.stackTraceLimit = 0
-  const explorer = new Explorer(kind, false)
+  const explorer = new Explorer(kind, isDeep)
   const full = fullEverywhere(explorer, before[kind](), kind)
   return { full, violations: explorer.violations }
 }
