@@ -15,8 +15,10 @@ import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import type { Environment } from "@waiaas/services/platform/Environment"
+import type { SealedKeys } from "@waiaas/services/SealedKeys"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -110,9 +112,11 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         const path = pathOf(yield* checkedId(agent))
         const text = yield* asKeyText(path, files.readTextIfThere(path))
         if (Option.isNone(text)) return yield* new KeystoreDamaged({ path, problem: "does not exist" })
-        return yield* openSealed({ dataKey: key, path, agent, text: text.value, publicKey }, (privateKey) =>
-          sign(null, message, privateKey),
+        const { used } = yield* openSealed(
+          { dataKey: key, path, agent, text: text.value, publicKey },
+          (privateKey) => sign(null, message, privateKey),
         )
+        return used
       })
 
       const sealed = sealedAgents.pipe(
@@ -134,31 +138,37 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
   ).pipe(Effect.withSpan("Keystore.exists"))
 
   /**
-   * Whether the keystore opens from this environment, and every sealed key in it: derives once, opens each,
-   * and forgets. Gives the ids of the agents whose keys they are.
+   * Whether the keystore opens from this environment, and which of its sealed keys do: derives once, opens each,
+   * and forgets.
    */
-  static readonly proveKeys: Effect.Effect<ReadonlyArray<string>, OpenError, OpenNeeds> = Effect.gen(
-    function* () {
-      const { key } = yield* openDataKey
-      return yield* Effect.gen(function* () {
-        const files = yield* DurableFile
-        const { paths } = yield* DataDir
-        const agents = yield* sealedAgents
-        yield* Effect.forEach(
-          agents,
-          (agent) =>
-            Effect.gen(function* () {
-              const path = keystorePaths(paths).agent(agent)
-              const text = yield* asKeyText(path, files.readText(path))
-              yield* openSealed({ dataKey: key, path, agent, text, publicKey: null }, () => undefined)
-            }),
-          // Reading one is mostly waiting, and the daemon is down.
-          { discard: true, concurrency: 16 },
-        )
-        return agents
-      }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
-    },
-  ).pipe(Effect.withSpan("Keystore.proveKeys"))
+  static readonly proveKeys: Effect.Effect<SealedKeys, OpenError, OpenNeeds> = Effect.gen(function* () {
+    const { key } = yield* openDataKey
+    return yield* Effect.gen(function* () {
+      const files = yield* DurableFile
+      const { paths } = yield* DataDir
+      const proved = yield* Effect.forEach(
+        yield* sealedAgents,
+        (agent) =>
+          Effect.gen(function* () {
+            const path = keystorePaths(paths).agent(agent)
+            const text = yield* files.readTextIfThere(path)
+            if (Option.isNone(text)) return null
+            const opened = yield* Effect.either(
+              openSealed({ dataKey: key, path, agent, text: text.value, publicKey: null }, () => undefined),
+            )
+            return { agent, publicKey: Either.isRight(opened) ? opened.right.publicKey : null }
+          }),
+        // Reading one is mostly waiting, and the daemon is down.
+        { concurrency: 16 },
+      )
+      return {
+        open: proved.flatMap((each) =>
+          each === null || each.publicKey === null ? [] : [{ agent: each.agent, publicKey: each.publicKey }],
+        ),
+        shut: proved.flatMap((each) => (each !== null && each.publicKey === null ? [each.agent] : [])),
+      }
+    }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
+  }).pipe(Effect.withSpan("Keystore.proveKeys"))
 
   /**
    * What opens it, as its master file says, without opening it. None where there is no such file, or none that can
@@ -240,7 +250,7 @@ interface SealedFile {
 const openSealed = <A>(
   { dataKey, path, agent, text, publicKey }: SealedFile,
   use: (privateKey: KeyObject) => A,
-): Effect.Effect<A, KeystoreDamaged> =>
+): Effect.Effect<{ readonly used: A; readonly publicKey: string }, KeystoreDamaged> =>
   Effect.gen(function* () {
     const damaged = (problem: string) => new KeystoreDamaged({ path, problem })
     const file = Schema.decodeUnknownOption(Schema.parseJson(KeyFile))(text)
@@ -259,7 +269,7 @@ const openSealed = <A>(
       catch: () => damaged("does not hold a private key"),
     }).pipe(Effect.ensuring(Effect.sync(() => plain.value.fill(0))))
     return Option.isSome(used)
-      ? used.value
+      ? { used: used.value, publicKey: wanted }
       : yield* damaged("does not hold the private key of its public key")
   })
 

@@ -24,6 +24,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import type { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import type { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import type { SealedKeys } from "@waiaas/services/SealedKeys"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -47,20 +48,20 @@ export const describeHere = (
       Effect.catchTags({ UnsafeDataDir: cannot, OtherOwner: cannot, NoWorkingDirectory: cannot }),
     )
     const { digest, databasePath } = yield* config.load
-    const { length: keys } = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
+    const { open } = yield* Keystore.proveKeys.pipe(Effect.catchTag("KeystoreLocked", cannot))
     return {
       version: makeVersion(VERSION),
       schema: rangeFor(LATEST_SCHEMA),
       configDigest: digest,
       databasePath: databasePath || paths.data,
-      keys,
+      keys: open.length,
     }
   }).pipe(Effect.provide(ConfigFile.layerOf(configFile)), Effect.provide(DataDir.layer(Option.some(dataDir))))
 
-/** Opens every sealed key of a data directory; gives the ids of the agents whose keys they are. */
+/** Opens every sealed key of a data directory. */
 const openKeysHere = (
   dataDir: string,
-): Effect.Effect<ReadonlyArray<string>, ToolError, DurableFile | Environment> =>
+): Effect.Effect<SealedKeys, ToolError, DurableFile | Environment> =>
   Keystore.proveKeys.pipe(
     Effect.catchTag("KeystoreLocked", cannot),
     Effect.provide(DataDir.layer(Option.some(dataDir))),
@@ -100,7 +101,7 @@ const act = (request: ToolRequest): Effect.Effect<unknown, ToolError, DatabaseTo
         return yield* tool.copyLive(packageDir, request.from, request.to)
       case "CompareAgents":
         return Schema.encodeSync(AgentChanges)(
-          yield* tool.compareAgents(packageDir, request.before, request.now, request.keys),
+          yield* tool.compareAgents(packageDir, request.before, request.now, request.dataDir),
         )
       case "KeepSuspended":
         return yield* tool.keepSuspended(packageDir, request.database, request.now)

@@ -14,8 +14,8 @@ export const CompareAgents = Schema.TaggedStruct("CompareAgents", {
   ...protocol,
   before: Schema.String,
   now: Schema.String,
-  /** Ids of the agents that have a sealed key here. */
-  keys: Schema.Array(Schema.String),
+  /** With it every sealed key there is opened, and the agents of `before` that have none are named. */
+  dataDir: Schema.optional(Schema.String),
 })
 /** Suspends in `database` the agents that are suspended in `now`; then it is checkpointed and closed. */
 export const KeepSuspended = Schema.TaggedStruct("KeepSuspended", {
@@ -50,7 +50,7 @@ export const AgentChanges = Schema.Struct({
   resumed: some(NamedAgent),
   /** Other columns that differ. */
   changed: some(Schema.Struct({ ...NamedAgent.fields, columns: Schema.Array(Schema.String) })),
-  /** Agents of the earlier database that have no sealed key here: they cannot sign. */
+  /** Agents of the earlier database that have no sealed key here that opens and is theirs: they cannot sign. */
   keyless: some(NamedAgent),
 })
 export type AgentChanges = typeof AgentChanges.Type

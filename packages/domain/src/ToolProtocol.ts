@@ -31,7 +31,7 @@ export const Tables = Schema.Record({ key: Schema.String, value: Schema.Array(Sc
 
 const protocol = { protocol: Schema.Literal(1) }
 
-/** Can this code run here: decode the configuration, open every sealed key. */
+/** Can this code run here: decode the configuration, open the keystore and every sealed key in it that opens. */
 export const Describe = Schema.TaggedStruct("Describe", {
   ...protocol,
   dataDir: Schema.String,
@@ -105,10 +105,12 @@ export const KeyReport = Schema.Struct({
   agents: Schema.Int,
   /** Sealed keys that open, those of no agent included. */
   open: Schema.Int,
-  /** Agents without a key that opens: they cannot sign. */
+  /** Agents without a key that opens and is theirs: they cannot sign. */
   missing: Schema.Int,
   /** Names of the first of them. */
   names: Schema.Array(Schema.String),
+  /** Ids of the sealed keys that are there and do not open, those of no agent included. */
+  shut: Schema.optional(Schema.Array(Schema.String)),
 })
 export type KeyReport = typeof KeyReport.Type
 export const Examination = Schema.Struct({

@@ -10,6 +10,7 @@ import { DatabaseFailed } from "@waiaas/domain/DataErrors"
 import * as Effect from "effect/Effect"
 import { databaseFailed, reasonOf } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
+import type { KeyedAgent } from "./SealedKeys.ts"
 import { exactly, quoted } from "./TableShapes.ts"
 
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
@@ -48,22 +49,14 @@ const isSuspended = (agent: string) => `((${agent}.status COLLATE BINARY) IS 'su
 
 /** An agents' table of a schema that has none yet. */
 const NO_AGENTS =
-  "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
+  "(SELECT NULL AS id, NULL AS name, NULL AS public_key, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
 
-/** Compares the agents of `before` with those of the open database. */
-export const compareAgentsHere = (path: string, before: string, keys: ReadonlyArray<string>) =>
+/** Compares the agents of `before` with those of the open database; gives those of `before` too, with their public keys. */
+export const compareAgentsHere = (path: string, before: string) =>
   withOther(
     before,
     Effect.gen(function* () {
       const sql = yield* SqlClient
-      yield* sql`CREATE TEMP TABLE sealed (id TEXT PRIMARY KEY) WITHOUT ROWID`
-      for (let at = 0; at < keys.length; at += 500)
-        yield* sql`INSERT OR IGNORE INTO temp.sealed (id) VALUES ${sql.unsafe(
-          keys
-            .slice(at, at + 500)
-            .map((id) => `('${id.toLowerCase().replaceAll("'", "''")}')`)
-            .join(", "),
-        )}`
       // One moment of each of the two.
       return yield* Effect.gen(function* () {
         const earlier = yield* columnsOf("other", "agents")
@@ -114,7 +107,7 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
           "id, name, columns",
           `FROM (SELECT n.id AS id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,
         )
-        const changes: AgentChanges = {
+        const changes: Omit<AgentChanges, "keyless"> = {
           before: yield* size(b),
           now: yield* size(n),
           added: yield* only(n, b),
@@ -129,12 +122,11 @@ export const compareAgentsHere = (path: string, before: string, keys: ReadonlyAr
               columns: columns.split(",").filter((column) => column !== ""),
             })),
           },
-          keyless: yield* find(
-            "id, name",
-            `FROM ${b} AS x WHERE lower(id) NOT IN (SELECT id FROM temp.sealed)`,
-          ),
         }
-        return changes
+        const agents = yield* sql.unsafe<KeyedAgent>(
+          `SELECT id, name, public_key AS publicKey FROM ${b} ORDER BY created_at, id`,
+        )
+        return { ...changes, agents }
       }).pipe(sql.withTransaction)
     }),
   ).pipe(asFailure("compare its agents", path))

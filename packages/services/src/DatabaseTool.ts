@@ -122,13 +122,13 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
       database: string,
       before?: string,
     ) => Effect.Effect<Migration, MigrateError>
-    /** Compares the agents of an earlier database with those of `now`; `keys`: the agents that have a sealed key here. */
+    /** Compares the agents of an earlier database with those of `now`; in `dataDir` every sealed key is opened for it. */
     readonly compareAgents: (
       packageDir: string,
       before: string,
       now: string,
-      keys: ReadonlyArray<string>,
-    ) => Effect.Effect<AgentChanges, ReadError>
+      dataDir?: string,
+    ) => Effect.Effect<AgentChanges, ToolError>
     /** Suspends in `database` whatever agent is suspended in `now`; it is closed and checkpointed then. */
     readonly keepSuspended: (
       packageDir: string,
@@ -266,12 +266,8 @@ export class DatabaseTool extends Context.Tag("@waiaas/services/DatabaseTool")<
             "copy it",
             ask(packageDir, { _tag: "CopyLive", protocol: 1, from, to }, Schema.Unknown, from),
           ).pipe(Effect.asVoid),
-        compareAgents: (packageDir, before, now, keys) =>
-          readOnly(
-            now,
-            "compare its agents",
-            ask(packageDir, { _tag: "CompareAgents", protocol: 1, before, now, keys }, AgentChanges, now),
-          ),
+        compareAgents: (packageDir, before, now, dataDir) =>
+          ask(packageDir, { _tag: "CompareAgents", protocol: 1, before, now, dataDir }, AgentChanges, now),
         keepSuspended: (packageDir, database, now) =>
           readOnly(
             database,

@@ -1,4 +1,5 @@
 import { SqlClient } from "@effect/sql/SqlClient"
+import { NAMED_AGENTS } from "@waiaas/domain/AgentChanges"
 import { DatabaseFailed, type FileFailed } from "@waiaas/domain/DataErrors"
 import type { Description, KeyReport, Tables, ToolError } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
@@ -14,14 +15,15 @@ import { migrations } from "./migrations/index.ts"
 import { readersInWords, readersOf } from "./platform/DatabaseReaders.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
+import { agentsWithoutSealedKey, type KeyedAgent, type SealedKeys } from "./SealedKeys.ts"
 import { tablesOf } from "./TableShapes.ts"
 import { readWrittenBy } from "./WrittenBy.ts"
 
 /** What this code makes of a data directory: only the daemon's part of it knows configuration and keystore. */
 export interface DataDirectoryActs {
   readonly describe: (dataDir: string, config?: string) => Effect.Effect<typeof Description.Type, ToolError>
-  /** Opens every sealed key; gives the ids of the agents whose keys they are. */
-  readonly openKeys: (dataDir: string) => Effect.Effect<ReadonlyArray<string>, ToolError>
+  /** Opens every sealed key, one after another, and forgets them. */
+  readonly openKeys: (dataDir: string) => Effect.Effect<SealedKeys, ToolError>
 }
 
 /** How many agents without a key are named; the rest is counted. */
@@ -55,20 +57,19 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
         examineKeys: (_packageDir, database, check, dataDir, tables = {}) =>
           Effect.gen(function* () {
             // The agents first: a key is sealed before its agent is there, so none that was made meanwhile is missed.
-            const agents = yield* within(database)(agentIds(database))
+            const agents = yield* within(database)(agentsHere(database))
             // The master key is derived off the main thread, while SQLite reads.
-            const [open, found] = yield* Effect.all(
+            const [sealed, found] = yield* Effect.all(
               [openKeys(dataDir), within(database)(examineHere(database, check, tables, mapped))],
               { concurrency: 2 },
             )
-            const isOpen = new Set(open.map((id) => id.toLowerCase()))
-            const missing = agents.filter((id) => !isOpen.has(id.toLowerCase()))
-            const names = yield* within(database)(agentNames(database, missing.slice(0, NAMED)))
+            const missing = agentsWithoutSealedKey(agents, sealed)
             const keys: KeyReport = {
               agents: agents.length,
-              open: open.length,
+              open: sealed.open.length,
               missing: missing.length,
-              names,
+              names: missing.slice(0, NAMED).map(({ name }) => name),
+              ...(sealed.shut.length === 0 ? {} : { shut: sealed.shut }),
             }
             return { ...found, keys }
           }),
@@ -84,7 +85,19 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
               yield* files.chmod(to, 0o600).pipe(Effect.mapError(asDatabaseFailed(from)))
             }),
           ),
-        compareAgents: (_packageDir, before, now, keys) => within(now)(compareAgentsHere(now, before, keys)),
+        compareAgents: (_packageDir, before, now, dataDir) =>
+          Effect.gen(function* () {
+            const { agents, ...changes } = yield* within(now)(compareAgentsHere(now, before))
+            const keyless =
+              dataDir === undefined ? [] : agentsWithoutSealedKey(agents, yield* openKeys(dataDir))
+            return {
+              ...changes,
+              keyless: {
+                count: keyless.length,
+                agents: keyless.slice(0, NAMED_AGENTS).map(({ id, name }) => ({ id, name })),
+              },
+            }
+          }),
         keepSuspended: (_packageDir, database, now) =>
           within(database)(Effect.zipLeft(keepSuspendedHere(database, now), checkpointHere(database))),
         findUnique: (_packageDir, database, others) => within(database)(findUniqueHere(database, others)),
@@ -159,21 +172,12 @@ const examineHere = (
     return { schema, tables: digests, ...(writtenBy === undefined ? {} : { writtenBy }) }
   })
 
-/** Ids of all agents at one moment; none before the table is there. */
-const agentIds = (path: string) =>
+/** Every agent at one moment, oldest first; none before the table is there. */
+const agentsHere = (path: string) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
     const there = yield* sql`SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'agents'`
     if (there.length === 0) return []
-    const rows = yield* sql`SELECT id FROM agents ORDER BY id`.values
-    return rows.map(([id]) => String(id))
-  }).pipe(databaseFailed("read its agents", path))
-
-const agentNames = (path: string, ids: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    if (ids.length === 0) return []
-    const sql = yield* SqlClient
-    const rows = yield* sql<{ name: string }>`
-      SELECT name FROM agents WHERE ${sql.in("id", ids)} ORDER BY created_at, id`
-    return rows.map(({ name }) => name)
+    return yield* sql<KeyedAgent>`
+      SELECT id, name, public_key AS publicKey FROM agents ORDER BY created_at, id`
   }).pipe(databaseFailed("read its agents", path))
