@@ -76,7 +76,7 @@ it.scopedLive(
         )
         assert.match((await waiaas("agent", "list")).stdout, /active, sealed key missing/)
         assert.match((await waiaas("agent", "show", id)).stdout, /sealed key: missing, so it cannot sign/)
-        const lost = /warning: 1 of 1 agent cannot sign, its sealed key is missing \(trea sury\)/
+        const lost = /warning: 1 of 1 agent cannot sign, its sealed key is missing or damaged \(trea sury\)/
         assert.match((await machine.mustWaiaas(["status"])).stdout, lost)
         assert.deepEqual(JSON.parse((await machine.mustWaiaas(["status", "--json"])).stdout).missingKeys, [
           { id, name: "trea sury" },

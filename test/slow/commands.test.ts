@@ -300,7 +300,7 @@ it.scopedLive(
         for (const said of [await dry(), await check()])
           assert.match(
             said,
-            /warning: 1 of 1 agent cannot sign, its sealed key is missing \(alice\): put .*keystore back/,
+            /warning: 1 of 1 agent cannot sign, its sealed key is missing or damaged \(alice\): put .*keystore back/,
           )
       })
     }),

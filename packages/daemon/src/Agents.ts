@@ -140,11 +140,8 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
 
         const withKey = (row: Row) =>
           Effect.gen(function* () {
-            const present = yield* Effect.map(
-              Effect.option(keystore.sealed),
-              Option.exists((sealed) => sealed.has(row.id)),
-            )
-            if (!present) return toAgent(row, "missing")
+            const onFile = yield* Effect.option(keystore.onFile)
+            if (!Option.exists(onFile, (keys) => keys.has(row.id))) return toAgent(row, "missing")
             const opened = yield* Effect.either(signWith(row, "does it open"))
             return toAgent(row, Either.isRight(opened) ? "present" : "damaged")
           })
@@ -206,8 +203,12 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
               databaseFailed("read the agents", table),
               Effect.flatMap(decode),
             )
-            const sealed = yield* keystore.sealed
-            return rows.map((row) => toAgent(row, sealed.has(row.id) ? "present" : "missing"))
+            const onFile = yield* keystore.onFile
+            return rows.map((row) => {
+              const publicKey = onFile.get(row.id)
+              const found = publicKey === row.public_key ? "present" : "damaged"
+              return toAgent(row, publicKey === undefined ? "missing" : found)
+            })
           }).pipe(Effect.withSpan("Agents.list")),
           show: Effect.fn("Agents.show")((wanted: string) => Effect.flatMap(find(wanted), withKey)),
           suspend: Effect.fn("Agents.suspend")(setStatus("suspended")),

@@ -9,13 +9,14 @@ import {
 import { join } from "node:path"
 import { AgentId } from "@waiaas/domain/DaemonApi"
 import { type FileFailed, KeystoreDamaged, NotInitialised } from "@waiaas/domain/DataErrors"
-import { NOT_UTF8 } from "@waiaas/domain/FileWords"
+import { NOT_A_FILE, NOT_UTF8 } from "@waiaas/domain/FileWords"
 import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
-import { keystoreLoss } from "@waiaas/services/KeystoreFiles"
+import { keystoreLoss, type PublicKeys, publicKeysOnFile } from "@waiaas/services/KeystoreFiles"
 import { DataDir, type DataPaths } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import type { Environment } from "@waiaas/services/platform/Environment"
 import type { SealedKeys } from "@waiaas/services/SealedKeys"
+import * as Array from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -70,8 +71,8 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
       publicKey: string,
       message: Uint8Array,
     ) => Effect.Effect<Uint8Array, KeystoreDamaged | FileFailed>
-    /** Ids of the agents that have a sealed key, from one listing of the directory. */
-    readonly sealed: Effect.Effect<ReadonlySet<string>, FileFailed>
+    /** The sealed keys as their files have them, unopened: the public key of each agent's. */
+    readonly onFile: Effect.Effect<PublicKeys, FileFailed>
   }
 >() {
   /** Derives the data key once and proves it by the check value, before anything else is done. */
@@ -119,13 +120,12 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         return used
       })
 
-      const sealed = sealedAgents.pipe(
-        Effect.map((agents) => new Set(agents)),
+      const onFile = publicKeysOnFile.pipe(
         Effect.provideService(DataDir, directory),
         Effect.provideService(DurableFile, files),
       )
 
-      return { source, createKey, sign: signWith, sealed }
+      return { source, createKey, sign: signWith, onFile }
     }),
   )
 
@@ -151,22 +151,23 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         (agent) =>
           Effect.gen(function* () {
             const path = keystorePaths(paths).agent(agent)
-            const text = yield* files.readTextIfThere(path)
-            if (Option.isNone(text)) return null
-            const opened = yield* Effect.either(
-              openSealed({ dataKey: key, path, agent, text: text.value, publicKey: null }, () => undefined),
+            const text = yield* asKeyText(path, files.readText(path))
+            const { publicKey } = yield* openSealed(
+              { dataKey: key, path, agent, text, publicKey: null },
+              () => undefined,
             )
-            return { agent, publicKey: Either.isRight(opened) ? opened.right.publicKey : null }
-          }),
+            return { agent, publicKey }
+          }).pipe(
+            // What cannot be read for another reason, such as an error of the disk, may open the next time.
+            Effect.catchTag("KeystoreDamaged", () => Effect.succeed({ agent, publicKey: null })),
+          ),
         // Reading one is mostly waiting, and the daemon is down.
         { concurrency: 16 },
       )
-      return {
-        open: proved.flatMap((each) =>
-          each === null || each.publicKey === null ? [] : [{ agent: each.agent, publicKey: each.publicKey }],
-        ),
-        shut: proved.flatMap((each) => (each !== null && each.publicKey === null ? [each.agent] : [])),
-      }
+      const [damaged, open] = Array.partitionMap(proved, ({ agent, publicKey }) =>
+        publicKey === null ? Either.left(agent) : Either.right({ agent, publicKey }),
+      )
+      return { open, damaged }
     }).pipe(Effect.ensuring(Effect.sync(() => key.fill(0))))
   }).pipe(Effect.withSpan("Keystore.proveKeys"))
 
@@ -223,11 +224,22 @@ const checkedId = (agent: string) =>
     ),
   )
 
+/** What is in the place of a file of the keystore and can be none of it. */
+const odd: Readonly<Record<string, string>> = {
+  [NOT_UTF8]: "holds bytes that are not text",
+  [NOT_A_FILE]: "is not a file",
+  EISDIR: "is a directory",
+  EFBIG: "is too large for a file of the keystore",
+  ENOENT: "is a link to nothing",
+  ELOOP: "is a link to nothing",
+}
+
 /** The text of a file of the keystore; damage where it is none. */
 const asKeyText = <A, R>(path: string, read: Effect.Effect<A, FileFailed, R>) =>
-  Effect.mapError(read, (error) =>
-    error.code === NOT_UTF8 ? new KeystoreDamaged({ path, problem: "holds bytes that are not text" }) : error,
-  )
+  Effect.mapError(read, (error) => {
+    const problem = odd[error.code]
+    return problem === undefined ? error : new KeystoreDamaged({ path, problem })
+  })
 
 /** Ids of the agents that have a sealed key. */
 const sealedAgents = Effect.gen(function* () {

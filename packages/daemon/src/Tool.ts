@@ -59,9 +59,7 @@ export const describeHere = (
   }).pipe(Effect.provide(ConfigFile.layerOf(configFile)), Effect.provide(DataDir.layer(Option.some(dataDir))))
 
 /** Opens every sealed key of a data directory. */
-const openKeysHere = (
-  dataDir: string,
-): Effect.Effect<SealedKeys, ToolError, DurableFile | Environment> =>
+const openKeysHere = (dataDir: string): Effect.Effect<SealedKeys, ToolError, DurableFile | Environment> =>
   Keystore.proveKeys.pipe(
     Effect.catchTag("KeystoreLocked", cannot),
     Effect.provide(DataDir.layer(Option.some(dataDir))),

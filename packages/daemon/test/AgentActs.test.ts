@@ -103,10 +103,12 @@ it.scopedLive(
       rmSync(file(lost))
       writeFileSync(file(torn), readFileSync(file(torn), "utf8").slice(0, 40))
       const listed = (yield* call("GET", "/v1/agents")).json as Array<{ name: string; signingKey: string }>
-      assert.deepEqual(
-        listed.filter(({ signingKey }) => signingKey !== "present").map(({ name }) => name),
-        ["lost"],
-      )
+      assert.deepEqual(Object.fromEntries(listed.map(({ name, signingKey }) => [name, signingKey])), {
+        whole: "present",
+        lost: "missing",
+        torn: "damaged",
+        swapped: "damaged",
+      })
       for (const [agent, signingKey, problem] of [
         [whole, "present", null],
         [lost, "missing", /does not exist/],

@@ -1,6 +1,16 @@
 import { strict as assert } from "node:assert"
 import { createPublicKey, verify } from "node:crypto"
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -184,29 +194,52 @@ it.scopedLive("a sealed key does not open under another agent's name, nor with a
 const proved = (root: string) => Keystore.proveKeys.pipe(Effect.provide(layerPlatform(root)))
 
 it.scopedLive(
-  "every sealed key is proved to open: one flipped byte, or a key in another's place, is named",
+  "every sealed key is proved to open: one of a flipped byte, in another's place, or none at all is named by its id",
   () =>
     Effect.gen(function* () {
       const root = yield* temporaryDirectory
       yield* initialise(root)
-      assert.deepEqual(yield* proved(root), [])
-      yield* withKeystore(root, {}, (keystore) =>
+      assert.deepEqual(yield* proved(root), { open: [], damaged: [] })
+      const [aliceKey, bobKey] = yield* withKeystore(root, {}, (keystore) =>
         Effect.all([keystore.createKey(alice), keystore.createKey(bob)]),
       )
+      const open = [{ agent: alice, publicKey: aliceKey }]
       const [a, b] = [alice, bob].map((id) => join(root, "keystore", `${id}.json`)) as [string, string]
       writeFileSync(`${b}.tmp`, "no key of anybody")
-      assert.equal((yield* proved(root)).length, 2)
+      const both = yield* proved(root)
+      assert.deepEqual(both.damaged, [])
+      assert.deepEqual(
+        new Map(both.open.map(({ agent, publicKey }) => [agent, publicKey])),
+        new Map([
+          [alice, aliceKey],
+          [bob, bobKey],
+        ]),
+      )
       const whole = readFileSync(b, "utf8")
       const at = whole.indexOf('"ciphertext":"') + 20
       for (const text of [
         `${whole.slice(0, at)}${whole[at] === "0" ? "1" : "0"}${whole.slice(at + 1)}`,
         readFileSync(a, "utf8"),
+        "",
+        "{}",
+        Buffer.from([0xff, 0xfe]),
       ]) {
         writeFileSync(b, text)
-        const error = yield* Effect.flip(proved(root))
-        assert.equal(error._tag, "KeystoreDamaged")
-        assert.ok(error.message.includes(`${b} was changed, or is not of this keystore`), error.message)
+        assert.deepEqual(yield* proved(root), { open, damaged: [bob] })
       }
+      // In other letters an id is another one.
+      const carol = "cccccccc-cccc-4ccc-8ccc-cccccccccccc"
+      yield* withKeystore(root, {}, ({ createKey }) => createKey(carol))
+      const other = join(root, "keystore", `${carol.toUpperCase()}.json`)
+      renameSync(join(root, "keystore", `${carol}.json`), other)
+      rmSync(b)
+      assert.deepEqual(yield* proved(root), { open, damaged: [carol.toUpperCase()] })
+      rmSync(other)
+      mkdirSync(b)
+      assert.deepEqual(yield* proved(root), { open, damaged: [bob] })
+      rmdirSync(b)
+      symlinkSync("/nowhere", b)
+      assert.deepEqual(yield* proved(root), { open, damaged: [bob] })
     }),
 )
 

@@ -1,6 +1,6 @@
 /** What the code of a package says of a start on these data. */
 import { strict as assert } from "node:assert"
-import { appendFileSync, writeFileSync } from "node:fs"
+import { appendFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -23,15 +23,14 @@ const withKeys = Effect.gen(function* () {
 const described = (root: string, config?: string) =>
   describeHere(root, config).pipe(Effect.provide(layerPlatform(root)))
 
-it.scopedLive("every sealed key is opened and counted, and a damaged one is named", () =>
+it.scopedLive("every sealed key is opened, and those that open are counted", () =>
   Effect.gen(function* () {
     const root = yield* withKeys
     assert.equal((yield* described(root)).keys, 2)
-    const path = join(root, "keystore", `${agents[1]}.json`)
-    appendFileSync(path, "x")
-    const error = yield* Effect.flip(described(root))
-    assert.equal(error._tag, "KeystoreDamaged")
-    assert.ok(error.message.includes(path), error.message)
+    appendFileSync(join(root, "keystore", `${agents[1]}.json`), "x")
+    assert.equal((yield* described(root)).keys, 1)
+    rmSync(join(root, "keystore", "master.json"))
+    assert.equal((yield* Effect.flip(described(root)))._tag, "KeystoreDamaged")
   }),
 )
 

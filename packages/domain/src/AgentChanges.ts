@@ -14,7 +14,7 @@ export const CompareAgents = Schema.TaggedStruct("CompareAgents", {
   ...protocol,
   before: Schema.String,
   now: Schema.String,
-  /** With it every sealed key there is opened, and the agents of `before` that have none are named. */
+  /** With it every sealed key there is opened, and the agents of `before` that have none of their own are named. */
   dataDir: Schema.optional(Schema.String),
 })
 /** Suspends in `database` the agents that are suspended in `now`; then it is checkpointed and closed. */
@@ -50,8 +50,10 @@ export const AgentChanges = Schema.Struct({
   resumed: some(NamedAgent),
   /** Other columns that differ. */
   changed: some(Schema.Struct({ ...NamedAgent.fields, columns: Schema.Array(Schema.String) })),
-  /** Agents of the earlier database that have no sealed key here that opens and is theirs: they cannot sign. */
+  /** Agents of the earlier database without a sealed key here that opens and is theirs: they cannot sign. */
   keyless: some(NamedAgent),
+  /** Those of them for which there is no file of a key at all. */
+  withoutFile: Schema.Int,
 })
 export type AgentChanges = typeof AgentChanges.Type
 
@@ -59,9 +61,11 @@ export type AgentChanges = typeof AgentChanges.Type
 export const UniqueWrites = Schema.Struct({ writes: Schema.Int, agents: Schema.Array(NamedAgent) })
 export type UniqueWrites = typeof UniqueWrites.Type
 
-/** Whether two comparisons found the same. */
-export const isSame = (one: AgentChanges, other: AgentChanges): boolean =>
-  JSON.stringify(one) === JSON.stringify(other)
+/** Whether two comparisons found the same, apart from the keys, for which only the first one looks. */
+export const isSame = (one: AgentChanges, other: AgentChanges): boolean => {
+  const written = ({ keyless: _, withoutFile: __, ...changes }: AgentChanges) => JSON.stringify(changes)
+  return written(one) === written(other)
+}
 
 /** How many of these fit on a line that is still read. */
 const LISTED = 10
@@ -112,7 +116,7 @@ export const keylessInWords = (
 ): string | null =>
   keyless.count === 0
     ? null
-    : `${keyless.count} of the ${before} agents in that backup cannot sign here, since ${keystore} has no key of ${they(keyless.count, "it", "them")}: ${listed(
+    : `${keyless.count} of the ${before} agents in that backup cannot sign here, ${they(keyless.count, "its sealed key", "their sealed keys")} in ${keystore} ${they(keyless.count, "is", "are")} missing or damaged: ${listed(
         keyless.agents.map(({ name }) => name),
         keyless.count,
       )}.`

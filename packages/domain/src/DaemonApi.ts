@@ -58,7 +58,7 @@ export const Agent = Schema.Struct({
   /** Ed25519, 32 bytes, hexadecimal. */
   publicKey: Schema.String,
   status: Schema.Literal("active", "suspended"),
-  /** Whether the sealed key is there to sign with; `damaged`, which is not asked for a list, is one that does not open. */
+  /** Whether the sealed key is there to sign with; `damaged` is one that does not open, or, in a list, one of another public key. */
   signingKey: Schema.Literal("present", "missing", "damaged"),
   ownerAddress: Schema.NullOr(Schema.String),
   /** Unix seconds. */

@@ -67,8 +67,8 @@ export const PhaseFacts = Schema.Struct({
   /** What the migrations declare that they change; all else is compared. */
   changes: Schema.optional(Schema.Array(Change)),
   estimate: Schema.optional(Estimate),
-  /** Agents whose sealed keys did not open before the upgrade: all others have to open after it. */
-  shut: Schema.optional(Schema.Array(Schema.String)),
+  /** Ids of the sealed keys that did not open before the upgrade: all others have to open after it. */
+  damagedKeys: Schema.optional(Schema.Array(Schema.String)),
 })
 export type PhaseFacts = typeof PhaseFacts.Type
 

@@ -109,8 +109,8 @@ export const KeyReport = Schema.Struct({
   missing: Schema.Int,
   /** Names of the first of them. */
   names: Schema.Array(Schema.String),
-  /** Ids of the sealed keys that are there and do not open, those of no agent included. */
-  shut: Schema.optional(Schema.Array(Schema.String)),
+  /** The sealed keys that are there and do not open: their ids, and whether an agent has that id. */
+  damaged: Schema.Array(Schema.Struct({ id: Schema.String, isOfAgent: Schema.Boolean })),
 })
 export type KeyReport = typeof KeyReport.Type
 export const Examination = Schema.Struct({

@@ -13,6 +13,7 @@ const nothing: AgentChanges = {
   resumed: none,
   changed: none,
   keyless: none,
+  withoutFile: 0,
 }
 const some = (...names: ReadonlyArray<string>) => ({
   count: names.length,
@@ -80,13 +81,17 @@ it("an agent without its key is named, with how many there are", () => {
   assert.equal(keylessInWords(nothing, "/k"), null)
   assert.equal(
     keylessInWords({ ...nothing, keyless: some("a") }, "/k"),
-    "1 of the 3 agents in that backup cannot sign here, since /k has no key of it: a.",
+    "1 of the 3 agents in that backup cannot sign here, its sealed key in /k is missing or damaged: a.",
   )
-  assert.match(keylessInWords({ ...nothing, keyless: some("a", "b") }, "/k") ?? "", /no key of them: a, b\.$/)
+  assert.match(
+    keylessInWords({ ...nothing, keyless: some("a", "b") }, "/k") ?? "",
+    /, their sealed keys in \/k are missing or damaged: a, b\.$/,
+  )
 })
 
-it("two comparisons are the same only where all of it is", () => {
+it("two comparisons are the same only where all is that was written; the keys are looked at once", () => {
   assert.ok(isSame(nothing, { ...nothing }))
-  for (const other of [{ before: 4 }, { suspended: some("a") }, { keyless: some("a") }])
+  assert.ok(isSame(nothing, { ...nothing, keyless: some("a"), withoutFile: 1 }))
+  for (const other of [{ before: 4 }, { suspended: some("a") }, { changed: { count: 1, agents: [] } }])
     assert.ok(!isSame(nothing, { ...nothing, ...other }))
 })

@@ -86,6 +86,23 @@ it("agents that cannot sign are counted, and the first of them named", () => {
   assert.include(many, "(a, b, and 1 more)")
   assert.notInclude(agentsWithoutKey({ agents: 9, missing: 2, names: ["a", "b"] }), "more")
   assert.include(keyAdvice({ agents: 2, missing: 1, names: ["a"] }, "/d/keystore"), "/d/keystore")
+  assert.include(many, "their sealed keys are missing or damaged")
+})
+
+it("a damaged key of no agent is named beside the agents that cannot sign, and one of an agent only there", () => {
+  const damaged = ["k1", "k2", "k3", "k4", "k5", "k6", "k7"].map((id) => ({ id, isOfAgent: false }))
+  const whole = { agents: 2, missing: 0, names: [] }
+  assert.strictEqual(
+    keyAdvice({ ...whole, damaged: damaged.slice(0, 1) }, "/k"),
+    "1 sealed key of no agent is damaged (k1): put /k back from your own copy",
+  )
+  assert.strictEqual(
+    keyAdvice(
+      { agents: 2, missing: 1, names: ["a"], damaged: [...damaged, { id: "a1", isOfAgent: true }] },
+      "/k",
+    ),
+    "1 of 2 agents cannot sign, its sealed key is missing or damaged (a); 7 sealed keys of no agent are damaged (k1, k2, k3, k4, k5, and 2 more): put /k back from your own copy",
+  )
 })
 
 it("only variables that look like ours and are none are unknown", () => {

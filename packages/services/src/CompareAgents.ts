@@ -49,7 +49,7 @@ const isSuspended = (agent: string) => `((${agent}.status COLLATE BINARY) IS 'su
 
 /** An agents' table of a schema that has none yet. */
 const NO_AGENTS =
-  "(SELECT NULL AS id, NULL AS name, NULL AS public_key, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
+  "(SELECT NULL AS id, NULL AS name, NULL AS status, 0 AS created_at, 0 AS updated_at WHERE 0)"
 
 /** Compares the agents of `before` with those of the open database; gives those of `before` too, with their public keys. */
 export const compareAgentsHere = (path: string, before: string) =>
@@ -107,7 +107,7 @@ export const compareAgentsHere = (path: string, before: string) =>
           "id, name, columns",
           `FROM (SELECT n.id AS id, n.name AS name, n.created_at AS created_at, ${differing} AS columns ${joined}) WHERE columns <> ''`,
         )
-        const changes: Omit<AgentChanges, "keyless"> = {
+        const changes: Omit<AgentChanges, "keyless" | "withoutFile"> = {
           before: yield* size(b),
           now: yield* size(n),
           added: yield* only(n, b),
@@ -123,8 +123,9 @@ export const compareAgentsHere = (path: string, before: string) =>
             })),
           },
         }
+        const publicKey = earlier.includes("public_key") ? "public_key" : "NULL"
         const agents = yield* sql.unsafe<KeyedAgent>(
-          `SELECT id, name, public_key AS publicKey FROM ${b} ORDER BY created_at, id`,
+          `SELECT id, name, ${publicKey} AS publicKey FROM ${b} ORDER BY created_at, id`,
         )
         return { ...changes, agents }
       }).pipe(sql.withTransaction)

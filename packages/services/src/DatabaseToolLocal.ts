@@ -64,12 +64,13 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
               { concurrency: 2 },
             )
             const missing = agentsWithoutSealedKey(agents, sealed)
+            const ids = new Set(agents.map(({ id }) => id))
             const keys: KeyReport = {
               agents: agents.length,
               open: sealed.open.length,
               missing: missing.length,
               names: missing.slice(0, NAMED).map(({ name }) => name),
-              ...(sealed.shut.length === 0 ? {} : { shut: sealed.shut }),
+              damaged: sealed.damaged.map((id) => ({ id, isOfAgent: ids.has(id) })),
             }
             return { ...found, keys }
           }),
@@ -88,14 +89,18 @@ export const layerDatabaseToolLocal = ({ describe, openKeys }: DataDirectoryActs
         compareAgents: (_packageDir, before, now, dataDir) =>
           Effect.gen(function* () {
             const { agents, ...changes } = yield* within(now)(compareAgentsHere(now, before))
-            const keyless =
-              dataDir === undefined ? [] : agentsWithoutSealedKey(agents, yield* openKeys(dataDir))
+            if (dataDir === undefined)
+              return { ...changes, keyless: { count: 0, agents: [] }, withoutFile: 0 }
+            const sealed = yield* openKeys(dataDir)
+            const keyless = agentsWithoutSealedKey(agents, sealed)
+            const onFile = new Set([...sealed.open.map(({ agent }) => agent), ...sealed.damaged])
             return {
               ...changes,
               keyless: {
                 count: keyless.length,
                 agents: keyless.slice(0, NAMED_AGENTS).map(({ id, name }) => ({ id, name })),
               },
+              withoutFile: keyless.filter(({ id }) => !onFile.has(id)).length,
             }
           }),
         keepSuspended: (_packageDir, database, now) =>

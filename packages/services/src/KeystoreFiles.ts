@@ -1,10 +1,38 @@
 import { join } from "node:path"
 import { type FileFailed, KeystoreDamaged } from "@waiaas/domain/DataErrors"
-import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
+import { agentsOfKeyFiles, KeyForm } from "@waiaas/domain/KeyFile"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
+
+/** Public keys by the ids of their agents; null where the file holds no sealed key. */
+export type PublicKeys = ReadonlyMap<string, string | null>
+
+const formOf = Schema.decodeUnknownOption(Schema.parseJson(KeyForm))
+
+/**
+ * What every sealed key says of itself, without opening any: that needs what the keystore is sealed under, and time. A
+ * file that cannot be read signs as little as one that is damaged.
+ */
+export const publicKeysOnFile: Effect.Effect<PublicKeys, FileFailed, DataDir | DurableFile> = Effect.gen(
+  function* () {
+    const files = yield* DurableFile
+    const { paths } = yield* DataDir
+    const agents = agentsOfKeyFiles(yield* files.list(paths.keystore))
+    const entries = yield* Effect.forEach(
+      agents,
+      (agent) =>
+        Effect.map(
+          Effect.option(files.readText(join(paths.keystore, `${agent}.json`))),
+          (text) => [agent, Option.getOrNull(Option.flatMap(text, formOf))?.publicKey ?? null] as const,
+        ),
+      { concurrency: 16 },
+    )
+    return new Map(entries)
+  },
+)
 
 const KEY = /"source":"key-file"/
 

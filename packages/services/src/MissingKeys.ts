@@ -1,10 +1,8 @@
-import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { ConfigFile } from "./ConfigFile.ts"
-import { DataDir } from "./platform/DataDir.ts"
-import { DurableFile } from "./platform/DurableFile.ts"
-import { readAgentNames } from "./StoredValues.ts"
+import { publicKeysOnFile } from "./KeystoreFiles.ts"
+import { readAgents } from "./StoredValues.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
 
 interface MissingKeys {
@@ -15,22 +13,22 @@ interface MissingKeys {
 const unknown = Option.none<MissingKeys>()
 
 /**
- * The agents whose sealed keys are not in the keystore, whether the daemon runs or not; none where it cannot be
- * known: during a run, whose database it is, or where the database or the keystore cannot be read. A key that is
- * there and does not open is not among them: to open it takes what the keystore is sealed under.
+ * The agents of which the keystore has no sealed key with their public key, whether the daemon runs or not; none where
+ * it cannot be known: during a run, whose database it is, or where the database or the keystore cannot be read. Nothing
+ * is opened: a key that only looks like one is found by `agent show`, and by an upgrade.
  */
 export const missingKeys = Effect.gen(function* () {
-  const { paths } = yield* DataDir
-  const files = yield* DurableFile
   const { databasePath } = yield* (yield* ConfigFile).load
   const run = yield* (yield* UpgradeJournal).latest
   if (Option.exists(run, ({ ended }) => ended === null)) return unknown
   // The rows first: a key is there before its row, so each of them is found in the listing.
-  const agents = yield* readAgentNames(databasePath)
-  const sealed = new Set(agentsOfKeyFiles(yield* files.list(paths.keystore)))
+  const agents = yield* readAgents(databasePath)
+  const onFile = yield* publicKeysOnFile
   return Option.some<MissingKeys>({
     agents: agents.length,
-    missing: agents.filter(({ id }) => !sealed.has(id)),
+    missing: agents.flatMap(({ id, name, publicKey }) =>
+      onFile.get(id) === publicKey ? [] : [{ id, name }],
+    ),
   })
 }).pipe(
   Effect.tapError((error) => Effect.logDebug("which sealed keys are missing is not known", error)),

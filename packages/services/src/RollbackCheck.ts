@@ -1,17 +1,11 @@
 import { join, resolve } from "node:path"
 import type { AgentChanges } from "@waiaas/domain/AgentChanges"
 import { type BackupManifest, CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import {
-  BackupDamaged,
-  BackupForeign,
-  type DatabaseFailed,
-  type FileFailed,
-  NoBackup,
-} from "@waiaas/domain/DataErrors"
+import { BackupDamaged, BackupForeign, NoBackup } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
-import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import type { SchemaRange } from "@waiaas/domain/SchemaRange"
+import type { ToolError } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { Version } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
@@ -63,10 +57,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
     /** Finds and verifies the backup, and compares it with today's data; changes nothing. */
     readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
     /** Compares the agents of a backup with those of `database`. */
-    readonly changes: (
-      backup: ChosenBackup,
-      database: string,
-    ) => Effect.Effect<AgentChanges, DatabaseFailed | FileFailed>
+    readonly changes: (backup: ChosenBackup, database: string) => Effect.Effect<AgentChanges, ToolError>
     /** Fails unless the code in `staged`, which comes back, works with the data and the config.toml that come back with it. */
     readonly expectFit: (
       plan: RollbackPlan,
@@ -113,17 +104,12 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
           return { ...entry, manifest: yield* backups.verify(entry.name) }
         })
 
-      const changesSince = (backup: ChosenBackup, database: string) =>
-        Effect.gen(function* () {
-          // A key is never removed, and the backup's agents are older than this list.
-          const keys = agentsOfKeyFiles(yield* files.list(paths.keystore))
-          const before = join(backup.path, DATABASE_FILE)
-          return yield* tool.compareAgents(environment.packageDir, before, database, keys)
-        })
+      const changesSince = (backup: ChosenBackup, database: string, keystoreOf?: string) =>
+        tool.compareAgents(environment.packageDir, join(backup.path, DATABASE_FILE), database, keystoreOf)
 
-      /** Another installation's agents would be there, and not one of them could sign. */
-      const expectOwn = (backup: ChosenBackup, { before, keyless, removed }: AgentChanges) =>
-        before > 0 && keyless.count === before && removed.count > 0
+      /** Another installation's agents would be there, and not one of them has a key here, not even a damaged one. */
+      const expectOwn = (backup: ChosenBackup, { before, withoutFile, removed }: AgentChanges) =>
+        before > 0 && withoutFile === before && removed.count > 0
           ? new BackupForeign({ name: backup.name, agents: before, keystore: paths.keystore })
           : Effect.void
 
@@ -183,15 +169,17 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
           const install = yield* installer.install
           const { content } = yield* installer.build(install)
           const backup = yield* choose(name)
-          // When today's data are damaged a rollback is needed most.
-          const found = yield* Effect.either(changesSince(backup, databasePath))
-          if (Either.isLeft(found) && found.left._tag === "FileFailed") return yield* found.left
+          // When today's data are damaged a rollback is needed most. A keystore that does not open is no damage of theirs.
+          const found = yield* changesSince(backup, databasePath, paths.root).pipe(
+            Effect.map(Either.right),
+            Effect.catchTag("DatabaseFailed", (error) => Effect.succeed(Either.left(error))),
+          )
           if (Either.isRight(found)) yield* expectOwn(backup, found.right)
           const ofBackup = Either.isRight(found)
             ? found.right
-            : Option.getOrNull(
-                // With itself: what is asked is whether its agents could sign.
-                yield* Effect.option(changesSince(backup, join(backup.path, DATABASE_FILE))),
+            : // With itself: what is asked is whether its agents could sign.
+              yield* changesSince(backup, join(backup.path, DATABASE_FILE), paths.root).pipe(
+                Effect.catchTag("DatabaseFailed", () => Effect.succeed(null)),
               )
           const wanted = backup.manifest.from
           const code =

@@ -3,8 +3,8 @@
 export interface SealedKeys {
   /** The keys that open, and whose they are. */
   readonly open: ReadonlyArray<{ readonly agent: string; readonly publicKey: string }>
-  /** Ids of the agents whose key is there and does not open. */
-  readonly shut: ReadonlyArray<string>
+  /** Ids of those that are there and do not open. */
+  readonly damaged: ReadonlyArray<string>
 }
 
 export interface KeyedAgent {
@@ -19,8 +19,9 @@ export interface KeyedAgent {
  */
 export const agentsWithoutSealedKey = <A extends KeyedAgent>(
   agents: ReadonlyArray<A>,
-  { open }: SealedKeys,
+  { open }: Pick<SealedKeys, "open">,
 ): ReadonlyArray<A> => {
-  const keys = new Map(open.map(({ agent, publicKey }) => [agent.toLowerCase(), publicKey]))
-  return agents.filter(({ id, publicKey }) => keys.get(id.toLowerCase()) !== publicKey)
+  // By the exact letters: an id names a file.
+  const keys = new Map(open.map(({ agent, publicKey }) => [agent, publicKey]))
+  return agents.filter(({ id, publicKey }) => keys.get(id) !== publicKey)
 }

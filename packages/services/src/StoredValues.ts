@@ -7,6 +7,7 @@ import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { Ownership } from "./platform/Ownership.ts"
+import type { KeyedAgent } from "./SealedKeys.ts"
 
 /** Values and rows of ours are far fewer and shorter. */
 const MOST_VALUES = 1000
@@ -70,16 +71,11 @@ export const readStoredValues = (path: string) =>
   )
 
 /** Id and name of every agent in a database that this process has not opened; none below the schema that has agents. */
-export const readAgentNames = (path: string) =>
-  withTable(
-    path,
-    "agents",
-    { readonly: true, otherwise: [] },
-    (database): ReadonlyArray<{ readonly id: string; readonly name: string }> => {
-      const rows = database
-        .prepare("SELECT id, name FROM agents ORDER BY created_at, id LIMIT ?")
-        .raw()
-        .all(MOST_AGENTS) as Array<[string, string]>
-      return rows.map(([id, name]) => ({ id, name }))
-    },
-  )
+export const readAgents = (path: string) =>
+  withTable(path, "agents", { readonly: true, otherwise: [] }, (database): ReadonlyArray<KeyedAgent> => {
+    const rows = database
+      .prepare("SELECT id, name, public_key FROM agents ORDER BY created_at, id LIMIT ?")
+      .raw()
+      .all(MOST_AGENTS) as Array<[string, string, string]>
+    return rows.map(([id, name, publicKey]) => ({ id, name, publicKey }))
+  })

@@ -180,7 +180,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             yield* expectChangeable(files, paths, filesOfDatabase(started.databasePath))
             yield* reserveSpace(run)
             yield* detail("opening every sealed key")
-            // By the code that runs now: a key that is damaged already is no fault of the candidate.
+            // By the code that runs now: a key that is damaged already is no fault of the candidate, and no obstacle.
             const { keys } = yield* tool.examineKeys(
               environment.packageDir,
               started.databasePath,
@@ -188,6 +188,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               paths.root,
             )
             // No upgrade makes it better or worse, but its operator should not look for the cause there.
+            const damaged = keys.damaged.map(({ id }) => id)
             const advice = keyAdvice(keys, paths.keystore)
             if (advice !== null) yield* progress.emit({ _tag: "Warning", text: advice })
             yield* detail(`staging ${started.to} with npm`)
@@ -201,6 +202,12 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
             yield* detail("running the staged version with this configuration and keystore")
             const config = yield* configNow
             const described = yield* proveRestart(run, candidate)
+            // It is asked later, and no key is ever removed.
+            if (described.keys < keys.open)
+              return yield* new CandidateBroken({
+                version: started.to,
+                problem: `it opens ${described.keys} of the ${keys.open} sealed keys that ${started.from} opens`,
+              })
             // A dry run has no need of it, and to remove it afterwards would take it from a command that just began on it.
             if (!dryRun) {
               yield* detail(`retaining ${started.from}`)
@@ -225,6 +232,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 changes: migrated.changes,
                 config,
                 estimate: migrated.estimate,
+                ...(damaged.length === 0 ? {} : { damagedKeys: damaged }),
               },
             }
           }),
@@ -307,16 +315,18 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
                 found: "changed",
               })
             const { keys } = found
-            // The files are the same as before, as was just seen: one that the new code passes over is a key that is lost.
+            // The files are the same as before, as was just seen: one that the new code passes over, or that opened before
+            // and does not now, is a key that is lost.
             const keyFiles = agentsOfKeyFiles(yield* files.list(paths.keystore)).length
-            if (keys.open !== keyFiles)
+            const damaged = keys.damaged.filter(({ id }) => facts.damagedKeys?.includes(id) === true).length
+            if (keys.open + damaged !== keyFiles)
               return yield* new VerificationFailed({
                 what: "the number of sealed keys that open",
-                expected: String(keyFiles),
+                expected: String(keyFiles - damaged),
                 found: String(keys.open),
               })
             const silent = agentsWithoutKey(keys)
-            // All that are there open: what is more than the agents' own is nobody's.
+            // Of those that open, what is more than the agents' own is nobody's.
             const own = keys.agents - keys.missing
             const orphans = keys.open - own
             const words = [

@@ -14,9 +14,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { layerDataDir } from "./support.ts"
 
+const keyOf = (name: string, publicKey = `key-${name}`) => ({ agent: agentIdOf(name), publicKey })
 const layer = layerDatabaseToolLocal({
   describe: () => Effect.dieMessage("nobody asks"),
-  openKeys: () => Effect.dieMessage("nobody asks"),
+  openKeys: (dataDir) =>
+    dataDir === "/d"
+      ? Effect.succeed({
+          open: [keyOf("same"), keyOf("goes on", "key-of another"), keyOf("new"), keyOf("nobody")],
+          damaged: [agentIdOf("moves"), agentIdOf("gone").toUpperCase()],
+        })
+      : Effect.dieMessage("nobody asks"),
 }).pipe(Layer.provideMerge(layerDataDir()))
 
 const database = (
@@ -62,11 +69,7 @@ describe("the agents of two databases", () => {
         suspend("stops", 7),
         "UPDATE agents SET owner_address = 'x', chain = 'ethereum' WHERE name = 'moves'",
       )
-      const found = yield* tool.compareAgents("", before, now, [
-        agentIdOf("same"),
-        agentIdOf("stops").toUpperCase(),
-        agentIdOf("new"),
-      ])
+      const found = yield* tool.compareAgents("", before, now, "/d")
       assert.deepStrictEqual([found.before, found.now], [5, 6])
       assert.deepStrictEqual([found.added.count, namesOf(found.added)], [2, ["new", "newer"]])
       assert.deepStrictEqual(namesOf(found.removed), ["gone"])
@@ -75,7 +78,11 @@ describe("the agents of two databases", () => {
       assert.deepStrictEqual(found.changed.agents, [
         { id: agentIdOf("moves"), name: "moves", columns: ["chain", "owner_address"] },
       ])
-      assert.deepStrictEqual(namesOf(found.keyless), ["goes on", "gone", "moves"])
+      // Of the backup's five: a key of another public key and a damaged one are none, an id in other letters is another.
+      assert.deepStrictEqual(namesOf(found.keyless), ["goes on", "gone", "moves", "stops"])
+      assert.strictEqual(found.withoutFile, 2)
+      const { keyless, withoutFile } = yield* tool.compareAgents("", before, now)
+      assert.deepStrictEqual([keyless.count, withoutFile], [0, 0])
       assert.deepStrictEqual(changesInWords(found, false), [
         `2 agents were added: ${found.added.agents.map(({ name }) => name).join(", ")}. They are not in that backup.`,
         "1 agent was removed: gone. It comes back.",
@@ -85,7 +92,7 @@ describe("the agents of two databases", () => {
       ])
       assert.strictEqual(
         keylessInWords(found, "/k"),
-        `3 of the 5 agents in that backup cannot sign here, since /k has no key of them: ${found.keyless.agents.map(({ name }) => name).join(", ")}.`,
+        `4 of the 5 agents in that backup cannot sign here, their sealed keys in /k are missing or damaged: ${found.keyless.agents.map(({ name }) => name).join(", ")}.`,
       )
     }).pipe(Effect.provide(layer)),
   )
@@ -104,7 +111,7 @@ describe("the agents of two databases", () => {
         )
       const before = yield* loose("before", "('A', 'a', 1, 'active', 1, 1), ('b', 'b', 1, 'active', 2, 1)")
       const now = yield* loose("now", "('a', 'a', 1, 'active', 1, 1), ('b', 'B', '1', 'frozen', 2, 1)")
-      const found = yield* tool.compareAgents("", before, now, [])
+      const found = yield* tool.compareAgents("", before, now)
       assert.deepStrictEqual(found.added.agents, [{ id: "a", name: "a" }])
       assert.deepStrictEqual(found.removed.agents, [{ id: "A", name: "a" }])
       assert.deepStrictEqual(found.changed.agents, [
@@ -121,12 +128,12 @@ describe("the agents of two databases", () => {
       const tool = yield* DatabaseTool
       const now = yield* database("now", 5, ["one"])
       const before = yield* database("before", 1, [])
-      assert.deepStrictEqual(namesOf((yield* tool.compareAgents("", before, now, [])).added), ["one"])
-      assert.deepStrictEqual(namesOf((yield* tool.compareAgents("", now, before, [])).removed), ["one"])
+      assert.deepStrictEqual(namesOf((yield* tool.compareAgents("", before, now)).added), ["one"])
+      assert.deepStrictEqual(namesOf((yield* tool.compareAgents("", now, before)).removed), ["one"])
       const none = join(now, "../none.db")
-      const failed = yield* Effect.flip(tool.compareAgents("", none, now, []))
+      const failed = yield* Effect.flip(tool.compareAgents("", none, now))
       assert.include(failed.message, "none.db: could not open it: it does not exist")
-      assert.strictEqual((yield* Effect.flip(tool.compareAgents("", now, none, [])))._tag, "DatabaseFailed")
+      assert.strictEqual((yield* Effect.flip(tool.compareAgents("", now, none)))._tag, "DatabaseFailed")
     }).pipe(Effect.provide(layer)),
   )
 

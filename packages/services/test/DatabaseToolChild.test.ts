@@ -198,8 +198,8 @@ describe("the tool of a package", () => {
           "/a",
         ],
         [
-          (tool) => tool.compareAgents("/p", "/a/before", "/b/now", ["k"]),
-          { _tag: "CompareAgents", before: "/a/before", now: "/b/now", keys: ["k"] },
+          (tool) => tool.compareAgents("/p", "/a/before", "/b/now", "/d"),
+          { _tag: "CompareAgents", before: "/a/before", now: "/b/now", dataDir: "/d" },
           "/b",
         ],
         [

@@ -145,14 +145,26 @@ it.scopedLive("an agent that is made while the keys are opened is not missed as 
       describe: () => Effect.dieMessage("nobody asks"),
       // The keystore was listed; then another agent came, whose key and row are both there at the end.
       openKeys: () =>
-        Effect.as(Effect.orDie(insertAgent("late").pipe(inDatabase)), [
-          agentIdOf("alice"),
-          agentIdOf("of no agent"),
-        ]).pipe(Effect.provide(context)),
+        Effect.as(Effect.orDie(insertAgent("late").pipe(inDatabase)), {
+          open: ["alice", "of no agent"].map((name) => ({
+            agent: agentIdOf(name),
+            publicKey: `key-${name}`,
+          })),
+          damaged: [agentIdOf("bob"), agentIdOf("of nobody")],
+        }).pipe(Effect.provide(context)),
     }
     const { keys } = yield* Effect.flatMap(DatabaseTool, (tool) =>
       tool.examineKeys("", database, "none", paths.root),
     ).pipe(Effect.provide(layerDatabaseToolLocal(acts)))
-    assert.deepStrictEqual(keys, { agents: 2, open: 2, missing: 1, names: ["bob"] })
+    assert.deepStrictEqual(keys, {
+      agents: 2,
+      open: 2,
+      missing: 1,
+      names: ["bob"],
+      damaged: [
+        { id: agentIdOf("bob"), isOfAgent: true },
+        { id: agentIdOf("of nobody"), isOfAgent: false },
+      ],
+    })
   }).pipe(Effect.provide(layer)),
 )

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
-import { readAgentNames, readStoredValues, withTable } from "@waiaas/services/StoredValues"
+import { readAgents, readStoredValues, withTable } from "@waiaas/services/StoredValues"
 import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
@@ -23,11 +23,11 @@ it.scopedLive("values and names are read from tables", () =>
     const path = yield* made(
       "CREATE TABLE key_value_store (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
       "INSERT INTO key_value_store VALUES ('a', 'b'), ('large', hex(randomblob(100000)))",
-      "CREATE TABLE agents (id TEXT, name TEXT, created_at INTEGER)",
-      "INSERT INTO agents VALUES ('1', 'one', 1)",
+      "CREATE TABLE agents (id TEXT, name TEXT, public_key TEXT, created_at INTEGER)",
+      "INSERT INTO agents VALUES ('1', 'one', 'key', 1)",
     )
     assert.deepStrictEqual([...(yield* readStoredValues(path))], [["a", "b"]])
-    assert.deepStrictEqual(yield* readAgentNames(path), [{ id: "1", name: "one" }])
+    assert.deepStrictEqual(yield* readAgents(path), [{ id: "1", name: "one", publicKey: "key" }])
   }).pipe(Effect.provide(layerPlatform())),
 )
 
@@ -35,10 +35,10 @@ it.scopedLive("views that never end are none, and a trigger keeps a table from b
   Effect.gen(function* () {
     const views = yield* made(
       `CREATE VIEW key_value_store AS ${ENDLESS} SELECT x AS key, x AS value FROM endless WHERE x < 0`,
-      `CREATE VIEW agents AS ${ENDLESS} SELECT x AS id, x AS name, x AS created_at FROM endless`,
+      `CREATE VIEW agents AS ${ENDLESS} SELECT x AS id, x AS name, x AS public_key, x AS created_at FROM endless`,
     )
     assert.strictEqual((yield* readStoredValues(views)).size, 0)
-    assert.deepStrictEqual(yield* readAgentNames(views), [])
+    assert.deepStrictEqual(yield* readAgents(views), [])
     const trigger = yield* made(
       "CREATE TABLE t (a)",
       `CREATE TRIGGER endless AFTER INSERT ON t BEGIN INSERT INTO t ${ENDLESS} SELECT x FROM endless; END`,
@@ -61,10 +61,10 @@ it.scopedLive("a named pipe in the place of the database or of its log is refuse
     const directory = yield* temporaryDirectory
     const pipe = join(directory, "pipe.db")
     execFileSync("mkfifo", [pipe])
-    const path = yield* made("CREATE TABLE agents (id TEXT, name TEXT, created_at INTEGER)")
+    const path = yield* made("CREATE TABLE agents (id TEXT, name TEXT, public_key TEXT, created_at INTEGER)")
     execFileSync("mkfifo", [`${path}-wal`])
     for (const each of [pipe, path]) {
-      assert.match(String(yield* Effect.flip(readAgentNames(each))), /not an ordinary file/)
+      assert.match(String(yield* Effect.flip(readAgents(each))), /not an ordinary file/)
       yield* Effect.flip(readStoredValues(each))
     }
   }).pipe(Effect.provide(layerPlatform())),

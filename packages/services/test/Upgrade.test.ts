@@ -11,7 +11,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ProcessRunner } from "@waiaas/services/platform/ProcessRunner"
 import { Rollback } from "@waiaas/services/Rollback"
-import { KEY_FILE, SEALED, SimulatedInstall } from "@waiaas/services/testing/SimulatedInstall"
+import { KEY_FILE, SimulatedInstall, sealedKeyOf } from "@waiaas/services/testing/SimulatedInstall"
 import {
   asVersion,
   Heard,
@@ -154,10 +154,10 @@ describe("the sealed keys", () => {
         const { databasePath } = yield* (yield* ConfigFile).load
         const obstacles = yield* UpgradeObstacle
         const orphan = join(paths.keystore, `${agentIdOf("nobody")}.json`)
-        yield* fs.writeFileString(orphan, SEALED)
+        yield* fs.writeFileString(orphan, sealedKeyOf("nobody"))
         assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), null)
         yield* fs.remove(join(paths.keystore, `${agentIdOf("bob")}.json`))
-        const words = "1 of 3 agents cannot sign, its sealed key is missing (bob)"
+        const words = "1 of 3 agents cannot sign, its sealed key is missing or damaged (bob)"
         const advice = `${words}: put ${paths.keystore} back from your own copy`
         assert.strictEqual(yield* obstacles.agentsWithoutKey(databasePath), advice)
         yield* upgrade()
@@ -171,15 +171,71 @@ describe("the sealed keys", () => {
       }).pipe(Effect.provide(layerInstalled({ agents: ["alice", "bob", "carol"] }))),
   )
 
-  it.scopedLive("that are damaged already are named before anything is staged", () =>
+  it.scopedLive("that are damaged already are named and keep no upgrade from its end, nor a rollback", () =>
     Effect.gen(function* () {
-      const { acts } = yield* SimulatedInstall
-      const path = yield* damage
-      const failed = yield* Effect.flip(upgrade())
+      const fs = yield* FileSystem.FileSystem
+      const { paths } = yield* DataDir
+      yield* damage
+      // Of no agent.
+      const nobody = agentIdOf("nobody")
+      yield* fs.writeFileString(join(paths.keystore, `${nobody}.json`), "seaied")
+      yield* upgrade()
+      const heard = yield* Ref.get(yield* Heard)
+      const silent = "1 of 1 agent cannot sign, its sealed key is missing or damaged (alice)"
+      assert.deepInclude(heard, {
+        _tag: "Warning",
+        text: `${silent}; 1 sealed key of no agent is damaged (${nobody}): put ${paths.keystore} back from your own copy`,
+      })
+      const done = heard.find((event) => event._tag === "PhaseDone" && event.phase === "verify")
+      assert.strictEqual(done?._tag === "PhaseDone" ? done.result : "", `1 agent, 0 keys open, ${silent}`)
+      const { ofBackup } = yield* asVersion(
+        "2.1.0",
+        Effect.flatMap(Rollback, (rollback) => rollback.plan(Option.none())),
+      )
+      assert.deepStrictEqual(
+        ofBackup?.keyless.agents.map(({ name }) => name),
+        ["alice"],
+      )
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("of another public key than the agent's are named as those of agents that cannot sign", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const { paths } = yield* DataDir
+      const { databasePath } = yield* (yield* ConfigFile).load
+      yield* fs.writeFileString(join(paths.keystore, KEY_FILE), sealedKeyOf("somebody else"))
+      assert.include(
+        yield* (yield* UpgradeObstacle).agentsWithoutKey(databasePath),
+        "1 of 1 agent cannot sign, its sealed key is missing or damaged (alice)",
+      )
+      yield* upgrade()
+      const done = (yield* Ref.get(yield* Heard)).find(
+        (event) => event._tag === "PhaseDone" && event.phase === "verify",
+      )
+      assert.include(done?._tag === "PhaseDone" ? done.result : "", "0 keys open, 1 key of no agent")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("that the staged version cannot open are a reason to refuse it in step 1", () =>
+    Effect.gen(function* () {
+      const runner = yield* ProcessRunner
+      const fewer = Layer.succeed(ProcessRunner, {
+        ...runner,
+        run: (options) =>
+          options.input?.includes("Describe")
+            ? Effect.map(runner.run(options), (result) => ({
+                ...result,
+                stdout: result.stdout.replace('"keys":1', '"keys":0'),
+              }))
+            : runner.run(options),
+      })
+      const failed = yield* Effect.flip(
+        upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), fewer))),
+      )
       const cause = failed._tag === "RunFailed" ? failed.cause : failed
-      assert.strictEqual(cause._tag, "KeystoreDamaged")
-      assert.include(cause.message, path)
-      assert.isFalse(acts.includes("npm install 2.1.0"))
+      assert.strictEqual(cause._tag, "CandidateBroken")
+      assert.include(cause.message, "it opens 0 of the 1 sealed keys that 2.0.0 opens")
     }).pipe(Effect.provide(layerInstalled())),
   )
 
@@ -191,7 +247,7 @@ describe("the sealed keys", () => {
       for (let n = 100; n < 300; n++)
         yield* fs.writeFileString(
           join(paths.keystore, KEY_FILE.replace(/.{12}\.json$/, `000000000${n}.json`)),
-          SEALED,
+          sealedKeyOf("nobody"),
         )
       const limits: Array<number> = []
       const timed = Layer.succeed(ProcessRunner, {
@@ -239,14 +295,18 @@ describe("the sealed keys", () => {
   it.scopedLive("that the new code cannot open make an upgrade go back", () =>
     Effect.gen(function* () {
       const context = yield* Effect.context<DataDir | FileSystem.FileSystem>()
-      // Between the hash of step 3 and the look of step 6.
+      let looks = 0
+      // Between the hash of step 3 and the look of step 6, which is the second one.
       const damaging = yield* whenVerified((asked) =>
-        Effect.zipRight(Effect.orDie(Effect.provide(damage, context)), asked),
+        Effect.zipRight(
+          Effect.suspend(() => (++looks === 2 ? Effect.orDie(Effect.provide(damage, context)) : Effect.void)),
+          asked,
+        ),
       )
       const failed = yield* Effect.flip(
         upgrade().pipe(Effect.provide(Layer.provide(layerUpgradeServices(4), damaging))),
       )
-      assert.strictEqual(failed._tag === "RunFailed" ? failed.cause._tag : "", "KeystoreDamaged")
+      assert.strictEqual(failed._tag === "RunFailed" ? failed.cause._tag : "", "VerificationFailed")
       assert.strictEqual(yield* (yield* SimulatedInstall).installed, "2.0.0")
     }).pipe(Effect.provide(layerInstalled())),
   )
@@ -348,7 +408,7 @@ describe("a candidate that", () => {
           // It opens as before, and every key is there.
           Effect.zipLeft(
             asked,
-            Effect.orDie(fs.writeFileString(join(paths.keystore, "master.json"), SEALED)),
+            Effect.orDie(fs.writeFileString(join(paths.keystore, "master.json"), "sealed")),
           ),
       )
       const failed = yield* Effect.flip(

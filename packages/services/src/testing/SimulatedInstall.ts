@@ -3,9 +3,8 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { DaemonFacts, INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
-import { ConfigInvalid, KeystoreDamaged, MigrationFailed } from "@waiaas/domain/DataErrors"
+import { ConfigInvalid, MigrationFailed } from "@waiaas/domain/DataErrors"
 import { gateFor } from "@waiaas/domain/JournalRecord"
-import { agentsOfKeyFiles } from "@waiaas/domain/KeyFile"
 import { PACKAGE_NAME } from "@waiaas/domain/Release"
 import { rangeFor } from "@waiaas/domain/SchemaRange"
 import { refusedWith, ToolReply, ToolRequest } from "@waiaas/domain/ToolProtocol"
@@ -22,6 +21,7 @@ import { ConfigFile } from "../ConfigFile.ts"
 import { layerDatabase } from "../Database.ts"
 import { DatabaseTool } from "../DatabaseTool.ts"
 import { layerDatabaseToolLocal } from "../DatabaseToolLocal.ts"
+import { publicKeysOnFile } from "../KeystoreFiles.ts"
 import { migrate, readSchema } from "../Migrator.ts"
 import { DataDir } from "../platform/DataDir.ts"
 import type { DurableFile } from "../platform/DurableFile.ts"
@@ -56,8 +56,8 @@ export class SimulatedInstall extends Context.Tag("@waiaas/services/testing/Simu
   }
 >() {}
 
-/** What every file of a simulated keystore holds as long as it opens. */
-export const SEALED = "sealed"
+/** What the file of a sealed key holds in a simulated keystore, as long as it opens. */
+export const sealedKeyOf = (name: string) => JSON.stringify({ format: 1, publicKey: `key-${name}` })
 /** The sealed key of the agent that a simulated installation has by default. */
 export const KEY_FILE = `${agentIdOf("alice")}.json`
 
@@ -156,16 +156,14 @@ export const makeProcesses = (
         return ended("added 1 package")
       })
 
-    const keyFiles = fs.readDirectory(paths.keystore)
-    /** Ids of the agents whose sealed keys open; every file of a simulated keystore is one. */
+    /** Every file of a simulated keystore that has the form of a sealed key opens. */
     const openKeys = Effect.gen(function* () {
-      for (const name of yield* keyFiles) {
-        const key = join(paths.keystore, name)
-        if ((yield* fs.readFileString(key)) !== SEALED)
-          return yield* new KeystoreDamaged({ path: key, problem: "was changed" })
+      const onFile = [...(yield* publicKeysOnFile)]
+      return {
+        open: onFile.flatMap(([agent, publicKey]) => (publicKey === null ? [] : [{ agent, publicKey }])),
+        damaged: onFile.flatMap(([agent, publicKey]) => (publicKey === null ? [agent] : [])),
       }
-      return agentsOfKeyFiles(yield* keyFiles)
-    }).pipe(Effect.catchTags({ SystemError: Effect.die, BadArgument: Effect.die }))
+    }).pipe(Effect.provide(context))
     const local = yield* Layer.build(
       layerDatabaseToolLocal({
         describe: (dataDir, config) =>
@@ -178,7 +176,7 @@ export const makeProcesses = (
               schema: rangeFor(1),
               configDigest: digest,
               databasePath: path || dataDir,
-              keys: (yield* openKeys).length,
+              keys: (yield* openKeys).open.length,
             }
           }).pipe(Effect.provide(context)),
         openKeys: () => openKeys,
@@ -213,7 +211,7 @@ export const makeProcesses = (
             case "Compare":
               return yield* local.compare(packageDir, request)
             case "CompareAgents":
-              return yield* local.compareAgents(packageDir, request.before, request.now, request.keys)
+              return yield* local.compareAgents(packageDir, request.before, request.now, request.dataDir)
             case "KeepSuspended":
               return yield* local.keepSuspended(packageDir, request.database, request.now)
             case "FindUnique":

@@ -77,6 +77,7 @@ const agentChanges = (before: ReadonlyArray<string>, now: ReadonlyArray<string>)
     resumed: some([]),
     changed: { count: 0, agents: [] },
     keyless: some([]),
+    withoutFile: 0,
   }
 }
 

@@ -44,9 +44,9 @@ import { type ProgressEvent, UpgradeProgress } from "../UpgradeProgress.ts"
 import { UpgradeTarget } from "../UpgradeTarget.ts"
 import {
   makeProcesses,
-  SEALED,
   SimulatedInstall,
   type SimulatedRelease,
+  sealedKeyOf,
   writePackage,
 } from "./SimulatedInstall.ts"
 import { agentIdOf, insertAgent } from "./TestDatabase.ts"
@@ -147,7 +147,7 @@ export const layerSimulated = (setup: SimulatedSetup = {}) => {
           yield* files.write(paths.config, setup.configToml ?? "[daemon]\nport = 3100\n")
           yield* files.write(paths.token, `${"5".repeat(64)}\n`)
           for (const name of agents)
-            yield* files.write(join(paths.keystore, `${agentIdOf(name)}.json`), SEALED)
+            yield* files.write(join(paths.keystore, `${agentIdOf(name)}.json`), sealedKeyOf(name))
           const { databasePath } = yield* (yield* ConfigFile).load
           yield* Effect.gen(function* () {
             yield* migrate(databasePath, migrations.slice(0, installed.schema))
