@@ -9,7 +9,6 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import {
@@ -140,8 +139,8 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
 
         const withKey = (row: Row) =>
           Effect.gen(function* () {
-            const onFile = yield* Effect.option(keystore.onFile)
-            if (!Option.exists(onFile, (keys) => keys.has(row.id))) return toAgent(row, "missing")
+            const isThere = yield* Effect.orElseSucceed(keystore.has(row.id), () => false)
+            if (!isThere) return toAgent(row, "missing")
             const opened = yield* Effect.either(signWith(row, "does it open"))
             return toAgent(row, Either.isRight(opened) ? "present" : "damaged")
           })

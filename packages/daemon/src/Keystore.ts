@@ -71,6 +71,8 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
       publicKey: string,
       message: Uint8Array,
     ) => Effect.Effect<Uint8Array, KeystoreDamaged | FileFailed>
+    /** Whether an agent has the file of a sealed key. */
+    readonly has: (agent: string) => Effect.Effect<boolean, KeystoreDamaged | FileFailed>
     /** The sealed keys as their files have them, unopened: the public key of each agent's. */
     readonly onFile: Effect.Effect<PublicKeys, FileFailed>
   }
@@ -125,7 +127,9 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
         Effect.provideService(DurableFile, files),
       )
 
-      return { source, createKey, sign: signWith, onFile }
+      const has = (agent: string) => Effect.flatMap(checkedId(agent), (id) => files.exists(pathOf(id)))
+
+      return { source, createKey, sign: signWith, has, onFile }
     }),
   )
 
