@@ -66,7 +66,10 @@ export const runCommand = (
         reading.words,
         Math.min(HELP_WIDTH, columnsOf(process.stdout) ?? HELP_WIDTH),
       )
-      return Effect.sync(() => print(plain.stdout ? text.replace(escapes, "") : text))
+      const bare = text.replace(escapes, "")
+      return Effect.sync(() =>
+        print(json ? JSON.stringify({ event: "Result", help: bare }) : plain.stdout ? bare : text),
+      )
     }
     case "Version":
       return Effect.sync(() => print(json ? JSON.stringify({ event: "Result", version: VERSION }) : VERSION))

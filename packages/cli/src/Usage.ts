@@ -54,8 +54,13 @@ export const readUsage = (root: CommandNode, args: ReadonlyArray<string>): Readi
       const known = root.options.get(spelling) ?? node.options.get(spelling)
       const target = root.options.has(spelling) ? globals : options
       if (known === undefined) {
-        const meant = nearest(spelling, [...root.options.keys(), ...node.options.keys()])
-        const hint = meant === undefined ? "" : ` Did you mean ${meant}?`
+        // Every letter is near to every other one.
+        const isLetter = !spelling.startsWith("--")
+        const meant = isLetter
+          ? undefined
+          : nearest(spelling, [...root.options.keys(), ...node.options.keys()])
+        const asValue = node.args.length > 0 ? ` If it is a value, it goes after "--".` : ""
+        const hint = meant === undefined ? asValue : ` Did you mean ${meant}?`
         refuse(`${whole()} has no option ${JSON.stringify(spelling)}.${hint}`, `${whole()} --help`)
         continue
       }

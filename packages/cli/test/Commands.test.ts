@@ -52,6 +52,12 @@ it.live("an option without its value, with a wrong one, twice or unknown is name
         "waiaas upgrade --help",
       ],
       ["start --wizard", 'waiaas start has no option "--wizard".', "waiaas start --help"],
+      ["start -x", 'waiaas start has no option "-x".', "waiaas start --help"],
+      [
+        "agent sign alice -m",
+        'waiaas agent sign has no option "-m". If it is a value, it goes after "--".',
+        "waiaas agent sign --help",
+      ],
     ] as const) {
       const [said, typed] = yield* refused(line)
       assert.equal(said, message, line)

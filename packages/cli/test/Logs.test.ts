@@ -9,7 +9,7 @@ import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerSimulated } from "@waiaas/services/testing/SimulatedUpgrade"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { lineInWords, logs } from "../src/commands/Logs.ts"
+import { lineInWords, logs, WrongLines } from "../src/commands/Logs.ts"
 import { Output } from "../src/Output.ts"
 
 const line = (message: string) =>
@@ -62,6 +62,19 @@ it.scopedLive(
       // For a script each line is what it is in the file.
       assert.strictEqual((yield* shown(["--lines", "1"], "json")).text, line("three"))
     }).pipe(Effect.provide(machine)),
+)
+
+it.scopedLive("a number of lines that is none is refused in plain words", () =>
+  Effect.gen(function* () {
+    for (const given of ["0", "x", "1.5", "-3", "100001", "99999999999999999999"]) {
+      const failure = yield* Effect.flip(shown([`--lines=${given}`], "human"))
+      assert.instanceOf(failure, WrongLines)
+      assert.strictEqual(
+        failure instanceof WrongLines && failure.message,
+        `--lines is a number from 1 to 100000, not "${given}".`,
+      )
+    }
+  }).pipe(Effect.provide(machine)),
 )
 
 it.scopedLive("what is written is followed, into the next file when the log is renamed", () =>

@@ -2,8 +2,12 @@
 import { strict as assert } from "node:assert"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
+import { SignRequest } from "@waiaas/domain/DaemonApi"
+import { explainFailure } from "@waiaas/domain/DaemonApiFailure"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
 import { ask, startDaemon } from "./support.ts"
 
 /** A daemon with an agent, and a way to send bytes as they are. */
@@ -108,6 +112,38 @@ it.scopedLive(
       )
     }),
 )
+
+it.scopedLive("a text that is too short or too long is refused in words, which do not repeat it", () =>
+  Effect.gen(function* () {
+    const { send } = yield* withAgent
+    for (const [path, body, words] of [
+      ["/v1/agents/alice/sign", { message: "" }, "message: Expected 1 to 65536 characters."],
+      ["/v1/agents/alice/sign", { message: "s".repeat(70_000) }, "message: Expected 1 to 65536 characters."],
+      ["/v1/agents", { name: "bob", ownerAddress: "" }, "ownerAddress: Expected 1 to 128 characters."],
+      [
+        "/v1/agents",
+        { name: "bob", ownerAddress: "o".repeat(129) },
+        "ownerAddress: Expected 1 to 128 characters.",
+      ],
+    ] as const) {
+      const answer = yield* send(path, JSON.stringify(body))
+      assert.equal(answer.status, 400)
+      assert.equal(answer.json.message, words)
+    }
+  }),
+)
+
+it("what the command itself refuses to send is said in one line of a bounded length", () => {
+  const failureOf = (message: unknown) => {
+    const decoded = Schema.decodeUnknownEither(SignRequest)({ message })
+    return Either.match(decoded, {
+      onLeft: (error) => explainFailure("http://127.0.0.1:3100", error).message,
+      onRight: () => assert.fail("it was taken"),
+    })
+  }
+  assert.equal(failureOf("x".repeat(70_000)), "message: Expected 1 to 65536 characters.")
+  assert.ok(failureOf({ long: "x".repeat(70_000) }).length < 300)
+})
 
 it.scopedLive("a request that can be read in two ways is refused", () =>
   Effect.gen(function* () {

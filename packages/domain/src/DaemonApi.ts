@@ -77,6 +77,13 @@ const wellFormed = <S extends Schema.Schema<string, string>>(schema: S) =>
       (text) => !/\p{Surrogate}/u.test(text) || "Expected well-formed Unicode, not half of a surrogate pair",
     ),
   )
+/** A text of at most `limit` characters, said in words: what was sent may be long, or nobody else's business. */
+const textUpTo = (limit: number) => {
+  const message = () => `Expected 1 to ${limit} characters`
+  return wellFormed(
+    Schema.String.pipe(Schema.minLength(1, { message }), Schema.maxLength(limit, { message })),
+  )
+}
 /** Nothing of a request is dropped: a field that the operation does not have is refused. */
 const exact = { parseOptions: { onExcessProperty: "error" } } as const
 
@@ -92,7 +99,7 @@ export const CreateAgent = Schema.Struct({
   chain: Schema.optionalWith(Chain, { default: () => "solana" }),
   network: Schema.optionalWith(Network, { default: () => "mainnet" }),
   ownerAddress: Schema.optional(
-    wellFormed(Schema.String.pipe(Schema.minLength(1), Schema.maxLength(128))).annotations({
+    textUpTo(128).annotations({
       description: "Whom the agent belongs to, as the owner writes it: stored, and not interpreted",
     }),
   ),
@@ -100,7 +107,7 @@ export const CreateAgent = Schema.Struct({
 
 export const SignRequest = Schema.Struct({
   /** The message as text; it is signed as UTF-8. */
-  message: wellFormed(Schema.String.pipe(Schema.minLength(1), Schema.maxLength(65536))),
+  message: textUpTo(65_536),
 }).annotations(exact)
 export const Signature = Schema.Struct({
   /** Ed25519, 64 bytes, hexadecimal. */

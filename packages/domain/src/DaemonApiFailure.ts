@@ -30,7 +30,9 @@ const problemOf = (error: ParseResult.ParseError): string => {
   const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
   const place = issue?.path.map(String).join(".") ?? ""
   const [line = "The request is not one of this API"] = issue?.message.split("\n") ?? []
-  return `${place === "" ? "" : `${place}: `}${line}.`
+  // Some of the library's words have the value in them, and a value may be long.
+  const text = line.length > 200 ? `${line.slice(0, 200)}...` : line
+  return `${place === "" ? "" : `${place}: `}${text.replace(/\.$/, "")}.`
 }
 
 /** Any failure of a call to the daemon at `address`. */

@@ -9,14 +9,17 @@ const escapes = /\u001b\[[0-9;]*m/g
 /** How many columns a text takes; colours take none. */
 const widthOf = (text: string): number => text.replace(escapes, "").length
 
-const word = "'[^']*'|\"[^\"]*\"|[^\\s`'\"()]+"
+/** As a shell takes it: a quoted part, a character after a backslash, and what stands next to them. */
+const word = "(?:'[^']*'|\"[^\"]*\"|\\\\.|[^\\s`'\"()\\\\])+"
 /** Words of commands, as far as a sentence can have them after `waiaas`: anything else ends the command. */
 const commandWords = [
   ...["init", "start", "stop", "restart", "status", "health", "logs", "agent", "backup", "upgrade"],
   ...["completions", "create", "list", "show", "suspend", "resume", "sign", "verify"],
 ].join("|")
 const valued = "--(?:data-dir|to|from|backup|lines|owner|chain|network)"
-const ours = `(?:sudo (?:-u \\S+ )?)?waiaas(?: (?:${commandWords})\\b)*(?: ${valued} (?:${word}|<\\w+>)| --?[a-z][\\w-]*| <[\\w|]+>)*`
+/** Commands that a name follows. */
+const named = "agent (?:show|suspend|resume)|backup verify"
+const ours = `(?:sudo (?:-u \\S+ )?)?waiaas(?: (?:${named}) (?:${word})|(?: (?:${commandWords})\\b)*)(?: ${valued} (?:${word}|<\\w+>)| --?[a-z][\\w-]*| <[\\w|]+>)*`
 /** What stays in one piece: something in backticks, a command of ours, with what follows it by `&&`. */
 const piece = new RegExp(`\`[^\`]+\`|${ours}(?: && ${ours})*`, "g")
 

@@ -43,7 +43,11 @@ describe("lines for a terminal", () => {
       ],
       [
         "treasury is suspended. To let it sign again, type: waiaas agent resume treasury",
-        "waiaas agent resume",
+        "waiaas agent resume treasury",
+      ],
+      [
+        "To let it sign again: waiaas agent resume 'the treasury' --data-dir '/home/a longer one'\\''s/data' and so on",
+        "waiaas agent resume 'the treasury' --data-dir '/home/a longer one'\\''s/data'",
       ],
       [
         "run 3 to 2.1.0 was cut off; sudo -u op waiaas upgrade --to 2.1.0 recovers it and goes on",

@@ -21,9 +21,9 @@ const ROTATED = [1, 2, 3, 4]
 const CHUNK = 65_536
 const INTERVAL = "300 millis"
 
-export class WrongLines extends Schema.TaggedError<WrongLines>()("WrongLines", { given: Schema.Number }) {
+export class WrongLines extends Schema.TaggedError<WrongLines>()("WrongLines", { given: Schema.String }) {
   override get message() {
-    return `--lines is a number from 1 to 100000, not ${this.given}.`
+    return `--lines is a number from 1 to 100000, not ${JSON.stringify(this.given)}.`
   }
   get next() {
     return "waiaas logs --help"
@@ -90,15 +90,17 @@ export const logs = Command.make(
       Options.withAlias("f"),
       Options.withDescription("Go on with what is written from now on, until Ctrl-C"),
     ),
-    lines: Options.integer("lines").pipe(
+    // A text, so that a wrong one is refused in words of ours.
+    lines: Options.text("lines").pipe(
       Options.withAlias("n"),
       Options.withDescription(`How many of the last lines (default: ${LINES})`),
-      Options.withDefault(LINES),
+      Options.withDefault(String(LINES)),
     ),
   },
-  ({ follow, lines: count }) =>
+  ({ follow, lines: given }) =>
     Effect.gen(function* () {
-      if (count < 1 || count > 100_000) return yield* new WrongLines({ given: count })
+      const count = /^\d{1,6}$/.test(given) ? Number(given) : 0
+      if (count < 1 || count > 100_000) return yield* new WrongLines({ given })
       const output = yield* Output
       const files = yield* DurableFile
       const { paths, check } = yield* DataDir
