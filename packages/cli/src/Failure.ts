@@ -2,7 +2,7 @@
 import { ExitCode } from "@waiaas/domain/ExitCode"
 import { ISSUES } from "@waiaas/domain/PackageName"
 import { printable, printableJson } from "@waiaas/domain/Printable"
-import { inDataDir, withSudo } from "@waiaas/domain/Shell"
+import { inDataDir, withOptions, withSudo } from "@waiaas/domain/Shell"
 import { columnsOf, fitLines } from "@waiaas/domain/TerminalLines"
 import type { RunFailed } from "@waiaas/services/Upgrade"
 import * as Cause from "effect/Cause"
@@ -68,6 +68,25 @@ export const rememberFailure = (error: unknown): void => {
   recovered = error
 }
 
+let typed = ""
+/** The options of an upgrade that goes on, as they are to be typed again. */
+export const rememberOptions = (options: ReadonlyArray<string>): void => {
+  typed = options.join(" ")
+}
+
+/** What to type next, as it holds for whoever typed the command that failed. */
+export const nextFor = (
+  { next, error }: Pick<Report, "next" | "error">,
+  { dataDir, sudo }: { readonly dataDir: string | undefined; readonly sudo: boolean },
+): string | null => {
+  if (next === null) return null
+  // An interrupted rollback is to be typed as it was, with its backup.
+  const again = error === "Interrupted" ? next.replace("waiaas upgrade --rollback", "waiaas upgrade") : next
+  const same = withOptions(again, typed)
+  const here = dataDir === undefined ? same : inDataDir(same, dataDir)
+  return sudo ? withSudo(here) : here
+}
+
 let done = false
 /** A signal that came too late: what was to be done is done, and has been reported. */
 export const rememberDone = (): void => {
@@ -112,10 +131,7 @@ export const report = (
     readonly colours: boolean
   },
 ): void => {
-  const here =
-    failure.next !== null && dataDir !== undefined ? inDataDir(failure.next, dataDir) : failure.next
-  const next = here !== null && sudo ? withSudo(here) : here
-  const whole = { ...failure, next }
+  const whole = { ...failure, next: nextFor(failure, { dataDir, sudo }) }
   if (json) process.stdout.write(`${printableJson({ event: "Failed", ...whole })}\n`)
   const lines = [
     `${colours ? "\u001b[31merror\u001b[0m" : "error"}: ${printable(whole.message)}`,

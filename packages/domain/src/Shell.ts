@@ -32,6 +32,17 @@ export const inDataDir = (next: string, dataDir: string): string => {
   return inCommands(named, (command) => (lacksDataDir.test(command) ? `${command} ${option}` : command))
 }
 
+/**
+ * An instruction to try an upgrade again, for an operator who had typed more than `waiaas upgrade`: without these
+ * options it would be another act, such as an upgrade where a rollback was meant.
+ */
+export const withOptions = (next: string, options: string): string =>
+  options === ""
+    ? next
+    : inCommands(next, (command) =>
+        command.replace(/\bwaiaas upgrade(?=$| --data-dir )/, () => `waiaas upgrade ${options}`),
+      )
+
 /** An instruction for whoever typed `sudo` before the command that says it: what comes next needs it as well. */
 export const withSudo = (next: string): string =>
   inCommands(next, (command) => (/^waiaas [a-z]/.test(command) ? `sudo ${command}` : command))

@@ -6,7 +6,7 @@ import { prunedInWords } from "@waiaas/services/Retention"
 import { Rollback, type RollbackReport } from "@waiaas/services/Rollback"
 import type { RollbackPlan } from "@waiaas/services/RollbackCheck"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import type * as Option from "effect/Option"
 import { confirm } from "../Ask.ts"
 import { Output } from "../Output.ts"
 import { inSameDataDir, keystoreNote, when } from "./Text.ts"
@@ -16,6 +16,8 @@ export interface RollbackFlags {
   readonly yes: boolean
   readonly start: boolean
   readonly resumeSuspended: boolean
+  /** Everything that was typed, for who types it again. */
+  readonly repeated: ReadonlyArray<string>
 }
 
 /** What a rollback would restore and undo. */
@@ -66,9 +68,7 @@ export const rollbackRun = (options: RollbackFlags) =>
     const plan = yield* rollback.plan(options.backup)
     for (const line of planInWords(plan, resumeSuspended, paths.keystore)) yield* output.note(line)
     if (!options.yes) {
-      const backup = Option.match(options.backup, { onNone: () => "", onSome: (each) => ` --backup ${each}` })
-      const resume = resumeSuspended ? " --resume-suspended" : ""
-      const command = here(`waiaas upgrade --rollback${backup}${resume} --yes`)
+      const command = ["waiaas upgrade", ...options.repeated, "--yes"].join(" ")
       const unconfirmed = new Unconfirmed({ what: "The rollback", command })
       if (process.stdin.isTTY !== true || output.mode !== "human") return yield* unconfirmed
       if (!(yield* confirm("Go back?", { input: process.stdin, output: process.stderr })))

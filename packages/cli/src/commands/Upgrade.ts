@@ -5,7 +5,7 @@ import * as Options from "@effect/cli/Options"
 import { NoWorkingDirectory } from "@waiaas/domain/DataErrors"
 import { BadTarget } from "@waiaas/domain/PackageErrors"
 import { notesOf } from "@waiaas/domain/Release"
-import { shellWord } from "@waiaas/domain/Shell"
+import { shellWord, withOptions } from "@waiaas/domain/Shell"
 import { sizeInWords } from "@waiaas/domain/Size"
 import { upgradePhases } from "@waiaas/domain/UpgradePhase"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
@@ -18,7 +18,7 @@ import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { prunedInWords } from "@waiaas/services/Retention"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
-import { RunFailed, Upgrade } from "@waiaas/services/Upgrade"
+import { Upgrade } from "@waiaas/services/Upgrade"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import { UpgradeObstacle } from "@waiaas/services/UpgradeObstacle"
 import { estimated } from "@waiaas/services/UpgradePhases"
@@ -26,7 +26,7 @@ import { UpgradeTarget } from "@waiaas/services/UpgradeTarget"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
-import { rememberDone, rememberFailure } from "../Failure.ts"
+import { rememberDone, rememberFailure, rememberOptions } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
 import { rollbackRun } from "./Rollback.ts"
@@ -84,10 +84,18 @@ const options = {
   ),
 }
 
+/** The options that name the same release again; a file by its whole path, so that it holds in every directory. */
+const sameTarget = ({ to, from }: Pick<Parameters<typeof Upgrade.Service.run>[0], "to" | "from">) => [
+  ...Option.match(to, { onNone: () => [], onSome: (version) => [`--to ${shellWord(version)}`] }),
+  ...Option.match(from, { onNone: () => [], onSome: (file) => [`--from ${shellWord(resolve(file))}`] }),
+]
+
 const check = (to: Option.Option<string>) =>
   Effect.gen(function* () {
     const output = yield* Output
-    const here = yield* inSameDataDir
+    const sameDataDir = yield* inSameDataDir
+    const named = sameTarget({ to, from: Option.none() }).join(" ")
+    const here = (next: string) => sameDataDir(withOptions(next, named))
     const { databasePath } = yield* (yield* ConfigFile).load
     const target = yield* (yield* UpgradeTarget).find(to, databasePath)
     const registry = yield* (yield* NpmInstaller).registry(target.install)
@@ -116,7 +124,7 @@ const check = (to: Option.Option<string>) =>
         : [`${obstacle.message} next: ${here(obstacle.next)}`]),
     ]
     const possible = target.isNewer && refusal === null
-    const command = here(`waiaas upgrade${Option.isSome(to) ? ` --to ${shellWord(to.value)}` : ""}`)
+    const command = here("waiaas upgrade")
     yield* output.result(
       {
         event: "Result",
@@ -169,16 +177,6 @@ const checkAgain = Effect.gen(function* () {
   ),
 )
 
-/** The flags that name the same release again; a file by its whole path, so that it holds in every directory. */
-const sameTarget = ({ to, from }: Parameters<typeof Upgrade.Service.run>[0]): ReadonlyArray<string> => [
-  ...Option.match(to, { onNone: () => [], onSome: (version) => [`--to ${shellWord(version)}`] }),
-  ...Option.match(from, { onNone: () => [], onSome: (file) => [`--from ${shellWord(resolve(file))}`] }),
-]
-
-/** Field by field: an error's cause is not among what a spread copies. */
-const withNext = ({ cause, phase, standing, exitCode }: RunFailed, next: string) =>
-  new RunFailed({ cause, phase, standing, exitCode, next })
-
 const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
   Effect.gen(function* () {
     const output = yield* Output
@@ -188,15 +186,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     const recorded = yield* Option.isNone(options.from) && !options.dryRun
       ? Effect.orElseSucceed(recordRegistry, () => false)
       : Effect.succeed(false)
-    const again = here(["waiaas upgrade", ...sameTarget(options)].join(" "))
-    const report = yield* (yield* Upgrade).run(options).pipe(
-      // Who interrupted it may go on with the same release.
-      Effect.mapError((error) =>
-        error._tag === "RunFailed" && error.cause._tag === "Interrupted" && error.next === "waiaas upgrade"
-          ? withNext(error, again)
-          : error,
-      ),
-    )
+    const report = yield* (yield* Upgrade).run(options)
     if (report._tag === "UpToDate") {
       yield* output.result({ event: "Result", ...report }, [`Already up to date (${report.installed})`])
       return yield* recorded ? checkAgain : Effect.void
@@ -205,7 +195,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        `Nothing was changed. next: ${again}`,
+        `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options)].join(" "))}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
     yield* output.result({ event: "Result", ...report, path: backup }, [
@@ -284,6 +274,19 @@ const help = [
   exitCodes,
 ].join("\n")
 
+type Given = Command.Command.ParseConfig<typeof options>
+
+/** What makes of `waiaas upgrade` the same act again; `--check` is to be followed by the upgrade. */
+export const optionsToRepeat = (given: Given): ReadonlyArray<string> => [
+  ...(given.rollback ? ["--rollback"] : []),
+  ...Option.match(given.backup, { onNone: () => [], onSome: (name) => [`--backup ${shellWord(name)}`] }),
+  ...(given.resumeSuspended ? ["--resume-suspended"] : []),
+  ...(given.dryRun ? ["--dry-run"] : []),
+  ...sameTarget(given),
+  ...(given.start || given.check ? [] : ["--no-start"]),
+  ...(given.yes ? ["--yes"] : []),
+]
+
 export const upgrade = Command.make("upgrade", options, (given) =>
   Effect.gen(function* () {
     // How a line is written comes before what it finds.
@@ -313,10 +316,14 @@ export const upgrade = Command.make("upgrade", options, (given) =>
     const { check: checkDirectory, checkAll } = yield* DataDir
     yield* checkDirectory
     if (given.status) return yield* showStatus
+    rememberOptions(optionsToRepeat(given))
     yield* checkAll(yield* (yield* ConfigFile).load)
     if (given.check) return yield* check(given.to)
     // An interruption is a request that the run itself obeys: the fiber must live to undo and to report.
-    if (given.rollback) return yield* toItsEnd(Effect.zipRight(recoverFirst, rollbackRun(given)))
+    if (given.rollback)
+      return yield* toItsEnd(
+        Effect.zipRight(recoverFirst, rollbackRun({ ...given, repeated: optionsToRepeat(given) })),
+      )
     return yield* toItsEnd(
       Effect.zipRight(
         recoverFirst,
