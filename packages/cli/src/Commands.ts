@@ -23,8 +23,12 @@ import { HELP_WIDTH, helpText } from "./HelpText.ts"
 import { layerFor } from "./Layers.ts"
 import { layerNoConsole } from "./NoConsole.ts"
 import { root } from "./Root.ts"
+import { noteStrayVariables } from "./StrayVariables.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
 import { readUsage } from "./Usage.ts"
+
+/** Commands that scripts run over and over, with variables of their own, perhaps. */
+const aboutAgents = new Set(["agent", "logs", "health"])
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
@@ -38,6 +42,7 @@ export const runCommand = (
 ) => {
   /** Who is upgrading needs no notice of it; the process that upgraded is the old version still. */
   const isUpgrade = args.includes("upgrade")
+  const words = new Set(args)
   /** What a shell reads at its start is no place for a notice either. */
   const isSilent = isUpgrade || args.includes("completions")
   /** Filled below: completions are one of the commands that they complete. */
@@ -51,6 +56,12 @@ export const runCommand = (
     ),
     Command.withSubcommands([...commands, isUpgrade ? upgrade : upgradeInBrief, makeCompletions(scriptFor)]),
     Command.transformHandler((handler) => (isSilent ? handler : Effect.zipLeft(handler, showUpdateNotice))),
+    // `init` says it itself.
+    Command.transformHandler((handler) =>
+      words.has("completions") || words.has("init")
+        ? handler
+        : Effect.zipRight(noteStrayVariables(!args.some((word) => aboutAgents.has(word))), handler),
+    ),
     // Last: a handler that is set later would forget it.
     Command.provide((globals) => layerFor(globals)),
   )

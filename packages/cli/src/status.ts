@@ -8,6 +8,7 @@ import { showStatus } from "./commands/Status.ts"
 import { endOnSignal } from "./EndOnSignal.ts"
 import { lookingLayerFor } from "./LookingLayers.ts"
 import { runToExit } from "./RunToExit.ts"
+import { noteStrayVariables } from "./StrayVariables.ts"
 import { showUpdateNotice } from "./UpdateNotice.ts"
 
 const given = plainStatus(hoistGlobals(process.argv.slice(2)))
@@ -17,7 +18,7 @@ const dataDir = given?.dataDir
 
 endOnSignal()
 runToExit(
-  Effect.zipLeft(showStatus, showUpdateNotice).pipe(
+  Effect.zipRight(noteStrayVariables(true), Effect.zipLeft(showStatus, showUpdateNotice)).pipe(
     Effect.provide(lookingLayerFor({ dataDir: Option.fromNullable(dataDir), quiet, json })),
     // Nobody sees its spans and metrics, and each costs.
     Effect.withTracerEnabled(false),

@@ -27,6 +27,9 @@ import { KeystoreLocked } from "./KeystoreErrors.ts"
 import { readPassword } from "./MasterPassword.ts"
 import { deriveKey, freshKdf, Kdf, Sealed, seal, unseal } from "./Sealed.ts"
 
+/** Shorter master passwords get a warning when a keystore is made. */
+const SHORT_PASSWORD = 12
+
 export const KeySource = Schema.Literal("password", "key-file")
 export type KeySource = typeof KeySource.Type
 
@@ -207,6 +210,10 @@ export class Keystore extends Context.Tag("@waiaas/daemon/Keystore")<
     if (yield* files.exists(master)) return (yield* openDataKey).source
     yield* expectNotLost
     const password = yield* readPassword
+    if (Option.isSome(password) && [...password.value].length < SHORT_PASSWORD)
+      yield* Effect.logWarning(
+        `the master password has fewer than ${SHORT_PASSWORD} characters: who gets a copy of the keystore tries short ones first`,
+      )
     yield* files.makeDirectory(paths.keystore)
     const source: KeySource = Option.isSome(password) ? "password" : "key-file"
     const secret = Option.getOrElse(password, () => randomBytes(32).toString("hex"))

@@ -1,5 +1,6 @@
 /** `config.toml`: its keys, their defaults and limits. Environment names derive from the keys. */
 import * as Schema from "effect/Schema"
+import { nearest } from "./Nearest.ts"
 
 export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
 
@@ -80,17 +81,46 @@ export const isServiceName = (name: string): boolean =>
   /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/.test(name) ||
   name === "WAIAAS_PORT"
 
+const knownEnvironment = (): ReadonlySet<string> => {
+  const known = new Set<string>(reservedEnvironment)
+  for (const [section, keys] of Object.entries(configKeys))
+    for (const key of keys) known.add(environmentName(section, key))
+  return known
+}
+
 /** Variables that look like ours and are none: a mistyped one is not obeyed, and its operator should know. */
 export const unknownEnvironment = (
   variables: Readonly<Record<string, string | undefined>>,
 ): ReadonlyArray<string> => {
-  const known = new Set<string>(reservedEnvironment)
-  for (const [section, keys] of Object.entries(configKeys))
-    for (const key of keys) known.add(environmentName(section, key))
+  const known = knownEnvironment()
   return Object.keys(variables)
     .filter((name) => name.startsWith("WAIAAS_") && !known.has(name) && !isServiceName(name))
     .sort()
 }
+
+/**
+ * Whether a variable was meant to be the master password and is not: it would be ignored without a word, and the keys
+ * sealed under a key file. Only names that begin like ours: other programs have passwords, too.
+ */
+export const isMistypedPassword = (name: string): boolean => {
+  if (reservedEnvironment.some((each) => each === name) || isServiceName(name)) return false
+  if (name.startsWith("WAIAAS_MASTER_")) return true
+  return /^WAI[A-Z]{2,5}_/i.test(name) && /PASS|PWD|SECRET/i.test(name.slice(4))
+}
+
+/** A variable that is not obeyed, with the one that was probably meant. */
+export const strayInWords = (name: string): string => {
+  const meant = nearest(
+    name.toLowerCase(),
+    [...knownEnvironment()].map((each) => each.toLowerCase()),
+  )
+  return `${name} is set in the environment, but is no setting of WAIaaS: it is ignored${
+    meant === undefined ? "" : ` (did you mean ${meant.toUpperCase()}?)`
+  }`
+}
+
+/** Whether a variable that is not obeyed differs from one that is by few letters. */
+export const isNearMiss = (name: string): boolean => strayInWords(name).includes("did you mean")
 
 /** What `waiaas init` writes: every key with its default, commented out. */
 export const initialConfigToml = `# WAIaaS configuration. Every key is optional; what is commented out is the default.

@@ -173,7 +173,7 @@ export class RestartWouldFail extends Schema.TaggedError<RestartWouldFail>()("Re
   command: Schema.String,
 }) {
   override get message() {
-    return `The new version could not be started from here: ${this.missing}. The running daemon was not touched.`
+    return `The new version could not be started from here: ${this.missing}. Nothing was stopped.`
   }
   get next() {
     return this.command

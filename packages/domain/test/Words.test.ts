@@ -1,6 +1,13 @@
 /** Addresses, words of a shell, secrets and names of the environment: what small functions of the domain make of them. */
 import { assert, it } from "@effect/vitest"
-import { environmentName, isServiceName, unknownEnvironment } from "@waiaas/domain/Config"
+import {
+  environmentName,
+  isMistypedPassword,
+  isNearMiss,
+  isServiceName,
+  strayInWords,
+  unknownEnvironment,
+} from "@waiaas/domain/Config"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import { agentsWithoutKey, keyAdvice } from "@waiaas/domain/KeyFile"
 import { redactText } from "@waiaas/domain/Redact"
@@ -103,6 +110,40 @@ it("a damaged key of no agent is named beside the agents that cannot sign, and o
     ),
     "1 of 2 agents cannot sign, its sealed key is missing or damaged (a); 7 sealed keys of no agent are damaged (k1, k2, k3, k4, k5, and 2 more): put /k back from your own copy",
   )
+})
+
+it("a password under another name is known for one, and other programs' passwords are not", () => {
+  for (const name of [
+    "WAIAAS_MASTER_PASSWD",
+    "WAIAAS_MASTER_KEY",
+    "WAIAAS_PASSWORD",
+    "WAIAAS_MASTERPASSWORD",
+    "WAIAAS_KEYSTORE_PASSPHRASE",
+    "WAIASS_MASTER_PASSWORD",
+    "WAIAS_MASTER_PASSWORD_FILE",
+    "waiaas_master_password",
+  ])
+    assert.isTrue(isMistypedPassword(name), name)
+  for (const name of [
+    "WAIAAS_MASTER_PASSWORD",
+    "WAIAAS_MASTER_PASSWORD_FILE",
+    "WAIAAS_DATA_DIR",
+    "WAIAAS_DAEMON_UPDATE_REGISTRY_TOKEN_FILE",
+    "PGPASSWORD",
+    "MASTER_PASSWORD",
+    "WAIT_PASSWORD",
+    "SSH_ASKPASS",
+  ])
+    assert.isFalse(isMistypedPassword(name), name)
+})
+
+it("a variable that is not obeyed is named with the one that was probably meant", () => {
+  assert.strictEqual(
+    strayInWords("WAIAAS_DATADIR"),
+    "WAIAAS_DATADIR is set in the environment, but is no setting of WAIaaS: it is ignored (did you mean WAIAAS_DATA_DIR?)",
+  )
+  assert.isTrue(isNearMiss("WAIAAS_NO_UPDATE_NOTIF"))
+  assert.isFalse(isNearMiss("WAIAAS_TREASURY_AGENT"))
 })
 
 it("only variables that look like ours and are none are unknown", () => {

@@ -4,8 +4,9 @@ import {
   Config,
   configKeys,
   environmentName,
+  isMistypedPassword,
   isServiceName,
-  reservedEnvironment,
+  strayInWords,
   unknownEnvironment,
 } from "@waiaas/domain/Config"
 import { ConfigInvalid, type FileFailed } from "@waiaas/domain/DataErrors"
@@ -72,12 +73,9 @@ export class ConfigFile extends Context.Tag("@waiaas/services/ConfigFile")<
 
 /** Says which variables of the environment look like ours and are not obeyed. */
 export const warnOfUnknownVariables = Effect.flatMap(Environment, ({ variables }) =>
-  Effect.forEach(
-    unknownEnvironment(variables),
-    (name) =>
-      Effect.logWarning(`${name} is set in the environment, but is no setting of WAIaaS: it is ignored`),
-    { discard: true },
-  ),
+  Effect.forEach(unknownEnvironment(variables), (name) => Effect.logWarning(strayInWords(name)), {
+    discard: true,
+  }),
 )
 
 type Table = Record<string, unknown>
@@ -179,7 +177,7 @@ export const decodeConfig = (
     )
     for (const [name, value] of Object.entries(variables)) {
       if (value === undefined || isServiceName(name)) continue
-      if (name.startsWith("WAIAAS_MASTER_") && !reservedEnvironment.some((each) => each === name))
+      if (isMistypedPassword(name))
         // Never its value: it is a password under another name.
         return yield* new ConfigInvalid({
           source: "environment",
@@ -187,8 +185,6 @@ export const decodeConfig = (
           value: "(not shown)",
           allowed: "WAIAAS_MASTER_PASSWORD or WAIAAS_MASTER_PASSWORD_FILE",
         })
-      if (name === "WAIAAS_DATA_DIR" && value === "")
-        return yield* invalid("environment", name, value, "a directory; unset it for ~/.waiaas")
     }
     const prefixes = Object.keys(configKeys).map((section) => environmentName(section, ""))
     for (const [name, value] of Object.entries(variables)) {

@@ -32,6 +32,22 @@ describe("DataDir", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive("is no default where WAIAAS_DATA_DIR is set and empty", () =>
+    Effect.gen(function* () {
+      for (const value of ["", "  "]) {
+        const place = yield* at(null, { variables: { WAIAAS_DATA_DIR: value } })
+        for (const asked of [place.check, place.expectRoom]) {
+          const error = yield* Effect.flip(asked)
+          assert.strictEqual(error._tag, "ConfigInvalid")
+          assert.include(error.message, "WAIAAS_DATA_DIR")
+        }
+        // What is named on the line needs no variable.
+        const named = yield* at("/nowhere/d", { variables: { WAIAAS_DATA_DIR: value } })
+        assert.strictEqual((yield* Effect.flip(named.check))._tag, "NotInitialised")
+      }
+    }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive("refuses what others can read, what belongs to another, and what is not there", () =>
     Effect.gen(function* () {
       const root = `${yield* temporaryDirectory}/d`

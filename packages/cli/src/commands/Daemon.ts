@@ -25,6 +25,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import { expectDaemonFile, runAgain, runDaemonFile, takeOver } from "../DaemonFile.ts"
 import { Output } from "../Output.ts"
+import { noteUnusedPassword } from "../StrayVariables.ts"
 import { showStatus } from "./Status.ts"
 import { inSameDataDir } from "./Text.ts"
 
@@ -59,7 +60,7 @@ export const init = Command.make("init", {}, () =>
         : made.token
           ? `A new API token was made in ${paths.token}; the rest was there already and was left as it is.`
           : `${paths.root} is initialised already; what is there was left alone.`,
-      `Keys are sealed under ${made.keystore === "password" ? "your master password" : `a key file in ${paths.keystore}`}. Back that directory up yourself: upgrades and backups do not hold it.`,
+      `Keys are sealed under ${made.keystore === "password" ? "your master password" : "a key file"}, in ${paths.keystore}. Back that directory up yourself: upgrades and backups do not hold it.`,
       `next: ${here("waiaas start --background")}`,
     ])
   }),
@@ -129,6 +130,7 @@ const startDaemon = (background: boolean) =>
     }
     yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
     yield* recordForCheck
+    yield* noteUnusedPassword
     const suspicion = yield* (yield* Probation).suspicion
     if (Option.isSome(suspicion)) {
       const back = (yield* inSameDataDir)(suspicion.value.next)

@@ -1,5 +1,11 @@
 import { dirname, isAbsolute, join, resolve } from "node:path"
-import { type FileFailed, NotInitialised, NoWorkingDirectory, UnsafeDataDir } from "@waiaas/domain/DataErrors"
+import {
+  ConfigInvalid,
+  type FileFailed,
+  NotInitialised,
+  NoWorkingDirectory,
+  UnsafeDataDir,
+} from "@waiaas/domain/DataErrors"
 import { OtherOwner } from "@waiaas/domain/RunErrors"
 import { shellWord } from "@waiaas/domain/Shell"
 import * as Context from "effect/Context"
@@ -47,12 +53,12 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
     readonly paths: DataPaths
     /** Whether the operator named it, rather than taking the default. */
     readonly explicit: boolean
-    /** Fails where a relative path of the operator's has no working directory to be relative to. */
-    readonly expectPlace: Effect.Effect<void, NoWorkingDirectory>
+    /** Fails where it is not certain which directory the operator means: an empty name, or a relative one of nothing. */
+    readonly expectPlace: Effect.Effect<void, NoWorkingDirectory | ConfigInvalid>
     /** Fails unless it is there, is ours and is private: the directory and what is directly in it. */
     readonly check: Effect.Effect<
       void,
-      NotInitialised | UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory
+      NotInitialised | UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory | ConfigInvalid
     >
     /**
      * Fails unless every file of ours is private and this user's, and those that the configuration puts elsewhere are
@@ -63,7 +69,10 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
       readonly logFile: string
     }) => Effect.Effect<void, UnsafeDataDir | FileFailed>
     /** Fails unless a data directory may be made here: nothing is there, or nothing that is not ours. */
-    readonly expectRoom: Effect.Effect<void, UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory>
+    readonly expectRoom: Effect.Effect<
+      void,
+      UnsafeDataDir | OtherOwner | FileFailed | NoWorkingDirectory | ConfigInvalid
+    >
     /** Creates what is missing, private whatever the umask. */
     readonly create: Effect.Effect<void, FileFailed>
   }
@@ -134,6 +143,15 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
 
         /** What the operator named by a relative path has to have a directory that it is relative to. */
         const expectPlace = Effect.gen(function* () {
+          const variable = environment.variables.WAIAAS_DATA_DIR
+          // A script whose own variable is empty: the default is somebody else's data, perhaps.
+          if (Option.isNone(flag) && variable?.trim() === "")
+            return yield* new ConfigInvalid({
+              source: "environment",
+              key: "WAIAAS_DATA_DIR",
+              value: JSON.stringify(variable),
+              allowed: "a directory; unset it for ~/.waiaas",
+            })
           const relative = [
             Option.getOrUndefined(named),
             environment.variables.WAIAAS_MASTER_PASSWORD_FILE,

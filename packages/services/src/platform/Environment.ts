@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs"
 import { homedir } from "node:os"
-import { dirname } from "node:path"
+import { dirname, isAbsolute, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { VERSION } from "@waiaas/domain/Build"
 import type { Version } from "@waiaas/domain/Version"
@@ -16,6 +16,26 @@ const homeDirectory = (): string => {
   } catch {
     return "/"
   }
+}
+
+/** Variables that name a file. Other processes of ours have other working directories. */
+const fileVariables = ["WAIAAS_MASTER_PASSWORD_FILE", "NODE_EXTRA_CA_CERTS"]
+
+/** The variables with whole paths: a relative one means the file that it led to where the command was typed. */
+export const withWholePaths = (
+  variables: Environment["Type"]["variables"],
+  cwd: string | null,
+): Environment["Type"]["variables"] => {
+  const relative = fileVariables.filter((name) => {
+    const path = variables[name] ?? ""
+    return path.trim() !== "" && !isAbsolute(path)
+  })
+  return cwd === null || relative.length === 0
+    ? variables
+    : {
+        ...variables,
+        ...Object.fromEntries(relative.map((name) => [name, resolve(cwd, variables[name] ?? "")])),
+      }
 }
 
 /** Facts of this process and its surroundings; the only place that reads `process` for them. */
@@ -46,7 +66,7 @@ export class Environment extends Context.Tag("@waiaas/services/Environment")<
   }
 >() {
   static readonly layer = Layer.sync(this, () => ({
-    variables: process.env,
+    variables: withWholePaths(process.env, workingDirectory()),
     uid: process.geteuid?.() ?? null,
     home: homeDirectory(),
     cwd: workingDirectory(),
