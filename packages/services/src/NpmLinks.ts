@@ -1,6 +1,6 @@
 /** The two names that npm gives a global package: an upgrade exchanges what they lead to, and nothing else. */
 import { dirname, resolve } from "node:path"
-import { type Install, packagePaths } from "@waiaas/domain/Install"
+import { hiddenPaths, type Install, packagePaths } from "@waiaas/domain/Install"
 import { NotNpmGlobal } from "@waiaas/domain/PackageErrors"
 import { PACKAGE_NAME } from "@waiaas/domain/Release"
 import { shellWord } from "@waiaas/domain/Shell"
@@ -12,7 +12,7 @@ import { DurableFile } from "./platform/DurableFile.ts"
  * What an upgrade would replace that is not npm's: a package directory that is a link (`npm link`), or a command that is the
  * operator's own. `null`: both are npm's.
  */
-export const obstacleTo = ({ binLink, packageDir }: Install) =>
+export const obstacleTo = ({ binLink, packageDir, hidden }: Install) =>
   Effect.gen(function* () {
     const files = yield* DurableFile
     const refuse = (manager: string, command: string, problem?: string) =>
@@ -30,7 +30,10 @@ export const obstacleTo = ({ binLink, packageDir }: Install) =>
       return refuse("something else than npm install --global", `npm install --global ${PACKAGE_NAME}`)
     if (Option.isSome(target)) {
       // By name first: between two renames of a run there is no package.
-      if (resolve(yield* files.realPath(dirname(binLink)), target.value) === bin) return null
+      const named = resolve(yield* files.realPath(dirname(binLink)), target.value)
+      if (named === bin) return null
+      // Ours since step 1 of a run, until its end or its recovery.
+      if (dirname(dirname(dirname(named))) === hiddenPaths(hidden).retainedAll) return null
       const leadsTo = yield* Effect.option(files.realPath(binLink))
       if (Option.contains(leadsTo, bin)) return null
     }

@@ -496,6 +496,16 @@ describe("NpmInstaller", () => {
             yield* fs.symlink("../other", `${prefix}/bin/waiaas`)
           }),
         )
+        // A run that was cut off leaves it so, with or without the package in its place.
+        yield* found((prefix) =>
+          Effect.gen(function* () {
+            yield* fs.remove(`${prefix}/bin/waiaas`)
+            yield* fs.symlink(
+              "../lib/node_modules/.waiaas/retained/2.0.0/dist/bin.js",
+              `${prefix}/bin/waiaas`,
+            )
+          }),
+        )
       }).pipe(Effect.provide(NodeFileSystem.layer)),
   )
 

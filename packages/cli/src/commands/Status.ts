@@ -18,7 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import { Output } from "../Output.ts"
-import { checkText, inSameDataDir, when } from "./Text.ts"
+import { checkText, inSameDataDir, otherVersionText, when } from "./Text.ts"
 
 export const showStatus = Effect.gen(function* () {
   const output = yield* Output
@@ -44,6 +44,9 @@ export const showStatus = Effect.gen(function* () {
   const keys = Option.getOrNull(yield* missingKeys)
   const loss = Option.getOrNull(yield* keystoreLoss)
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
+  const running = state._tag === "Running" ? state.facts.version : version
+  // While a run is not over, the command can be the one of the version before it.
+  const behind = Option.isNone(open) ? otherVersionText(state, version, here) : null
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
     state._tag === "Stopped"
@@ -52,7 +55,7 @@ export const showStatus = Effect.gen(function* () {
         ? `daemon: not running, but the data is in use by ${state.holder}`
         : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
     ...(health === null || !isServing(health) ? [] : [`schema: ${health.schemaVersion}`]),
-    ...(isVersion(latest) && isVersion(version) && isUpdate(latest, version)
+    ...(isVersion(latest) && [version, running].every((each) => isVersion(each) && isUpdate(latest, each))
       ? [
           `update: ${latest} is available (${here("waiaas upgrade")})`,
           ...(report === null || report.ageLimit === null
@@ -71,6 +74,7 @@ export const showStatus = Effect.gen(function* () {
             names: keys.missing.slice(0, 5).map(({ name }) => name),
           })}: put ${paths.keystore} back from your own copy`,
         ]),
+    ...(behind === null ? [] : [`warning: ${behind}`]),
     ...(isOtherBuild
       ? [
           `warning: the daemon runs another build of ${version} than the one that is installed (${here("waiaas stop && waiaas start --background")})`,

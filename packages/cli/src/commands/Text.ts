@@ -2,6 +2,7 @@
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
 import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import type { CheckReport } from "@waiaas/services/CheckReport"
+import type { DaemonState } from "@waiaas/services/DaemonControl"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment, isUnderSudo } from "@waiaas/services/platform/Environment"
 import * as Effect from "effect/Effect"
@@ -50,6 +51,16 @@ export const checkText = ({ checking, registry, checkedAt, failure }: CheckRepor
   if (!checking) return "off (update_check = false)"
   return checkedAt === null ? "none yet" : `${when(checkedAt)}${registry === null ? "" : `, ${registry}`}`
 }
+
+/** What a daemon that was not restarted since npm changed the package still is; `null` where it is what is installed. */
+export const otherVersionText = (
+  state: DaemonState,
+  installed: string,
+  here: (command: string) => string,
+): string | null =>
+  state._tag === "Running" && state.facts.version !== installed
+    ? `the daemon runs ${state.facts.version}, while ${installed} is installed: ${here("waiaas restart")}`
+    : null
 
 /** Makes a suggested command mean the same data directory, with the same rights. */
 export const inSameDataDir = Effect.map(

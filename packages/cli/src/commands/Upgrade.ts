@@ -30,7 +30,7 @@ import { rememberDone, rememberFailure, rememberOptions } from "../Failure.ts"
 import { Output } from "../Output.ts"
 import { recoverFirst } from "../RecoverFirst.ts"
 import { rollbackRun } from "./Rollback.ts"
-import { checkText, exitCodes, inSameDataDir, when } from "./Text.ts"
+import { checkText, exitCodes, inSameDataDir, otherVersionText, when } from "./Text.ts"
 
 const options = {
   check: Options.boolean("check").pipe(
@@ -111,8 +111,10 @@ const check = (to: Option.Option<string>) =>
     const unopened = Option.filter(Either.getLeft(keys), ({ _tag }) => wanted || _tag === "KeystoreDamaged")
     const obstacle = hindered ?? Option.getOrNull(unopened)
     const refusal = wanted ? obstacle : target.refusal
+    const behind = otherVersionText(yield* (yield* DaemonControl).state, installed, here)
     const warnings = [
       ...target.warnings,
+      ...(behind === null ? [] : [behind]),
       ...Option.toArray(Option.flatMapNullable(Either.getRight(keys), (text) => text)),
       ...(report === null || !report.checking || report.registry === null || report.registry === registry
         ? []
@@ -189,6 +191,8 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     const report = yield* (yield* Upgrade).run(options)
     if (report._tag === "UpToDate") {
       yield* output.result({ event: "Result", ...report }, [`Already up to date (${report.installed})`])
+      const behind = otherVersionText(yield* (yield* DaemonControl).state, report.installed, here)
+      if (behind !== null) yield* output.note(`warning: ${behind}`)
       return yield* recorded ? checkAgain : Effect.void
     }
     if (report._tag === "Rehearsed")

@@ -1,0 +1,50 @@
+/** A daemon that goes on with another version than the one that is installed by now is no daemon that is up to date. */
+import { assert, it } from "@effect/vitest"
+import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { Probation } from "@waiaas/services/Probation"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { layerInstallation } from "../../../test/support/layers.mts"
+import { showStatus } from "../src/commands/Status.ts"
+import { Output } from "../src/Output.ts"
+
+it.scopedLive("status names both versions and the restart, and announces nothing that runs already", () =>
+  Effect.gen(function* () {
+    const control = yield* DaemonControl
+    const statusWith = (version: string, latestVersion: string) =>
+      Effect.gen(function* () {
+        const lines: Array<string> = []
+        const said = (_value: unknown, text: ReadonlyArray<string>) =>
+          Effect.sync(() => void lines.push(...text))
+        const health = { status: "ok", version, latestVersion, schemaVersion: 4 } as never
+        const facts = { pid: 1, version, hostname: "127.0.0.1", port: 3100, startedAt: 1 } as never
+        yield* showStatus.pipe(
+          Effect.provideService(DaemonControl, {
+            ...control,
+            state: Effect.succeed({ _tag: "Running", facts, health: Option.some(health) } as const),
+          }),
+          Effect.provideService(Output, {
+            mode: "human",
+            columns: undefined,
+            result: said,
+            verbatim: said,
+            note: () => Effect.void,
+            event: () => Effect.void,
+          }),
+        )
+        return lines.join("\n")
+      })
+    const behind = yield* statusWith("1.9.0", "2.0.0")
+    assert.match(
+      behind,
+      /^warning: the daemon runs 1\.9\.0, while 2\.0\.0 is installed: waiaas restart( --data-dir \S+)?$/m,
+    )
+    const ahead = yield* statusWith("2.1.0", "2.1.0")
+    assert.include(ahead, "the daemon runs 2.1.0, while 2.0.0 is installed")
+    assert.notInclude(ahead, "is available")
+    const same = yield* statusWith("2.0.0", "2.1.0")
+    assert.notInclude(same, "is installed")
+    assert.include(same, "update: 2.1.0 is available")
+  }).pipe(Effect.provide(Probation.layer.pipe(Layer.provideMerge(layerInstallation())))),
+)
