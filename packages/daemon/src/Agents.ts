@@ -3,7 +3,7 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import { Agent, AgentId, type CreateAgent, isAgentId } from "@waiaas/domain/DaemonApi"
 import { DatabaseFailed, type FileFailed, type KeystoreDamaged } from "@waiaas/domain/DataErrors"
-import { databaseFailed } from "@waiaas/services/Database"
+import { databaseFailed, fileOfDatabase } from "@waiaas/services/Database"
 import { Environment, unixSeconds } from "@waiaas/services/platform/Environment"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -20,8 +20,6 @@ import {
   NoOwnerAddress,
 } from "./AgentErrors.ts"
 import { Keystore } from "./Keystore.ts"
-
-const table = "agents"
 
 /** A row as SQLite gives it; `owner_address` is there from schema 3 on. */
 const AgentRow = Schema.Struct({
@@ -85,6 +83,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
       this,
       Effect.gen(function* () {
         const sql = yield* SqlClient
+        const file = yield* fileOfDatabase
         const keystore = yield* Keystore
         const environment = yield* Environment
         const now = unixSeconds.pipe(Effect.provideService(Environment, environment))
@@ -101,7 +100,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
             const column = issue?.path.at(1) ?? "a row"
             return new DatabaseFailed({
               operation: "read the agents",
-              path: table,
+              path: file,
               reason: `${String(column)} is not what it should be`,
             })
           })
@@ -112,7 +111,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
             byId
               ? sql`SELECT ${columns} FROM agents WHERE id = ${wanted.toLowerCase()}`
               : sql`SELECT ${columns} FROM agents WHERE name = ${wanted} ORDER BY created_at, id`
-          ).pipe(databaseFailed("read an agent", table))
+          ).pipe(databaseFailed("read an agent", file))
           const [row, ...others] = yield* decode(rows)
           if (row === undefined) return yield* new AgentNotFound({ wanted })
           if (others.length > 0)
@@ -150,7 +149,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
             const { id } = yield* find(wanted)
             const at = yield* now
             yield* sql`UPDATE agents SET status = ${status}, updated_at = ${at} WHERE id = ${id} AND status <> ${status}`.pipe(
-              databaseFailed(`make an agent ${status}`, table),
+              databaseFailed(`make an agent ${status}`, file),
             )
             return yield* Effect.flatMap(find(id), withKey)
           }).pipe(Effect.uninterruptible)
@@ -161,7 +160,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
               if (wanted.ownerAddress !== undefined && !ownerAddressStored)
                 return yield* new NoOwnerAddress({ schema })
               const taken = yield* sql`SELECT 1 FROM agents WHERE name = ${wanted.name} LIMIT 1`.pipe(
-                databaseFailed("read the agents", table),
+                databaseFailed("read the agents", file),
               )
               if (taken.length > 0) return yield* new AgentNameTaken({ name: wanted.name })
               const id = randomUUID()
@@ -179,7 +178,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
                 ...(ownerAddressStored && { owner_address: wanted.ownerAddress ?? null }),
               }
               yield* sql`INSERT INTO agents ${sql.insert(row)}`.pipe(
-                databaseFailed("store an agent", table),
+                databaseFailed("store an agent", file),
                 // A key is never deleted by itself: one that nobody knows does no harm.
                 Effect.tapError(() =>
                   Effect.logWarning(`The sealed key ${id} belongs to no agent: its row was not stored.`),
@@ -199,7 +198,7 @@ export class Agents extends Context.Tag("@waiaas/daemon/Agents")<
           // The rows first: a key is there before its row, so each of them is found in the listing.
           list: Effect.gen(function* () {
             const rows = yield* sql`SELECT ${columns} FROM agents ORDER BY created_at, id`.pipe(
-              databaseFailed("read the agents", table),
+              databaseFailed("read the agents", file),
               Effect.flatMap(decode),
             )
             const onFile = yield* keystore.onFile

@@ -28,6 +28,21 @@ const layerAgents = (root: string, schema: number) =>
     Layer.provideMerge(layerPlatform(root)),
     Layer.provideMerge(Logger.remove(Logger.defaultLogger)),
   )
+it.scopedLive("a failure of the database names its file", () =>
+  Effect.gen(function* () {
+    const root = yield* temporaryDirectory
+    yield* initialise(root)
+    yield* Effect.gen(function* () {
+      const sql = yield* SqlClient
+      yield* sql`DROP TABLE agents`
+      const error = yield* Effect.flip((yield* Agents).list)
+      assert.ok(
+        error.message.startsWith(`Database ${join(root, "data/waiaas.db")}: could not read the agents`),
+      )
+    }).pipe(Effect.provide(layerAgents(root, 5)))
+  }),
+)
+
 const wanted = { name: "alice", chain: "solana", network: "mainnet" } as const
 
 for (const schema of [2, 3, 4, 5])

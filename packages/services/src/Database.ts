@@ -37,6 +37,15 @@ const failureOf = (
     : new DatabaseFailed({ operation, path, reason: shortage.problem, remedy: shortage.remedy })
 }
 
+/** The file of the open database, for what is said of a failure; where SQLite does not say it, what it is. */
+export const fileOfDatabase: Effect.Effect<string, never, SqlClient> = Effect.flatMap(
+  SqlClient,
+  (sql) => sql<{ file: string }>`SELECT file FROM pragma_database_list WHERE name = 'main'`,
+).pipe(
+  Effect.map((rows) => rows[0]?.file || "in memory"),
+  Effect.orElseSucceed(() => "of this daemon"),
+)
+
 /**
  * The operator's database: WAL, `synchronous = FULL` (no acknowledged write is lost to a power cut),
  * foreign keys on, 5 s of patience with other writers. `create` makes a missing file, 0600.

@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { databaseFailed } from "./Database.ts"
+import { databaseFailed, fileOfDatabase } from "./Database.ts"
 import { Environment, unixSeconds } from "./platform/Environment.ts"
 
 /** Keys of the version check, all plain text. */
@@ -45,24 +45,24 @@ export class KeyValueStore extends Context.Tag("@waiaas/services/KeyValueStore")
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const environment = yield* Environment
-      const table = "key_value_store"
+      const file = yield* fileOfDatabase
       return {
         get: Effect.fn("KeyValueStore.get")(function* (key: string) {
           const rows = yield* sql<{
             value: string
-          }>`SELECT value FROM key_value_store WHERE key = ${key}`.pipe(databaseFailed("read a key", table))
+          }>`SELECT value FROM key_value_store WHERE key = ${key}`.pipe(databaseFailed("read a key", file))
           return Option.map(Option.fromNullable(rows[0]), (row) => row.value)
         }),
         set: Effect.fn("KeyValueStore.set")(function* (key: string, value: string) {
           const at = yield* unixSeconds.pipe(Effect.provideService(Environment, environment))
           yield* sql`INSERT INTO key_value_store (key, value, updated_at) VALUES (${key}, ${value}, ${at})
             ON CONFLICT (key) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at`.pipe(
-            databaseFailed("write a key", table),
+            databaseFailed("write a key", file),
           )
         }),
         remove: Effect.fn("KeyValueStore.remove")(function* (key: string) {
           yield* sql`DELETE FROM key_value_store WHERE key = ${key}`.pipe(
-            databaseFailed("remove a key", table),
+            databaseFailed("remove a key", file),
           )
         }),
       }

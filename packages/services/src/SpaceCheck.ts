@@ -1,3 +1,4 @@
+import { dirname } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { NoSpace } from "@waiaas/domain/PackageErrors"
 import * as Effect from "effect/Effect"
@@ -30,6 +31,24 @@ export const expectSpace = (
       if (available < needed) return yield* new NoSpace({ path, needed, available })
     }
   })
+
+/** What an upgrade and its undo need at most; `copy`: what the undo keeps next to a database on another file system. */
+export const wantedOfUpgrade = (
+  { upgrade, backups }: { readonly upgrade: string; readonly backups: string },
+  install: { readonly root: string; readonly packageSize: number },
+  database: { readonly path: string; readonly size: number; readonly copy: number },
+): Wanted => [
+  // The rehearsal's copy, its migrated growth and what it is compared with, gone before the backup is made.
+  [upgrade, database.size * 3 + RESERVE],
+  [install.root, install.packageSize * 3],
+  // On another file system: the backup there, the migration's growth and the undo's copy here.
+  ...(database.copy === 0
+    ? []
+    : ([
+        [backups, database.size],
+        [dirname(database.path), database.size + database.copy],
+      ] as const)),
+]
 
 /** Bytes of a database with its write-ahead log, which may belong to a daemon that serves. */
 export const sizeOfDatabase = (files: typeof DurableFile.Service, database: string) =>

@@ -1,7 +1,8 @@
+import { dirname } from "node:path"
 import { type DatabaseInUse, type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
 import { keyAdvice } from "@waiaas/domain/KeyFile"
-import type { NoPermission } from "@waiaas/domain/PackageErrors"
+import type { NoPermission, NoSpace } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
 import type { ToolError } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
@@ -13,10 +14,12 @@ import { DatabaseTool } from "./DatabaseTool.ts"
 import { PackageSwap } from "./PackageSwap.ts"
 import { expectAlone } from "./platform/DatabaseReaders.ts"
 import { DataDir } from "./platform/DataDir.ts"
+import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import { ExclusiveLock } from "./platform/ExclusiveLock.ts"
 import { RunLocks } from "./RunLocks.ts"
+import { expectSpace, sizeOfDatabase, wantedOfUpgrade } from "./SpaceCheck.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
 
 export type Obstacle =
@@ -25,6 +28,7 @@ export type Obstacle =
   | LockBusy
   | DatabaseInUse
   | NoPermission
+  | NoSpace
   | FileFailed
   | JournalDamaged
 
@@ -52,6 +56,7 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
       const files = yield* DurableFile
       const environment = yield* Environment
       const tool = yield* DatabaseTool
+      const disk = yield* DiskSpace
 
       /** Who works here now: of a run more is known than of another holder of its lock, such as a backup. */
       const expectNoRun = Effect.gen(function* () {
@@ -82,6 +87,17 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
           yield* expectNoRun
           yield* locks.expectNoneElsewhere(install.packageDir)
           yield* swap.mayChange(install)
+          const size = yield* sizeOfDatabase(files, database)
+          // Step 1 tries a rename; here nothing is written.
+          const [there, here] = [yield* files.device(dirname(database)), yield* files.device(paths.backups)]
+          const copy = there === here ? 0 : Math.ceil(size * 1.2)
+          const packageSize = yield* files.sizeOfTree(install.packageDir)
+          const wanted = wantedOfUpgrade(
+            paths,
+            { root: install.root, packageSize },
+            { path: database, size, copy },
+          )
+          yield* expectSpace(files, disk, wanted)
           const state = yield* daemon.state
           if (state._tag === "Busy")
             return yield* new LockBusy({ lock: "data", path: paths.dataLock, holder: state.holder })

@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path"
+import { join } from "node:path"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { ConfigChanged, type FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
@@ -27,7 +27,7 @@ import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
 import type { DataLease } from "./RunLocks.ts"
-import { expectSpace, RESERVE, sizeOfDatabase } from "./SpaceCheck.ts"
+import { expectSpace, RESERVE, sizeOfDatabase, wantedOfUpgrade } from "./SpaceCheck.ts"
 import type { RecordBody } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
@@ -88,18 +88,12 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const database = yield* sizeOfDatabase(files, databasePath)
           const packageSize = yield* files.sizeOfTree(install.packageDir)
           const copy = yield* restore.sizeOfUndo(databasePath, database)
-          yield* expectSpace(files, disk, [
-            // The rehearsal's copy, its migrated growth and what it is compared with, gone before the backup is made.
-            [paths.upgrade, database * 3 + RESERVE],
-            [install.root, packageSize * 3],
-            // On another file system: the backup there, the migration's growth and the undo's copy here.
-            ...(copy === 0
-              ? []
-              : ([
-                  [paths.backups, database],
-                  [dirname(databasePath), database + copy],
-                ] as const)),
-          ])
+          const wanted = wantedOfUpgrade(
+            paths,
+            { root: install.root, packageSize },
+            { path: databasePath, size: database, copy },
+          )
+          yield* expectSpace(files, disk, wanted)
           yield* files.reserve(paths.reserve, RESERVE)
           yield* restore.prepareUndo(run.started.run, databasePath, copy)
         })

@@ -95,6 +95,16 @@ describe("an upgrade", () => {
       }).pipe(Effect.provide(layer)),
     )
 
+  it.scopedLive("is kept by a file system that has less than the upgrade asks for", () =>
+    Effect.gen(function* () {
+      const found = yield* obstacle
+      assert.strictEqual(found?._tag, "NoSpace")
+      assert.include(found?.message ?? "", "needed")
+    }).pipe(
+      Effect.provide(layerSimulated({ available: () => 1e6 }).pipe(Layer.provideMerge(NodeFileSystem.layer))),
+    ),
+  )
+
   it.scopedLive("is kept by a run that was cut off, and while one goes on", () =>
     Effect.gen(function* () {
       yield* beginRun
