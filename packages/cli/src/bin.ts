@@ -62,11 +62,23 @@ const answer = (text: string) => {
   process.stdout.write(text)
 }
 
+/** What keeps the command itself from being loaded, said as it says its own failures. */
+const refuse = (error: string, message: string, next: string, exitCode: number) => {
+  if (args.indexOf("--json") !== -1)
+    process.stdout.write(
+      `${JSON.stringify({ event: "Failed", error, message, standing: null, next, exitCode })}\n`,
+    )
+  process.stderr.write(`error: ${message}\nnext: ${next}\n`)
+  process.exitCode = exitCode
+}
+
 if (!isSupportedNode(process.versions.node)) {
-  process.stderr.write(
-    `WAIaaS needs Node ${NODE_RANGE}, this is Node ${process.versions.node}. Install a newer Node, then run the command again.\n`,
+  refuse(
+    "NodeTooOld",
+    `WAIaaS needs Node ${NODE_RANGE}, this is Node ${process.versions.node}.`,
+    "Install a newer Node, then run the command again.",
+    4,
   )
-  process.exitCode = 4
 } else if (isOnly("--version", "-v", "-V", "version")) {
   answer(`${VERSION}\n`)
 } else if (help !== "" && hasRoomForHelp && isOnly("--help", "-h", "help")) {
@@ -87,9 +99,11 @@ if (!isSupportedNode(process.versions.node)) {
     .catch((error: Error) => {
       // Only what cannot be loaded comes here: a command's own failure ends the process by itself.
       const file = isStatus ? "dist/status.js" : "dist/cli.js"
-      process.stderr.write(
-        `error: The installed package is damaged: ${file} cannot be loaded (${error.message.split("\n")[0]}).\nnext: npm install --global ${PACKAGE_NAME}@${VERSION}\n`,
+      refuse(
+        "PackageDamaged",
+        `The installed package is damaged: ${file} cannot be loaded (${error.message.split("\n")[0]}).`,
+        `npm install --global ${PACKAGE_NAME}@${VERSION}`,
+        1,
       )
-      process.exitCode = 1
     })
 }

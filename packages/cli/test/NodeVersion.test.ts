@@ -22,15 +22,28 @@ it("the command refuses what npm's engines refuse", () => {
   }
 })
 
-it("a Node without execve is refused in one line, with exit code 4", () => {
+it("a Node without execve is refused with cause, next step and exit code 4, as JSON where that is asked for", () => {
   const pretend =
     "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '23.10.0' } })"
   const bin = fileURLToPath(new URL("../src/bin.ts", import.meta.url))
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    ["--no-warnings", "--import", `data:text/javascript,${pretend}`, bin, "--version"],
-    { encoding: "utf8" },
-  )
+  const run = (...args: ReadonlyArray<string>) =>
+    spawnSync(
+      process.execPath,
+      ["--no-warnings", "--import", `data:text/javascript,${pretend}`, bin, ...args],
+      { encoding: "utf8" },
+    )
+  const { status, stdout, stderr } = run("--version")
   assert.deepStrictEqual([status, stdout], [4, ""])
-  assert.match(stderr, /^WAIaaS needs Node \^22\.15\.0 \|\| >=23\.11\.0, this is Node 23\.10\.0\. .*\n$/)
+  const message = "WAIaaS needs Node ^22.15.0 || >=23.11.0, this is Node 23.10.0."
+  const next = "Install a newer Node, then run the command again."
+  assert.strictEqual(stderr, `error: ${message}\nnext: ${next}\n`)
+  const asked = run("status", "--json")
+  assert.deepStrictEqual(JSON.parse(asked.stdout), {
+    event: "Failed",
+    error: "NodeTooOld",
+    message,
+    standing: null,
+    next,
+    exitCode: 4,
+  })
 })

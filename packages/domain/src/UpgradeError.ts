@@ -29,6 +29,7 @@ import type {
   NoSpace,
   NotNpmGlobal,
   NpmFailed,
+  PackageDamaged,
   PackageNotMovable,
   RestartWouldFail,
 } from "./PackageErrors.ts"
@@ -70,6 +71,7 @@ export type UpgradeError =
   | NoBackup
   | NotNpmGlobal
   | NoPermission
+  | PackageDamaged
   | PackageNotMovable
   | NpmFailed
   | CandidateRefused

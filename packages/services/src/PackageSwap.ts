@@ -1,12 +1,14 @@
 import { basename, dirname, join, relative } from "node:path"
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install, packagePaths, RunPointer } from "@waiaas/domain/Install"
-import { NoPermission, PackageNotMovable } from "@waiaas/domain/PackageErrors"
+import { NoPermission, PackageDamaged, PackageNotMovable } from "@waiaas/domain/PackageErrors"
 import { compare, isVersion } from "@waiaas/domain/Version"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { buildOf } from "./BuildDigest.ts"
+import { namedBuild } from "./NamedBuild.ts"
 import { DurableFile, PROBE_FILE, readJsonIfValid } from "./platform/DurableFile.ts"
 import { mountPoints } from "./platform/Mounts.ts"
 import { Privilege } from "./platform/Privilege.ts"
@@ -45,8 +47,14 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     ) => Effect.Effect<void, NoPermission | PackageNotMovable | FileFailed>
     /** Asks the system whether everything can be written to, without writing anything. */
     readonly mayChange: (install: Install) => Effect.Effect<void, NoPermission | FileFailed>
+    /** Fails where the installed code is not what its package names: kept, it would be no way back. */
+    readonly expectWhole: (
+      install: Install,
+      version: string,
+    ) => Effect.Effect<void, PackageDamaged | FileFailed>
     /** Keeps a durable copy of the installed package under its version. */
     readonly retain: (install: Install, version: string) => Effect.Effect<void, FileFailed>
+    /** Whether the code of a version is kept, and whole. */
     readonly isRetained: (install: Install, version: string) => Effect.Effect<boolean, FileFailed>
     /** Makes the staged candidate of a run out of the retained code of a version. */
     readonly stageRetained: (
@@ -118,8 +126,18 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           ),
         )
 
+      /** What names no build is taken as it is. */
+      const isWhole = (directory: string) =>
+        Effect.gen(function* () {
+          const named = yield* Effect.provideService(namedBuild(directory), DurableFile, files)
+          return Option.isNone(named) || buildOf(yield* files.hashFiles(directory)) === named.value
+        })
+
       const isRetained = (install: Install, version: string) =>
-        files.isDirectory(hiddenPaths(install.hidden).retained(version))
+        Effect.gen(function* () {
+          const directory = hiddenPaths(install.hidden).retained(version)
+          return (yield* files.isDirectory(directory)) && (yield* isWhole(directory))
+        })
 
       /** A copy that appears whole, by one rename, or not at all. */
       const copyWhole = (from: string, to: string) =>
@@ -175,6 +193,16 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             }
           }),
         isRetained,
+        expectWhole: (install, version) =>
+          Effect.gen(function* () {
+            const { packageDir } = install
+            if (!(yield* isWhole(packageDir)))
+              return yield* new PackageDamaged({
+                path: join(packageDir, "dist"),
+                problem: "is not the code that its package.json names",
+                version,
+              })
+          }),
         retain: Effect.fn("PackageSwap.retain")(function* (install: Install, version: string) {
           const target = hiddenPaths(install.hidden).retained(version)
           // Once per version; another build of the same version replaces it.
@@ -257,6 +285,7 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
         mayChange: (...args) => asInstaller(acts.mayChange(...args)),
         retain: (...args) => asInstaller(acts.retain(...args)),
         isRetained: (...args) => asInstaller(acts.isRetained(...args)),
+        expectWhole: (...args) => asInstaller(acts.expectWhole(...args)),
         detour: (...args) => asInstaller(acts.detour(...args)),
         stageRetained: (...args) => asInstaller(acts.stageRetained(...args)),
         swap: (...args) => asInstaller(acts.swap(...args)),

@@ -2,7 +2,7 @@ import { dirname } from "node:path"
 import { type DatabaseInUse, type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
 import { keyAdvice } from "@waiaas/domain/KeyFile"
-import type { NoPermission, NoSpace } from "@waiaas/domain/PackageErrors"
+import type { NoPermission, NoSpace, PackageDamaged } from "@waiaas/domain/PackageErrors"
 import { type JournalDamaged, UnfinishedRun, UpgradeInProgress } from "@waiaas/domain/RunErrors"
 import type { ToolError } from "@waiaas/domain/ToolProtocol"
 import * as Context from "effect/Context"
@@ -29,6 +29,7 @@ export type Obstacle =
   | DatabaseInUse
   | NoPermission
   | NoSpace
+  | PackageDamaged
   | FileFailed
   | JournalDamaged
 
@@ -87,6 +88,7 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
           yield* expectNoRun
           yield* locks.expectNoneElsewhere(install.packageDir)
           yield* swap.mayChange(install)
+          yield* swap.expectWhole(install, environment.version)
           const size = yield* sizeOfDatabase(files, database)
           // Step 1 tries a rename; here nothing is written.
           const [there, here] = [yield* files.device(dirname(database)), yield* files.device(paths.backups)]

@@ -170,6 +170,7 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
               facts: paths.facts,
             })
             if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
+            yield* swap.expectWhole(install, started.from)
             yield* swap.expectMovable(install, started.run, started.from)
             yield* expectChangeable(files, paths, filesOfDatabase(started.databasePath))
             yield* reserveSpace(run)

@@ -2,6 +2,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { FileFailed } from "@waiaas/domain/DataErrors"
 import { hiddenPaths, type Install } from "@waiaas/domain/Install"
+import { buildOf } from "@waiaas/services/BuildDigest"
 import { PackageSwap } from "@waiaas/services/PackageSwap"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import * as Effect from "effect/Effect"
@@ -103,6 +104,34 @@ describe("PackageSwap", () => {
         "old, built again",
       )
     }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "knows code that is not what its package names: it is neither kept as the way back nor taken for one",
+    () =>
+      Effect.gen(function* () {
+        const { fs, swap, install, hidden } = yield* fixture
+        const files = yield* DurableFile
+        const manifest = (build: string) => JSON.stringify({ version: "1.0.0", waiaas: { build } })
+        const name = (directory: string, build: string) =>
+          fs.writeFileString(`${directory}/package.json`, manifest(build))
+        // What names no build is taken as it is.
+        yield* swap.expectWhole(install, "1.0.0")
+        yield* name(install.packageDir, buildOf(yield* files.hashFiles(install.packageDir)))
+        yield* swap.expectWhole(install, "1.0.0")
+        yield* swap.retain(install, "1.0.0")
+        assert.isTrue(yield* swap.isRetained(install, "1.0.0"))
+        assert.isFalse(yield* swap.isRetained(install, "1.1.0"))
+        for (const directory of [install.packageDir, hidden.retained("1.0.0")])
+          yield* fs.writeFileString(`${directory}/dist/bin.js`, "cut")
+        const error = yield* Effect.flip(swap.expectWhole(install, "1.0.0"))
+        assert.strictEqual(error._tag, "PackageDamaged")
+        assert.include(
+          error.message,
+          `${install.packageDir}/dist is not the code that its package.json names`,
+        )
+        assert.isFalse(yield* swap.isRetained(install, "1.0.0"))
+      }).pipe(Effect.provide(layer)),
   )
 
   it.scopedLive("probes what it will write to, leaves nothing, and names a place that it may not touch", () =>
