@@ -26,6 +26,11 @@ export const Change = Schema.Union(
   /** An index, a trigger or a view; those of a table that is dropped go with it. */
   Schema.TaggedStruct("ObjectDropped", object),
   Schema.TaggedStruct("ObjectChanged", object),
+  /**
+   * What the definition says of a column that is there before and after (type, constraints, default, collation), or,
+   * without a column, of the table: constraints, STRICT, WITHOUT ROWID.
+   */
+  Schema.TaggedStruct("DefinitionChanged", { table, column: Schema.NullOr(column) }),
   Schema.TaggedStruct("SettingChanged", { setting: Schema.Literal("user_version", "application_id") }),
 )
 export type Change = typeof Change.Type
@@ -62,6 +67,30 @@ export const Comparison = Schema.Struct({
   absent: Schema.Array(Change),
 })
 export type Comparison = typeof Comparison.Type
+
+/** Whether such a change needs rows: without any, it cannot happen, and that is no mistake. */
+export const needsRows = ({ _tag }: Change): boolean =>
+  _tag === "ValuesChanged" || _tag === "RowsAdded" || _tag === "RowsRemoved"
+
+/** A declared change that did not happen, in words, for an operator. */
+export const absentInWords = (change: Change): string => {
+  switch (change._tag) {
+    case "TableAdded":
+    case "TableDropped":
+    case "TableRenamed":
+      return `${change._tag} ${change.table}`
+    case "ObjectDropped":
+    case "ObjectChanged":
+      return `${change._tag} ${change.name}`
+    case "SettingChanged":
+      return `${change._tag} ${change.setting}`
+    case "RowsAdded":
+    case "RowsRemoved":
+      return `${change._tag} ${change.table}`
+    default:
+      return `${change._tag} ${change.table}${change.column === null ? "" : `.${change.column}`}`
+  }
+}
 
 /** Columns of each table of a database, in their order. */
 export type Shape = ReadonlyMap<string, ReadonlyArray<string>>
@@ -113,7 +142,9 @@ const expect = (before: Shape, declared: ReadonlyArray<Change>) => {
   const droppedColumns: Array<{ readonly table: Table; readonly column: Column; readonly by: Change }> = []
   const absent: Array<Change> = []
   for (const change of declared) {
-    if (!("table" in change)) continue
+    // A definition, and the table of SQLite's own, are compared where they are read.
+    if (!("table" in change) || change._tag === "DefinitionChanged" || change.table.startsWith("sqlite_"))
+      continue
     const found = tables.find(({ name }) => name === change.table)
     if (change._tag === "TableAdded") {
       if (found) absent.push(change)
@@ -265,6 +296,10 @@ export const differenceInWords = (difference: Difference): string => {
       return `${change.kind} ${change.name} is gone`
     case "ObjectChanged":
       return `${change.kind} ${change.name} is another one`
+    case "DefinitionChanged":
+      return change.column === null
+        ? `the definition of table ${change.table} is another one`
+        : `the definition of column ${change.table}.${change.column} is another one`
     case "SettingChanged":
       return `${change.setting} is another one`
   }

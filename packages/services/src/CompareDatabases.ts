@@ -10,15 +10,25 @@ import {
   type TablePair,
 } from "@waiaas/domain/SchemaChange"
 import * as Effect from "effect/Effect"
+import { compareDefinitions, compareSequences } from "./CompareDefinitions.ts"
 import { compareObjects } from "./CompareObjects.ts"
 import { databaseFailed } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
-import { type Column, quoted, rowidOf, soundKeyOf, type Table, type Tables, tablesOf } from "./TableShapes.ts"
+import {
+  type Column,
+  exactly,
+  quoted,
+  rowidOf,
+  soundKeyOf,
+  type Table,
+  type Tables,
+  tablesOf,
+} from "./TableShapes.ts"
 
 /** Under which name the earlier database is attached. */
 const BEFORE = "was"
 
-/** How a row is found again: by its primary key where that is never NULL, else by its rowid. */
+/** How a row is found again: by its primary key where that is never NULL, else by its rowid; nothing where columns take all of its names. */
 const keyOf = (pair: TablePair, before: Table, after: Table) => {
   const declared = soundKeyOf(before)
   const primary = declared.flatMap(({ name }) => pair.columns.find((column) => column.before === name) ?? [])
@@ -27,8 +37,60 @@ const keyOf = (pair: TablePair, before: Table, after: Table) => {
   const was = rowidOf(before)
   const is = rowidOf(after)
   if (was !== undefined && is !== undefined) return [{ was, is }]
-  return pair.columns.map((column) => ({ was: column.before, is: column.after }))
+  return []
 }
+
+/** Rows that nothing distinguishes: how many of each there are. */
+const countUnkeyed = (pair: TablePair) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const rows = (from: string, names: ReadonlyArray<string>) => {
+      const row = names.map((name) => exactly(quoted(name))).join(" || ',' || ") || "''"
+      return `SELECT row, row_number() OVER (PARTITION BY row) FROM (SELECT ${row} AS row FROM ${from})`
+    }
+    const was = rows(
+      `${BEFORE}.${quoted(pair.before)}`,
+      pair.columns.map(({ before }) => before),
+    )
+    const is = rows(
+      `main.${quoted(pair.after)}`,
+      pair.columns.map(({ after }) => after),
+    )
+    const count = (one: string, other: string) =>
+      Effect.map(sql.unsafe(`SELECT count(*) FROM (${one} EXCEPT ${other})`).values, ([row]) =>
+        Number(row?.[0] ?? 0),
+      )
+    return { removed: yield* count(was, is), added: yield* count(is, was) }
+  })
+
+const compareUnkeyed = (pair: TablePair) =>
+  Effect.map(countUnkeyed(pair), ({ removed, added }) => {
+    const found: ReadonlyArray<Found> = [
+      ...(removed > 0 ? [{ declared: pair.removed, difference: lostRows(pair.after, removed) }] : []),
+      ...(added > 0 ? [{ declared: pair.added, difference: moreRows(pair.after, added) }] : []),
+    ]
+    return outcome(pair, found)
+  })
+
+interface Found {
+  readonly difference: Difference
+  readonly declared: Change | null
+}
+const lostRows = (table: string, rows: number, sample: ReadonlyArray<RowDifference> = []): Difference => ({
+  change: { _tag: "RowsRemoved", table },
+  rows,
+  sample,
+})
+const moreRows = (table: string, rows: number, sample: ReadonlyArray<RowDifference> = []): Difference => ({
+  change: { _tag: "RowsAdded", table },
+  rows,
+  sample,
+})
+/** What nobody declared, and what was declared and is not there. */
+const outcome = (pair: TablePair, found: ReadonlyArray<Found>) => ({
+  found: found.flatMap(({ declared, difference }) => (declared === null ? [difference] : [])),
+  absent: declaredOf(pair).filter((change) => !found.some(({ declared }) => declared === change)),
+})
 
 /** As it is read by people: a text as it is, another value as a literal of SQLite, which is exact. */
 const shown = (value: string) =>
@@ -43,6 +105,7 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
     const was = (name: string) => `b.${quoted(name)}`
     const is = (name: string) => `a.${quoted(name)}`
     const key = keyOf(pair, before, after)
+    if (key.length === 0) return yield* compareUnkeyed(pair)
     // `IS` in a primary key finds a row by the index too, and a NULL finds a NULL.
     const match = key.map((part) => `${is(part.is)} IS ${was(part.was)}`).join(" AND ")
     const typeOf = (table: Table, name: string) => table.columns.find((column) => column.name === name)?.type
@@ -85,7 +148,7 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
             }
           }),
       )
-    const found: Array<{ readonly difference: Difference; readonly declared: Change | null }> = []
+    const found: Array<Found> = []
     const lost = `FROM ${old} WHERE NOT EXISTS (SELECT 1 FROM ${now} WHERE ${match})`
     const extra = `FROM ${now} WHERE NOT EXISTS (SELECT 1 FROM ${old} WHERE ${match})`
     const [removed = 0] = yield* numbers(`SELECT count(*) ${lost}`)
@@ -95,26 +158,23 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
     if (removed > 0)
       found.push({
         declared: pair.removed,
-        difference: {
-          change: { _tag: "RowsRemoved", table },
-          rows: removed,
-          sample: yield* sample(
+        difference: lostRows(
+          table,
+          removed,
+          yield* sample(
             `SELECT ${keys((part) => was(part.was))}, ${named(before.columns, was)} ${lost}`,
             false,
           ),
-        },
+        ),
       })
     if (added > 0)
       found.push({
         declared: pair.added,
-        difference: {
-          change: { _tag: "RowsAdded", table },
-          rows: added,
-          sample: yield* sample(
-            `SELECT ${keys((part) => is(part.is))}, ${named(after.columns, is)} ${extra}`,
-            false,
-          ),
-        },
+        difference: moreRows(
+          table,
+          added,
+          yield* sample(`SELECT ${keys((part) => is(part.is))}, ${named(after.columns, is)} ${extra}`, false),
+        ),
       })
     const joined = `FROM ${old} JOIN ${now} ON ${match}`
     const counts =
@@ -136,10 +196,7 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
         },
       })
     }
-    return {
-      found: found.flatMap(({ declared, difference }) => (declared === null ? [difference] : [])),
-      absent: declaredOf(pair).filter((change) => !found.some(({ declared }) => declared === change)),
-    }
+    return outcome(pair, found)
   })
 
 /** What was declared of a table's rows. */
@@ -160,9 +217,14 @@ export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) 
       differences.push(...rows.found)
       absent.push(...rows.absent)
     }
-    const around = yield* compareObjects(BEFORE, declared)
-    differences.push(...around.differences)
-    absent.push(...around.absent)
+    for (const around of [
+      yield* compareObjects(BEFORE, declared),
+      yield* compareDefinitions(BEFORE, pairs, declared),
+      yield* compareSequences(BEFORE, pairs, declared),
+    ]) {
+      differences.push(...around.differences)
+      absent.push(...around.absent)
+    }
     return { differences, absent }
   })
 

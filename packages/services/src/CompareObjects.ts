@@ -2,6 +2,8 @@
 import { SqlClient } from "@effect/sql/SqlClient"
 import { type Change, type Difference, ObjectKind } from "@waiaas/domain/SchemaChange"
 import * as Effect from "effect/Effect"
+import { sameNamesOf } from "./CompareDefinitions.ts"
+import { definitionOf } from "./TableDefinitions.ts"
 
 interface Found {
   readonly type: typeof ObjectKind.Type
@@ -25,7 +27,9 @@ const settingOf = (database: string, setting: string) =>
     Effect.map(sql.unsafe(`PRAGMA ${database}.${setting}`).values, ([row]) => row?.[0]),
   )
 
-const isOfObject = (change: Change) =>
+const isOfObject = (
+  change: Change,
+): change is Extract<Change, { _tag: "ObjectDropped" | "ObjectChanged" | "SettingChanged" }> =>
   change._tag === "ObjectDropped" || change._tag === "ObjectChanged" || change._tag === "SettingChanged"
 
 /**
@@ -35,28 +39,43 @@ const isOfObject = (change: Change) =>
 export const compareObjects = (before: string, declared: ReadonlyArray<Change>) =>
   Effect.gen(function* () {
     const now = yield* objectsOf("main")
-    const isRenamed = declared.some(({ _tag }) => _tag === "TableRenamed" || _tag === "ColumnRenamed")
+    const names = sameNamesOf(declared)
     const happened: Array<Change> = []
+    const wasThere: Array<{ readonly kind: Found["type"]; readonly name: string }> = []
     for (const was of yield* objectsOf(before)) {
       const object = { kind: was.type, name: was.name }
+      wasThere.push(object)
       const is = now.find(({ type, name }) => type === was.type && name === was.name)
       if (is === undefined) {
         if (!declared.some((change) => change._tag === "TableDropped" && change.table === was.of))
           happened.push({ _tag: "ObjectDropped", ...object })
-      } else if (is.sql !== was.sql && !isRenamed) happened.push({ _tag: "ObjectChanged", ...object })
+      } else if (definitionOf(is.sql, names) !== definitionOf(was.sql, names)) {
+        // One that is dropped may be made anew by a later migration of the same run.
+        const isDropped = isIn(declared, { _tag: "ObjectDropped", ...object })
+        happened.push({ _tag: isDropped ? "ObjectDropped" : "ObjectChanged", ...object })
+      }
     }
     for (const setting of settings)
       if ((yield* settingOf(before, setting)) !== (yield* settingOf("main", setting)))
         happened.push({ _tag: "SettingChanged", setting })
-    const isIn = (changes: ReadonlyArray<Change>, change: Change) =>
-      changes.some((each) => isOne(each, change))
     return {
       differences: happened
         .filter((change) => !isIn(declared, change))
         .map((change): Difference => ({ change, rows: 0, sample: [] })),
-      absent: declared.filter((change) => isOfObject(change) && !isIn(happened, change)),
+      absent: declared.filter(
+        (change) =>
+          isOfObject(change) &&
+          !isIn(happened, change) &&
+          // One that an earlier migration of the same run made was not there before all of them.
+          (change._tag === "SettingChanged" ||
+            wasThere.some((each) => isOne({ ...change, ...each }, change))) &&
+          // Changed first, dropped later.
+          !(change._tag === "ObjectChanged" && isIn(happened, { ...change, _tag: "ObjectDropped" })),
+      ),
     }
   })
+
+const isIn = (changes: ReadonlyArray<Change>, change: Change) => changes.some((each) => isOne(each, change))
 
 const isOne = (one: Change, other: Change): boolean => {
   if (one._tag === "SettingChanged") return other._tag === one._tag && other.setting === one.setting

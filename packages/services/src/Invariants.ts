@@ -3,22 +3,37 @@ import { packagePaths } from "@waiaas/domain/Install"
 import type { Run } from "@waiaas/domain/JournalRecord"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
 import { VerificationFailed } from "@waiaas/domain/RunErrors"
-import { type Change, type Comparison, differenceInWords, isKnown } from "@waiaas/domain/SchemaChange"
+import {
+  absentInWords,
+  type Change,
+  type Comparison,
+  differenceInWords,
+  isKnown,
+  needsRows,
+} from "@waiaas/domain/SchemaChange"
 import type { Migration } from "@waiaas/domain/ToolProtocol"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { DurableFile, readJsonIfValid } from "./platform/DurableFile.ts"
 
-/** The data after a migration are those before it, but for what the migration declares. */
-export const expectDeclared = ({ differences }: Comparison): Effect.Effect<void, VerificationFailed> =>
-  differences.length === 0
-    ? Effect.void
-    : new VerificationFailed({
-        what: "what the migration changes",
-        expected: "what it declares and nothing else",
-        found: `this too: ${differences.map(differenceInWords).join("; ")}`,
-      })
+/** What a comparison found that no change declares, and what was declared and did not happen; each empty where there is nothing. */
+export const beyondDeclared = ({ differences, absent }: Comparison) => ({
+  more: differences.map(differenceInWords).join("; "),
+  less: absent
+    .filter((change) => !needsRows(change))
+    .map(absentInWords)
+    .join("; "),
+})
+
+/** The data after a migration are those before it, but for what the migration declares, which did happen. */
+export const expectDeclared = (comparison: Comparison): Effect.Effect<void, VerificationFailed> => {
+  const { more, less } = beyondDeclared(comparison)
+  const failed = (expected: string, found: string) =>
+    new VerificationFailed({ what: "what the migration changes", expected, found })
+  if (more !== "") return failed("what it declares and nothing else", `this too: ${more}`)
+  return less === "" ? Effect.void : failed("all that it declares", `no ${less}`)
+}
 
 /** What cannot be compared is not installed: the declaration is of a later kind than this code. */
 export const expectKnown = (

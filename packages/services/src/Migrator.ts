@@ -8,12 +8,13 @@ import {
   MigrationFailed,
   MigrationHistoryDiffers,
 } from "@waiaas/domain/DataErrors"
-import { type Change, differenceInWords } from "@waiaas/domain/SchemaChange"
+import type { Change } from "@waiaas/domain/SchemaChange"
 import { judge, rangeFor, type SchemaRange } from "@waiaas/domain/SchemaRange"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { compareAttached } from "./CompareDatabases.ts"
 import { databaseFailed, reasonOf } from "./Database.ts"
+import { beyondDeclared } from "./Invariants.ts"
 import { changesOf, checksumOf, createSchemaVersion, type Migration, migrations } from "./migrations/index.ts"
 import { type Environment, unixSeconds } from "./platform/Environment.ts"
 
@@ -111,11 +112,9 @@ export const migrate = (
       if (FAULT === "migrate" || (FAULT === "migrate-live" && isLive))
         yield* sql.unsafe("INSERT INTO fault_planted_in_this_release VALUES (1)")
       if (!isCompared) return
-      const { differences } = yield* compareAttached(changes, NAMED)
-      if (differences.length > 0)
-        return yield* broken(
-          `it changes more than it declares: ${differences.map(differenceInWords).join("; ")}`,
-        )
+      const { more, less } = beyondDeclared(yield* compareAttached(changes, NAMED))
+      if (more !== "") return yield* broken(`it changes more than it declares: ${more}`)
+      if (less !== "") return yield* broken(`it does not do what it declares: ${less}`)
     }).pipe(sql.withTransaction, Effect.mapError(failed))
     // What counts is what the database says now, not that nothing complained.
     const to = yield* readSchema(path)

@@ -380,7 +380,10 @@ describe("rows are found again", () => {
           "ALTER TABLE u RENAME TO t",
         ],
       )
-      assert.deepStrictEqual(found.words, ["t has 1 row more"])
+      assert.deepStrictEqual(found.words, [
+        "t has 1 row more",
+        "the definition of column t.id is another one",
+      ])
     }).pipe(Effect.provide(layer)),
   )
 })

@@ -15,7 +15,7 @@ export interface Migration {
   readonly id: number
   readonly name: string
   readonly statements: ReadonlyArray<string>
-  /** All that it does to tables, columns, rows, values, indexes, triggers and views that are there before it: whatever else differs afterwards is refused. */
+  /** All that it does to tables, columns, their definitions, rows, values, indexes, triggers and views that are there before it: whatever else differs afterwards is refused. */
   readonly changes: ReadonlyArray<Change>
 }
 
