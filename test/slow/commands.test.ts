@@ -1,6 +1,8 @@
 /** What the commands say, as an operator hears them. */
 import { strict as assert } from "node:assert"
+import { once } from "node:events"
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import { networkInterfaces } from "node:os"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
@@ -328,6 +330,17 @@ it.scopedLive(
         renameSync(keystore, `${keystore}.away`)
         assert.notEqual((await machine.waiaas(["restart"])).code, 0)
         renameSync(`${keystore}.away`, keystore)
+        const journal = join(machine.dataDir, "upgrade/journal/000099.jsonl")
+        writeFileSync(journal, "{}\n", { mode: 0o600 })
+        assert.match((await machine.waiaas(["restart"])).stderr, /000099\.jsonl is damaged/)
+        rmSync(journal)
+        const taken = createServer().listen(0, "127.0.0.1")
+        await once(taken, "listening")
+        const { port } = taken.address() as AddressInfo
+        writeFileSync(config, `[daemon]\nport = ${port}\n`)
+        assert.match((await machine.waiaas(["restart"])).stderr, /port \d+: another program listens there/)
+        taken.close()
+        writeFileSync(config, text)
         assert.equal(machine.daemonPid(), pid)
         assert.equal((await machine.waiaas(["health"])).code, 0)
         const shown = await machine.mustWaiaas(["logs", "--lines", "1000"])

@@ -4,9 +4,9 @@ import type { HttpApiDecodeError } from "@effect/platform/HttpApiError"
 import { RequestError, RouteNotFound } from "@effect/platform/HttpServerError"
 import type { HttpServerRequest } from "@effect/platform/HttpServerRequest"
 import { it } from "@effect/vitest"
+import { ListenFailed } from "@waiaas/domain/RunErrors"
 import * as Cause from "effect/Cause"
 import { describe, HttpProblem, problemOf, problems, rawAnswer, toResponse } from "../src/Http/Answers.ts"
-import { ListenFailed } from "../src/Http/NodeServer.ts"
 
 const issues = (
   ...found: ReadonlyArray<{ readonly path: ReadonlyArray<string>; readonly message: string }>

@@ -58,6 +58,30 @@ export class DaemonStartFailed extends Schema.TaggedError<DaemonStartFailed>()("
   }
 }
 
+/** The daemon cannot have its address; `code` is the system's own reason. */
+export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
+  hostname: Schema.String,
+  port: Schema.Int,
+  code: Schema.String,
+}) {
+  override get message() {
+    const why =
+      {
+        EADDRINUSE: "another program listens there",
+        EACCES: "this user may not listen there",
+        EADDRNOTAVAIL: "this machine has no such address",
+        ENOTFOUND: "no such host name is known",
+      }[this.code] ?? this.code
+    return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
+  }
+  get next() {
+    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then run `waiaas start --background`."
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
 export class OtherOwner extends Schema.TaggedError<OtherOwner>()("OtherOwner", {
   path: Schema.String,
   dataDir: Schema.String,

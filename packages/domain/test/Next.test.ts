@@ -94,6 +94,7 @@ const samples = [
   ),
   new RunErrors.RequestRefused({ status: 409, problem: "It is suspended.", instead: "waiaas agent list" }),
   new RunErrors.DaemonNotRunning(),
+  new RunErrors.ListenFailed({ hostname: "127.0.0.1", port: 3100, code: "EADDRINUSE" }),
   new DataErrors.TokenUnusable({
     path: "/home/op/.waiaas/api.token",
     problem: "it does not exist",

@@ -6,6 +6,7 @@ import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
 import { DaemonNotRunning, DaemonSupervised, DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { DaemonHandover } from "@waiaas/services/DaemonHandover"
@@ -15,6 +16,7 @@ import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DiskSpace } from "@waiaas/services/platform/DiskSpace"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
+import { expectFreePort } from "@waiaas/services/platform/PortProbe"
 import { Recover } from "@waiaas/services/Recover"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
@@ -209,11 +211,30 @@ export const stop = Command.make("stop", {}, () =>
   ),
 )
 
+/** Fails with what would keep the daemon from starting again, while it serves. */
+const expectStartable = ({ port }: DaemonFacts) =>
+  Effect.gen(function* () {
+    const { paths, checkAll } = yield* DataDir
+    const { packageDir } = yield* Environment
+    const tool = yield* DatabaseTool
+    const settings = yield* (yield* ConfigFile).load
+    const { hostname, port: wanted } = settings.config.daemon
+    yield* checkAll(settings)
+    yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
+    // A run that is not over is recovered by the start; a journal that nobody can read is not.
+    yield* (yield* UpgradeJournal).latest
+    yield* expectDaemonFile
+    yield* tool.describe(packageDir, paths.root)
+    const { schema } = yield* tool.examine(packageDir, settings.databasePath, "none", {})
+    yield* (yield* Compatibility).admit(schema)
+    // Its own port is its own until it has ended.
+    if (wanted !== port) yield* expectFreePort(hostname, wanted)
+  })
+
 export const restart = Command.make("restart", {}, () =>
   Effect.gen(function* () {
     const { paths, check } = yield* DataDir
     const control = yield* DaemonControl
-    const { packageDir } = yield* Environment
     yield* check
     yield* (yield* ConfigFile).load
     const state = yield* control.state
@@ -232,10 +253,7 @@ export const restart = Command.make("restart", {}, () =>
         })
         return yield* new LockBusy({ lock: "run", path: paths.runLock, holder: who })
       }
-      // What would keep it from starting is found while it serves: another run on this install, package, configuration, keystore.
-      yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
-      yield* expectDaemonFile
-      yield* (yield* DatabaseTool).describe(packageDir, paths.root)
+      yield* expectStartable(state.facts)
       yield* control.stop(state.facts)
       yield* (yield* Output).note("WAIaaS has stopped.")
     }

@@ -1,36 +1,12 @@
 /** A node:http server: how it listens, and how it stops without cutting anybody off. */
 import { createServer, type Server, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { ExitCode } from "@waiaas/domain/ExitCode"
+import { ListenFailed } from "@waiaas/domain/RunErrors"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import { type HttpProblem, problems, rawAnswer, send } from "./Answers.ts"
 import type { Limits } from "./Limits.ts"
-
-export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
-  hostname: Schema.String,
-  port: Schema.Int,
-  code: Schema.String,
-}) {
-  override get message() {
-    const why =
-      {
-        EADDRINUSE: "another program listens there",
-        EACCES: "this user may not listen there",
-        EADDRNOTAVAIL: "this machine has no such address",
-        ENOTFOUND: "no such host name is known",
-      }[this.code] ?? this.code
-    return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
-  }
-  get next() {
-    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then: waiaas start --background"
-  }
-  get exitCode() {
-    return ExitCode.failed
-  }
-}
 
 const unparsed: Readonly<Record<string, HttpProblem>> = {
   HPE_HEADER_OVERFLOW: problems.headersTooLarge,
