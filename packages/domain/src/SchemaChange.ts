@@ -53,7 +53,10 @@ export type RowDifference = typeof RowDifference.Type
 /** A change that was found and that nobody declared. */
 export const Difference = Schema.Struct({
   change: Change,
-  /** How many rows it concerns; 0 where it is the table or the column itself. */
+  /**
+   * How many rows it concerns: of a new table all of its rows, of a new column those with another value than its
+   * default; 0 where it is something else than rows.
+   */
   rows: Schema.Int,
   /** The first of these rows. */
   sample: Schema.Array(RowDifference),
@@ -264,11 +267,15 @@ export const compareShapes = (before: Shape, after: Shape, declared: ReadonlyArr
   return { differences, absent, pairs }
 }
 
-const rowsOf = ({ rows, sample }: Difference): string => {
+/** The first rows by name, in brackets; nothing where there are none. */
+export const namesOfRows = ({ rows, sample }: Difference): string => {
   const names = sample.map(({ name, key }) => name ?? Object.values(key).join(" "))
   const more = rows > names.length ? `, and ${rows - names.length} more` : ""
-  return `${rows} ${rows === 1 ? "row" : "rows"}${names.length === 0 ? "" : ` (${names.join(", ")}${more})`}`
+  return names.length === 0 ? "" : ` (${names.join(", ")}${more})`
 }
+
+const rowsOf = (difference: Difference): string =>
+  `${difference.rows} ${difference.rows === 1 ? "row" : "rows"}${namesOfRows(difference)}`
 
 /** A difference in words, for an operator. */
 export const differenceInWords = (difference: Difference): string => {

@@ -203,13 +203,49 @@ const compareRows = (pair: TablePair, before: Table, after: Table, limit: number
 const declaredOf = ({ added, removed, columns }: TablePair): ReadonlyArray<Change> =>
   [added, removed, ...columns.map(({ declared }) => declared)].filter((change) => change !== null)
 
+/** Rows of the open database under a condition, the first of them by their key and their name. */
+const rowsWhere = (name: string, table: Table, condition: string, limit: number) =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const [row] = yield* sql.unsafe(`SELECT count(*) FROM main.${quoted(name)} WHERE ${condition}`).values
+    const key = soundKeyOf(table).map((column) => column.name)
+    if (limit === 0 || key.length === 0) return { rows: Number(row?.[0] ?? 0), sample: [] }
+    const isNamed = table.columns.some((column) => column.name === "name")
+    const lines = yield* sql.unsafe(
+      `SELECT ${[...key, ...(isNamed ? ["name"] : [])].map((each) => shown(quoted(each))).join(", ")}
+       FROM main.${quoted(name)} WHERE ${condition} ORDER BY 1 LIMIT ${limit}`,
+    ).values
+    const sample = lines.map((line): RowDifference => {
+      const values = line as ReadonlyArray<string | null>
+      return {
+        key: Object.fromEntries(key.map((part, index) => [part, values[index] ?? null])),
+        name: values[key.length] ?? null,
+      }
+    })
+    return { rows: Number(row?.[0] ?? 0), sample }
+  })
+
+/** A table or a column that nobody declared, with what is in it. */
+const withRows = (difference: Difference, after: Tables, limit: number) =>
+  Effect.gen(function* () {
+    const { change } = difference
+    if (change._tag !== "TableAdded" && change._tag !== "ColumnAdded") return difference
+    const table = after.get(change.table)
+    if (table === undefined) return difference
+    const made = change._tag === "TableAdded" ? undefined : change.column
+    const otherwise = table.columns.find((column) => column.name === made)?.dflt_value ?? "NULL"
+    const condition = made === undefined ? "1" : `(${quoted(made)} COLLATE BINARY) IS NOT (${otherwise})`
+    return { ...difference, ...(yield* rowsWhere(change.table, table, condition, limit)) }
+  })
+
 /** Compares the attached database with the one of this connection, as its transaction sees both. */
 export const compareAttached = (declared: ReadonlyArray<Change>, limit: number) =>
   Effect.gen(function* () {
     const [before, after] = [yield* tablesOf(BEFORE), yield* tablesOf("main")]
     const shape = (tables: Tables) =>
       new Map([...tables].map(([name, { columns }]) => [name, columns.map((column) => column.name)]))
-    const { differences, absent, pairs } = compareShapes(shape(before), shape(after), declared)
+    const { differences: bare, absent, pairs } = compareShapes(shape(before), shape(after), declared)
+    const differences = yield* Effect.forEach(bare, (difference) => withRows(difference, after, limit))
     for (const pair of pairs) {
       const [was, is] = [before.get(pair.before), after.get(pair.after)]
       if (was === undefined || is === undefined) continue

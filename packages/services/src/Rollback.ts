@@ -5,6 +5,7 @@ import { hiddenPaths } from "@waiaas/domain/Install"
 import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { recoveryFor } from "@waiaas/domain/Recovery"
 import { type RecoveryPaused, VerificationFailed } from "@waiaas/domain/RunErrors"
+import type { Difference } from "@waiaas/domain/SchemaChange"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import type { Version } from "@waiaas/domain/Version"
@@ -57,6 +58,8 @@ export interface RollbackReport {
   readonly aside: string
   /** What was undone, to the last write; `null` where today's database could not be read. */
   readonly changes: AgentChanges | null
+  /** What else was undone: in other tables, and in columns that the backup does not have. */
+  readonly others: ReadonlyArray<Difference>
   /** What became of old backups. */
   readonly pruned: Pruned
   readonly running: boolean
@@ -180,6 +183,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               })
             let aside = ""
             let changes: AgentChanges | null = null
+            let others: ReadonlyArray<Difference> = []
 
             const untilCommit = Effect.gen(function* () {
               yield* swap.point(install, {
@@ -226,6 +230,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
                   aside = made.name
                   // Nobody writes any more: what came between the question and the stop is in it.
                   changes = yield* undone(plan, started.databasePath)
+                  if (changes !== null) others = yield* check.others(plan.backup, started.databasePath)
                   if (!resumeSuspended && (changes?.suspended.count ?? 0) > 0)
                     yield* restore.keepSuspended(started.run, started.databasePath, environment.packageDir)
                   return made.name
@@ -290,6 +295,7 @@ export class Rollback extends Context.Tag("@waiaas/services/Rollback")<
               backup: backup.name,
               aside,
               changes,
+              others,
               pruned,
               running: run.daemon !== null && started.restart,
             }

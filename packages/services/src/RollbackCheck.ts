@@ -3,7 +3,9 @@ import type { AgentChanges } from "@waiaas/domain/AgentChanges"
 import { type BackupManifest, CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { BackupDamaged, BackupForeign, NoBackup } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
+import { otherWritesIn } from "@waiaas/domain/OtherWrites"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
+import type { Difference } from "@waiaas/domain/SchemaChange"
 import type { SchemaRange } from "@waiaas/domain/SchemaRange"
 import type { ToolError } from "@waiaas/domain/ToolProtocol"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
@@ -29,6 +31,9 @@ import { UpgradeProgress } from "./UpgradeProgress.ts"
 const ANOTHER_BACKUP =
   "Choose another one out of `waiaas backup list`, and name it: `waiaas upgrade --rollback --backup <name>`."
 
+/** How many rows of another table are named. */
+const NAMED_ROWS = 5
+
 /** What a rollback would do, for the operator to agree to. */
 export interface RollbackPlan {
   readonly install: Install
@@ -36,6 +41,8 @@ export interface RollbackPlan {
   readonly backup: BackupEntry & { readonly manifest: BackupManifest }
   /** What happened to the agents since; `null` where today's database cannot be read. */
   readonly changes: AgentChanges | null
+  /** What else was written since: in other tables, and in columns that the backup does not have. */
+  readonly others: ReadonlyArray<Difference>
   /** Agents of the backup, and those that have no key here; `null` where the backup itself cannot be compared. */
   readonly ofBackup: Pick<AgentChanges, "before" | "keyless"> | null
   /** Whether today's config.toml is another one than the backup's. */
@@ -58,6 +65,11 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
     readonly plan: (backup: Option.Option<string>) => Effect.Effect<RollbackPlan, UpgradeError>
     /** Compares the agents of a backup with those of `database`. */
     readonly changes: (backup: ChosenBackup, database: string) => Effect.Effect<AgentChanges, ToolError>
+    /** What else was written in `database` since a backup. */
+    readonly others: (
+      backup: ChosenBackup,
+      database: string,
+    ) => Effect.Effect<ReadonlyArray<Difference>, UpgradeError>
     /** Fails unless the code in `staged`, which comes back, works with the data and the config.toml that come back with it. */
     readonly expectFit: (
       plan: RollbackPlan,
@@ -106,6 +118,28 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
 
       const changesSince = (backup: ChosenBackup, database: string, keystoreOf?: string) =>
         tool.compareAgents(environment.packageDir, join(backup.path, DATABASE_FILE), database, keystoreOf)
+
+      const othersSince = (backup: ChosenBackup, database: string) =>
+        tool
+          .compare(environment.packageDir, {
+            before: join(backup.path, DATABASE_FILE),
+            after: database,
+            changes: [],
+            limit: NAMED_ROWS,
+          })
+          .pipe(
+            Effect.map(({ differences }) => otherWritesIn(differences)),
+            // Damage where no agent is: what can be said of agents is said, and the data goes back.
+            Effect.catchTag("DatabaseFailed", ({ message }) =>
+              Effect.as(
+                progress.emit({
+                  _tag: "Warning",
+                  text: `what was written since in other tables is not known: ${message}`,
+                }),
+                [],
+              ),
+            ),
+          )
 
       /** Another installation's agents would be there, and not one of them has a key here, not even a damaged one. */
       const expectOwn = (backup: ChosenBackup, { before, withoutFile, removed }: AgentChanges) =>
@@ -161,6 +195,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
 
       return {
         changes: changesSince,
+        others: othersSince,
         expectFit: (plan, staged, database) =>
           Effect.flatMap(describeBefore(plan, staged, database), (found) => expectSchema(plan, found)),
         plan: Effect.fn("RollbackCheck.plan")(function* (name: Option.Option<string>) {
@@ -190,6 +225,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
             backup,
             ofBackup,
             changes: Option.getOrNull(Either.getRight(found)),
+            others: Either.isRight(found) ? yield* othersSince(backup, databasePath) : [],
             configDiffers: yield* configDiffers(backup),
             unreadable: Either.isLeft(found) ? found.left.message : null,
             code,

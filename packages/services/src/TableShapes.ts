@@ -10,6 +10,8 @@ export interface Column {
   /** Place in the primary key, from 1; 0 where it is not in it. */
   readonly pk: number
   readonly notnull: number
+  /** An expression in SQL. */
+  readonly dflt_value: string | null
 }
 export interface Table {
   readonly columns: ReadonlyArray<Column>
@@ -31,7 +33,7 @@ export const tablesOf = (schema: string): Effect.Effect<Tables, SqlError, SqlCli
     for (const { name, wr, strict } of found) {
       // `hidden` 1 is a virtual table's own argument; 2 and 3 are generated columns.
       const columns = yield* sql<Column>`
-        SELECT name, upper(type) AS type, pk, "notnull" FROM pragma_table_xinfo(${name}, ${schema}) WHERE hidden <> 1`
+        SELECT name, upper(type) AS type, pk, "notnull", dflt_value FROM pragma_table_xinfo(${name}, ${schema}) WHERE hidden <> 1`
       tables.set(name, { columns, withoutRowid: wr === 1, strict: strict === 1 })
     }
     return tables

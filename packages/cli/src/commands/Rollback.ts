@@ -1,5 +1,6 @@
 /** `waiaas upgrade --rollback`: what it says before it asks, and after it has gone back. */
 import { changesInWords, isSame, keylessInWords } from "@waiaas/domain/AgentChanges"
+import { otherWritesInWords } from "@waiaas/domain/OtherWrites"
 import { Unconfirmed } from "@waiaas/domain/RunErrors"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { prunedInWords } from "@waiaas/services/Retention"
@@ -32,7 +33,9 @@ export const planInWords = (plan: RollbackPlan, resume: boolean, keystore: strin
     `Backup:  ${name}`,
     ...(plan.changes === null
       ? []
-      : changesInWords(plan.changes, resume).map((line) => `Since then: ${line}`)),
+      : [...changesInWords(plan.changes, resume), ...otherWritesInWords(plan.others)].map(
+          (line) => `Since then: ${line}`,
+        )),
     ...(plan.configDiffers ? ["config.toml was changed since then: that backup's comes back."] : []),
     ...(keyless === null ? [] : [keyless]),
     ...(plan.unreadable === null
@@ -47,15 +50,17 @@ export const planInWords = (plan: RollbackPlan, resume: boolean, keystore: strin
 
 /** What was written between the question and the stop, where something was: it is undone as well. */
 const writtenMeanwhile = (
-  { changes: before }: RollbackPlan,
-  { changes: after }: RollbackReport,
+  { changes: before, others: othersBefore }: RollbackPlan,
+  { changes: after, others }: RollbackReport,
   resume: boolean,
 ): ReadonlyArray<string> =>
-  before === null || after === null || isSame(before, after)
+  before === null ||
+  after === null ||
+  (isSame(before, after) && JSON.stringify(othersBefore) === JSON.stringify(others))
     ? []
     : [
         "More was written before the daemon stopped. In all, since that backup:",
-        ...changesInWords(after, resume).map((line) => `  ${line}`),
+        ...[...changesInWords(after, resume), ...otherWritesInWords(others)].map((line) => `  ${line}`),
       ]
 
 export const rollbackRun = (options: RollbackFlags) =>

@@ -98,27 +98,22 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
       databasePath: database,
       keys: 1,
     }
+  // Where the daemon has it open, another connection comes and goes without a trace.
+  const serves = world.locks.get(`${dataDir}/upgrade/data.lock`)?.role === "daemon"
+  const rowsOf = (file: string) => {
+    const connection = connect(process, file)
+    const isOpen = file === database && serves
+    if (!isOpen) connection.open()
+    const { rows } = connection.read()
+    if (!isOpen) connection.close()
+    return rows
+  }
   if (request._tag === "Compare") {
-    const [was, is] = [connect(process, request.before), connect(process, request.after)]
-    for (const each of [was, is]) each.open()
-    const same = isDeepStrictEqual(was.read().rows, is.read().rows)
-    for (const each of [was, is]) each.close()
+    const same = isDeepStrictEqual(rowsOf(request.before), rowsOf(request.after))
     const difference = { change: { _tag: "RowsRemoved", table: "agents" }, rows: 1, sample: [] }
     return { differences: same ? [] : [difference], absent: [] }
   }
-  // Where the daemon has it open, another connection comes and goes without a trace.
-  const serves = world.locks.get(`${dataDir}/upgrade/data.lock`)?.role === "daemon"
-  if (request._tag === "CompareAgents") {
-    const rowsOf = (path: string) => {
-      const connection = connect(process, path)
-      const isOpen = path === database && serves
-      if (!isOpen) connection.open()
-      const { rows } = connection.read()
-      if (!isOpen) connection.close()
-      return rows
-    }
-    return agentChanges(rowsOf(request.before), rowsOf(request.now))
-  }
+  if (request._tag === "CompareAgents") return agentChanges(rowsOf(request.before), rowsOf(request.now))
   const path = request._tag === "CopyLive" ? request.from : request.database
   const connection = connect(process, path)
   const isShared = path === database && serves
