@@ -334,6 +334,11 @@ it.scopedLive(
         writeFileSync(journal, "{}\n", { mode: 0o600 })
         assert.match((await machine.waiaas(["restart"])).stderr, /000099\.jsonl is damaged/)
         rmSync(journal)
+        const token = join(machine.dataDir, "api.token")
+        const hex = readFileSync(token, "utf8")
+        writeFileSync(token, "cut")
+        assert.match((await machine.waiaas(["restart"])).stderr, /it is not 64 hexadecimal digits/)
+        writeFileSync(token, hex)
         const taken = createServer().listen(0, "127.0.0.1")
         await once(taken, "listening")
         const { port } = taken.address() as AddressInfo

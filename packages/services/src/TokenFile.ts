@@ -20,3 +20,6 @@ export const readToken = Effect.gen(function* () {
     })
   return token
 })
+
+/** Fails where the token cannot be used; gives it to nobody. */
+export const expectToken = Effect.asVoid(readToken)

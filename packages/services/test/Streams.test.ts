@@ -49,4 +49,17 @@ it.runIf(existsSync("/dev/full"))("output that could not be written is known, wi
   const end = "setTimeout(() => process.stderr.write(String(unwrittenOutput())), 50)"
   const { stderr } = await written(">/dev/full", { end })
   assert.match(stderr, /^error: The output could not be written \(ENOSPC\)\. .*\nnext: .*\ncode 0\n$/)
+  // A process that ends with its last write knows of that one, too.
+  const last = `
+    import { exitFlushed, guardStreams, unwrittenOutput } from ${streams}
+    guardStreams()
+    const end = () => exitFlushed(() => (unwrittenOutput() === undefined ? 0 : 1))
+    setImmediate(() => queueMicrotask(() => void (process.stdout.write("last\\n"), end())))`
+  const { stderr: code } = await run("/bin/bash", [
+    "-c",
+    '"$0" --input-type=module -e "$1" >/dev/full; echo "code $?" >&2',
+    node,
+    last,
+  ])
+  assert.equal(code, "code 1\n")
 })

@@ -21,6 +21,7 @@ import { Recover } from "@waiaas/services/Recover"
 import { recordRegistry } from "@waiaas/services/RegistryRecord"
 import { RunLocks } from "@waiaas/services/RunLocks"
 import { Supervision } from "@waiaas/services/Supervision"
+import { expectToken } from "@waiaas/services/TokenFile"
 import { UpgradeJournal } from "@waiaas/services/UpgradeJournal"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -220,6 +221,7 @@ const expectStartable = ({ port }: DaemonFacts) =>
     const settings = yield* (yield* ConfigFile).load
     const { hostname, port: wanted } = settings.config.daemon
     yield* checkAll(settings)
+    yield* expectToken
     yield* (yield* RunLocks).expectNoneElsewhere(packageDir)
     // A run that is not over is recovered by the start; a journal that nobody can read is not.
     yield* (yield* UpgradeJournal).latest

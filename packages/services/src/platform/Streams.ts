@@ -36,7 +36,8 @@ export const unwrittenOutput = (): string | undefined =>
 
 const flush = (stream: NodeJS.WriteStream): Promise<void> =>
   new Promise((resolve) => {
-    if (stream.destroyed || stream.writableLength === 0) resolve()
+    // A write that failed at once, as on a full disk, says so in the next turn.
+    if (stream.destroyed || stream.writableLength === 0) setImmediate(resolve)
     // The end of this empty write is the end of all that were before it, or their failure.
     else stream.write("", () => resolve())
   })
