@@ -15,7 +15,7 @@ export const retention: Record<Exclude<BackupKind, "manual">, number> = {
 
 export const BackupFile = Schema.Struct({
   /** File name inside the backup's directory; never a path. */
-  name: Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9._-]+$/)),
+  name: Schema.String.pipe(Schema.pattern(/^[A-Za-z0-9][A-Za-z0-9._-]*$/)),
   /** Bytes. */
   size: Schema.Int.pipe(Schema.nonNegative()),
   sha256: Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/)),

@@ -348,7 +348,10 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             Effect.map((entry) => entry.manifest.sequence),
             Effect.catchTag("NoBackup", () => Effect.succeed(undefined)),
           )
-          return yield* removeExpired(files, tool, entries, [...usedUp, ...expired(whole, keep)], options)
+          const isWhole = (name: string) =>
+            Effect.match(verify(name), { onFailure: () => false, onSuccess: () => true })
+          const given = [...usedUp, ...expired(whole, keep)]
+          return yield* removeExpired(files, tool, entries, given, isWhole, options)
         }),
         markUsed: (name, run) => files.write(join(paths.backups, name, `used-by-run-${run}`), ""),
         unmarkUsed: (name, run) => files.remove(join(paths.backups, name, `used-by-run-${run}`)),

@@ -12,6 +12,7 @@ import { databaseFailed, reasonOf } from "./Database.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import type { KeyedAgent } from "./SealedKeys.ts"
 import { exactly, quoted } from "./TableShapes.ts"
+import { otherRowsOf, otherTables } from "./UniqueRows.ts"
 
 const literal = (text: string) => `'${text.replaceAll("'", "''")}'`
 
@@ -201,7 +202,12 @@ export const findUniqueHere = (path: string, others: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
     const values = yield* valuesOf("main")
-    const own = yield* writesOf("main", values)
+    const tables = yield* otherTables
+    const all = (database: string) =>
+      Effect.map(Effect.all([writesOf(database, values), otherRowsOf(database, tables)]), ([writes, rows]) =>
+        [...(writes === "" ? [] : [writes]), ...rows].join(" UNION "),
+      )
+    const own = yield* all("main")
     const none: UniqueWrites = { writes: 0, agents: [] }
     if (own === "") return none
     // Columns without a type: nothing is converted.
@@ -217,11 +223,9 @@ export const findUniqueHere = (path: string, others: ReadonlyArray<string>) =>
       yield* withOther(
         other,
         Effect.gen(function* () {
-          const theirs = yield* writesOf("other", values)
+          const theirs = yield* all("other")
           if (theirs !== "")
-            yield* sql.unsafe(
-              `DELETE FROM temp.writes WHERE (agent, what, at) IN (SELECT agent, what, at FROM (${theirs}))`,
-            )
+            yield* sql.unsafe(`DELETE FROM temp.writes WHERE (agent, what, at) IN (${theirs})`)
         }),
         // One that cannot be read is no copy of anything: what only it could have stays unique.
       ).pipe(Effect.catchAll((error) => Effect.logDebug(`${other} was passed over`, error)))

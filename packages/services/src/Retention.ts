@@ -16,6 +16,9 @@ export interface PruneOptions {
   readonly packageDir: string
 }
 
+/** What a backup itself consists of, with what SQLite leaves where it was read. */
+const OWN = /^(?:manifest\.json|config\.toml|waiaas\.db(?:-wal|-shm|-journal)?|used-by-run-\d+)$/
+
 /** What became of the backups that retention gave up. */
 export interface Pruned {
   readonly removed: ReadonlyArray<string>
@@ -36,24 +39,36 @@ const namesOf = (agents: ReadonlyArray<NamedAgent>): string => {
 
 /**
  * Removes `expired`, oldest first. One that holds a write which neither today's database nor another whole backup has
- * stays; so does one that cannot be compared. `entries`: every backup there is.
+ * stays; so does one that cannot be compared, and one that somebody put files into. `entries`: every backup there is;
+ * `isWhole`: whether the content of one is what was backed up, since a copy that cannot be restored is no copy.
  */
 export const removeExpired = (
   files: DurableFile["Type"],
   tool: DatabaseTool["Type"],
   entries: ReadonlyArray<BackupEntry>,
   expired: ReadonlyArray<BackupEntry>,
+  isWhole: (name: string) => Effect.Effect<boolean, FileFailed>,
   { database, packageDir }: PruneOptions,
 ): Effect.Effect<Pruned, FileFailed> =>
   Effect.gen(function* () {
     const removed: Array<string> = []
     const kept: Array<Pruned["kept"][number]> = []
     const databaseIn = ({ path }: BackupEntry) => join(path, DATABASE_FILE)
+    const whole = new Map<string, boolean>()
     for (const entry of expired) {
+      const strange = (yield* files.list(entry.path)).filter((name) => !OWN.test(name))
+      if (strange.length > 0) {
+        kept.push({ name: entry.name, reason: `it has a file that is not part of it (${strange[0]})` })
+        continue
+      }
       // One that an undo has used up holds none any more.
       if (yield* files.exists(databaseIn(entry))) {
-        const others = entries
-          .filter(({ name, problem }) => problem === null && name !== entry.name && !removed.includes(name))
+        const copies = entries.filter(
+          ({ name, problem }) => problem === null && name !== entry.name && !removed.includes(name),
+        )
+        for (const { name } of copies) if (!whole.has(name)) whole.set(name, yield* isWhole(name))
+        const others = copies
+          .filter(({ name }) => whole.get(name) === true)
           .map(databaseIn)
           .toReversed()
         const found = yield* Effect.either(

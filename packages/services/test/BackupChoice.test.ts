@@ -229,7 +229,8 @@ describe("retention", () => {
       writeFileSync(`${made[2].path}/manifest.json`, "{")
       const entries = yield* backups.list
       const old = entries.slice(0, 2)
-      const pruned = yield* removeExpired(files, tool, entries, old, { database, packageDir })
+      const isWhole = () => Effect.succeed(true)
+      const pruned = yield* removeExpired(files, tool, entries, old, isWhole, { database, packageDir })
       assert.deepStrictEqual(pruned, {
         removed: [made[0].name],
         kept: [{ name: made[1].name, reason: "it has the only copy of 1 write (agent two)" }],

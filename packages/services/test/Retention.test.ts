@@ -178,4 +178,61 @@ describe("the retention of backups", () => {
       assert.isTrue(existsSync(second.path))
     }).pipe(Effect.provide(layerInstalled())),
   )
+
+  it.scopedLive("keeps a row that one backup alone has, in a table that this version does not know", () =>
+    Effect.gen(function* () {
+      const { make, write, prune } = yield* place
+      yield* write(
+        "CREATE TABLE policies (id TEXT PRIMARY KEY NOT NULL, most INTEGER)",
+        "INSERT INTO policies VALUES ('p', 1)",
+      )
+      const first = yield* make("pre-migrate")
+      yield* write("UPDATE policies SET most = 2")
+      const second = yield* make("pre-migrate")
+      // A column that came later has its default in the others.
+      yield* write("ALTER TABLE policies ADD COLUMN least INTEGER DEFAULT 0")
+      for (let index = 0; index < retention["pre-migrate"]; index++) yield* make("pre-migrate")
+      yield* write("DROP TABLE policies")
+      const { removed, kept } = yield* prune
+      assert.deepStrictEqual(removed, [second.name])
+      assert.deepStrictEqual(kept, [{ name: first.name, reason: "it has the only copy of 1 write" }])
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("counts no copy that could not be restored", () =>
+    Effect.gen(function* () {
+      const { make, write, add, prune, backups } = yield* place
+      yield* add("bob")
+      const first = yield* make("pre-migrate")
+      const copy = yield* make("manual")
+      yield* write("DELETE FROM agent_events", "DELETE FROM agents WHERE name = 'bob'")
+      for (let index = 0; index < retention["pre-migrate"]; index++) yield* make("pre-migrate")
+      // As long as ever, and every row of it is read: only its hash is another one.
+      const { open } = yield* Effect.promise(() => import("node:fs/promises"))
+      yield* Effect.promise(async () => {
+        const file = await open(`${copy.path}/waiaas.db`, "r+")
+        await file.write(Buffer.from([7]), 0, 1, 68)
+        await file.close()
+      })
+      assert.strictEqual((yield* Effect.flip(backups.verify(copy.name)))._tag, "BackupDamaged")
+      const { removed, kept } = yield* prune
+      assert.deepStrictEqual([removed, kept.map(({ name }) => name)], [[], [first.name]])
+      assert.include(kept[0]?.reason, "the only copy of 1 write (agent bob)")
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
+  it.scopedLive("keeps one that somebody put a file into", () =>
+    Effect.gen(function* () {
+      const { make, prune } = yield* place
+      const first = yield* make("pre-migrate")
+      for (let index = 0; index < retention["pre-migrate"]; index++) yield* make("pre-migrate")
+      const { writeFile } = yield* Effect.promise(() => import("node:fs/promises"))
+      yield* Effect.promise(() => writeFile(`${first.path}/keystore.tar`, "all keys"))
+      const { removed, kept } = yield* prune
+      assert.deepStrictEqual(removed, [])
+      assert.deepStrictEqual(kept, [
+        { name: first.name, reason: "it has a file that is not part of it (keystore.tar)" },
+      ])
+    }).pipe(Effect.provide(layerInstalled())),
+  )
 })
