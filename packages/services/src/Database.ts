@@ -7,7 +7,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { DurableFile } from "./platform/DurableFile.ts"
-import { shortageAt } from "./platform/Shortage.ts"
+import { refusalAt, shortageAt } from "./platform/Shortage.ts"
 
 /** The client remembers a failed preparation as long as a good one: a passing error must not stay for minutes. */
 const PREPARED = "20 seconds"
@@ -31,7 +31,9 @@ const failureOf = (
   reason: string,
   written: string = path,
 ): DatabaseFailed => {
-  const shortage = /disk|unable to open/.test(reason) ? shortageAt(written) : undefined
+  const shortage = /disk|unable to open|readonly/.test(reason)
+    ? (shortageAt(written) ?? refusalAt(written))
+    : undefined
   return shortage === undefined
     ? new DatabaseFailed({ operation, path, reason })
     : new DatabaseFailed({ operation, path, reason: shortage.problem, remedy: shortage.remedy })

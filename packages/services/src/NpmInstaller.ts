@@ -349,7 +349,7 @@ export class NpmInstaller extends Context.Tag("@waiaas/services/NpmInstaller")<
 }
 
 const managers: ReadonlyArray<readonly [RegExp, manager: string, command: string]> = [
-  [/\/\.pnpm\/|\/pnpm\/global\//, "pnpm", `pnpm add --global ${PACKAGE_NAME}@latest`],
+  [/\/\.pnpm\/|\/pnpm\/global\/|\/store\/v\d+\/links\//, "pnpm", `pnpm add --global ${PACKAGE_NAME}@latest`],
   [/\/\.config\/yarn\/|\/\.yarn\//, "yarn", `yarn global add ${PACKAGE_NAME}@latest`],
   [/\/\.bun\//, "bun", `bun add --global ${PACKAGE_NAME}@latest`],
   // Its Node's global packages are npm's own: only the formula is Homebrew's.

@@ -105,7 +105,7 @@ export class Probation extends Context.Tag("@waiaas/services/Probation")<
             : Option.some({
                 version,
                 crashes,
-                message: `WAIaaS ${version} has crashed ${crashes} times since the upgrade.`,
+                message: `WAIaaS ${version} has ended ${crashes} times without being stopped since the upgrade (it crashed, was killed, or the power went).`,
                 next: "waiaas upgrade --rollback",
               })
         }),

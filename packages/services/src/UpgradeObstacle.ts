@@ -1,5 +1,5 @@
 import { dirname } from "node:path"
-import { type DatabaseInUse, type FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
+import { type DatabaseInUse, FileFailed, LockBusy } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
 import { keyAdvice } from "@waiaas/domain/KeyFile"
 import type { NoPermission, NoSpace, PackageDamaged } from "@waiaas/domain/PackageErrors"
@@ -88,6 +88,11 @@ export class UpgradeObstacle extends Context.Tag("@waiaas/services/UpgradeObstac
           yield* expectNoRun
           yield* locks.expectNoneElsewhere(install.packageDir)
           yield* swap.mayChange(install)
+          for (const path of [paths.upgrade, paths.journals, paths.backups, dirname(database)]) {
+            const refusal = yield* files.writeRefusal(path)
+            if (Option.isSome(refusal))
+              return yield* new FileFailed({ operation: "write", path, code: refusal.value })
+          }
           yield* swap.expectWhole(install, environment.version)
           const size = yield* sizeOfDatabase(files, database)
           // Step 1 tries a rename; here nothing is written.

@@ -617,6 +617,8 @@ describe("npm's failures are distinguished by the code in its JSON, never by its
 describe("other package managers own their directories", () => {
   const cases = [
     ["/home/u/.local/share/pnpm/global/5/.pnpm/@waiaas+cli@2.0.0/node_modules/@waiaas/cli", "pnpm"],
+    // Its global store, which several projects share.
+    ["/home/u/pn/store/v11/links/@waiaas/cli/2.0.0/fde2ed74c3f7/node_modules/@waiaas/cli", "pnpm"],
     ["/home/u/.config/yarn/global/node_modules/@waiaas/cli", "yarn"],
     ["/home/u/.bun/install/global/node_modules/@waiaas/cli", "bun"],
     ["/opt/homebrew/Cellar/waiaas/2.0.0/libexec/lib/node_modules/@waiaas/cli", "Homebrew"],

@@ -137,7 +137,7 @@ describe("a new version that", () => {
       yield* happen([...crash, ...crash, ...start])
       const { version, message, next } = Option.getOrThrow(yield* (yield* Probation).suspicion)
       assert.strictEqual(version, "2.1.0")
-      assert.include(message, "WAIaaS 2.1.0 has crashed 2 times")
+      assert.include(message, "WAIaaS 2.1.0 has ended 2 times without being stopped")
       assert.strictEqual(next, "waiaas upgrade --rollback")
     }).pipe(Effect.provide(layer)),
   )

@@ -105,6 +105,17 @@ describe("an upgrade", () => {
     ),
   )
 
+  for (const directory of ["/upgrade", "/upgrade/journal", "/backups", "/data"])
+    it.scopedLive(`is kept by a ${directory} of the data that cannot be written`, () =>
+      Effect.gen(function* () {
+        closed = directory
+        const found = yield* obstacle
+        closed = "none"
+        assert.strictEqual(found?._tag, "FileFailed")
+        assert.include(found?.message, directory)
+      }).pipe(Effect.provide(layer)),
+    )
+
   it.scopedLive("is kept by a run that was cut off, and while one goes on", () =>
     Effect.gen(function* () {
       yield* beginRun

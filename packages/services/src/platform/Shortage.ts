@@ -1,4 +1,4 @@
-import { type StatsFs, statfsSync } from "node:fs"
+import { accessSync, constants, type StatsFs, statfsSync } from "node:fs"
 import { dirname } from "node:path"
 import { FileFailed } from "@waiaas/domain/DataErrors"
 
@@ -43,4 +43,21 @@ export const shortageAt = (path: string): Shortage | undefined => {
   const directory = dirname(path)
   const info = look(path) ?? look(directory)
   return info === undefined ? undefined : shortageOf(info, directory)
+}
+
+/**
+ * What keeps this user from writing to a database file or next to it, if anything: an attribute, a mount, a mode. SQLite
+ * says "unable to open database file" for all of these.
+ */
+export const refusalAt = (path: string): Shortage | undefined => {
+  for (const place of [dirname(path), path])
+    try {
+      accessSync(place, constants.W_OK)
+    } catch (cause) {
+      const { code = "" } = cause as NodeJS.ErrnoException
+      if (!["EACCES", "EPERM", "EROFS"].includes(code)) continue
+      const { message, next } = new FileFailed({ operation: "write", path: place, code })
+      return { problem: message.replace(/\.$/, ""), remedy: next }
+    }
+  return undefined
 }
