@@ -7,16 +7,22 @@ import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequ
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { HttpProblem } from "./Answers.ts"
 import { describe, problemOf, problems, toResponse } from "./Answers.ts"
 import { checkBody, textOf } from "./Body.ts"
-import { methodsOf, operationOf } from "./Docs.ts"
+import { isPage, methodsOf, operationOf } from "./Docs.ts"
 import type { Limits } from "./Limits.ts"
 
 /** JSON, in UTF-8, as it is: what was sent in another form would be read as something else. */
-const isJson = ({ "content-type": type, "content-encoding": encoding }: IncomingHttpHeaders): boolean =>
+const isJson = ({
+  "content-type": type,
+  "content-encoding": encoding,
+  "transfer-encoding": transfer,
+}: IncomingHttpHeaders): boolean =>
   (type === undefined || /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) &&
-  (encoding === undefined || encoding === "identity")
+  (encoding === undefined || encoding === "identity") &&
+  (transfer === undefined || transfer.toLowerCase() === "chunked")
 
 /** Reads a body of at most `limit` bytes. What is beyond is read and dropped, so that the answer still arrives. */
 const readBody = (request: HttpServerRequest, limit: number): Effect.Effect<string, HttpProblem> =>
@@ -44,13 +50,34 @@ const readBody = (request: HttpServerRequest, limit: number): Effect.Effect<stri
     source.on("error", () => resume(Effect.fail(problems.badRequest("The request ended early."))))
   })
 
-/** What a request asks for beside its method and path has to be what the operation takes. */
+/** The router has no route for a part of a path that is longer than this. */
+const LONGEST_PART = 100
+
+const isReadable = (part: string): boolean =>
+  Either.match(
+    Either.try(() => decodeURIComponent(part)),
+    { onLeft: () => false, onRight: ({ length }) => length <= LONGEST_PART },
+  )
+
+/**
+ * What a request asks for has to be what an operation takes, as it is written: the router also takes other forms of a
+ * path (another case, `;` and what is behind it, `%73`), for which nothing of this would have been checked.
+ */
 const checkRequest = (request: HttpServerRequest, text: string): Effect.Effect<string, HttpProblem> => {
-  const [path = "", query = ""] = request.url.split("?", 2)
-  const operation = operationOf(request.method, path)
-  if (operation === undefined) return Effect.succeed(text)
+  const { url } = request
+  const at = url.indexOf("?")
+  const [path, query] = at < 0 ? [url, ""] : [url.slice(0, at), url.slice(at + 1)]
+  // Whoever may GET may ask for the head of the answer.
+  const method = request.method === "HEAD" ? "GET" : request.method
+  const found = operationOf(method, path)
+  if (found === undefined && !(isPage(path) && method === "GET")) {
+    const allowed = methodsOf(path)
+    return allowed.length > 0 ? problems.wrongMethod(allowed) : problems.notFound
+  }
+  if (found?.parts.every(isReadable) === false)
+    return problems.badRequest("agent: Expected the id or the name of an agent.")
   if (query !== "") return problems.badRequest("This operation takes no query parameters.")
-  return checkBody(text, operation.requestBody !== undefined)
+  return checkBody(text, found?.operation.requestBody !== undefined)
 }
 
 /** The same request with its body read already. */

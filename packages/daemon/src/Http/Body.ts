@@ -34,10 +34,24 @@ const repeatedName = (json: string): string | undefined => {
   return undefined
 }
 
+/** Far more than a request needs; a schema goes into a value by recursion. */
+const DEEPEST = 32
+
+const isTooDeep = (json: string): boolean => {
+  let depth = 0
+  for (const [token] of json.matchAll(TOKEN)) {
+    if (token === "{" || token === "[") depth++
+    else if (token === "}" || token === "]") depth--
+    if (depth > DEEPEST) return true
+  }
+  return false
+}
+
 /** Whether the text is a JSON object, where the operation takes one; where it takes none, there is nothing in it. */
 export const checkBody = (text: string, isTaken: boolean): Effect.Effect<string, HttpProblem> =>
   Effect.gen(function* () {
     if (text.trim() === "") return isTaken ? yield* problems.badRequest("The request has no body.") : text
+    if (isTooDeep(text)) return yield* problems.badRequest("The request body is nested too deeply.")
     const value = yield* Effect.try({
       try: (): unknown => JSON.parse(text),
       catch: () => problems.badRequest("The request body is not valid JSON."),

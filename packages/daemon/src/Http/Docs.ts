@@ -28,18 +28,32 @@ const operations = lazy(() =>
       path,
       method: method.toUpperCase(),
       operation,
-      pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, "[^/]+")}$`),
+      // A semicolon and a hash end a path for the router: what is behind them would be dropped.
+      pattern: new RegExp(`^${path.replaceAll(".", "\\.").replace(/\{[^}]+\}/g, "([^/;#?]+)")}$`),
     })),
   ),
 )
 
-/** The operation that a request asks for; none where the API has no such one. */
-export const operationOf = (method: string, path: string): OpenApi.OpenAPISpecOperation | undefined =>
-  operations().find((each) => each.method === method && each.pattern.test(path))?.operation
+/** What a request asks for: an operation with the encoded parts of its path; none where the API has no such one. */
+export const operationOf = (
+  method: string,
+  path: string,
+):
+  | { readonly operation: OpenApi.OpenAPISpecOperation; readonly parts: ReadonlyArray<string> }
+  | undefined => {
+  for (const each of operations()) {
+    const found = each.method === method ? each.pattern.exec(path) : null
+    if (found !== null) return { operation: each.operation, parts: found.slice(1) }
+  }
+  return undefined
+}
+
+/** Pages about the API, which are no operations of it. */
+export const isPage = (path: string): boolean => path === "/openapi.json" || path === "/docs"
 
 /** The methods that a path has, `/openapi.json` and `/docs` included; empty where there is no such path. */
 export const methodsOf = (path: string): ReadonlyArray<string> =>
-  path === "/openapi.json" || path === "/docs"
+  isPage(path)
     ? ["GET"]
     : operations()
         .filter(({ pattern }) => pattern.test(path))

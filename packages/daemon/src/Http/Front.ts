@@ -13,6 +13,21 @@ type Listener = (request: IncomingMessage, response: ServerResponse) => void
 
 const isHealth = (url: string): boolean => url === "/health" || url.startsWith("/health?")
 
+/** Headers that say one thing: of two, each reader takes another one. */
+const SINGLE = new Set(["host", "authorization", "content-type", "content-encoding", "content-length"])
+
+/** A header that a request has twice though it says one thing. */
+const repeatedHeader = ({ rawHeaders }: IncomingMessage): string | undefined => {
+  const found = new Set<string>()
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] ?? "").toLowerCase()
+    if (!SINGLE.has(name)) continue
+    if (found.has(name)) return name
+    found.add(name)
+  }
+  return undefined
+}
+
 const sendHealth = (
   request: IncomingMessage,
   response: ServerResponse,
@@ -58,6 +73,9 @@ export const makeFront = (options: {
   }
   return (request, response) => {
     const url = request.url ?? ""
+    const twice = repeatedHeader(request)
+    if (twice !== undefined)
+      return send(response, problems.badRequest(`The request has the header ${twice} twice.`))
     if (!hostAllowed(request.headers.host)) return send(response, problems.misdirected)
     if (isHealth(url)) return health(request, response)
     if (isStopping()) return send(response, problems.stopping)

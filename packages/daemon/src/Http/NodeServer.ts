@@ -14,6 +14,8 @@ const unparsed: Readonly<Record<string, HttpProblem>> = {
 }
 const malformed = problems.badRequest("What was sent is not an HTTP request.")
 
+const notProxy = problems.badRequest("The request target is not a path.")
+
 export const makeServer = (limits: Limits): Server => {
   const time = Duration.toMillis(limits.time)
   const server = createServer({
@@ -27,6 +29,8 @@ export const makeServer = (limits: Limits): Server => {
     if (socket.writable) socket.end(rawAnswer(unparsed[error.code ?? ""] ?? malformed))
     else socket.destroy()
   })
+  // Without a listener its connection would be closed without an answer.
+  server.on("connect", (_request, socket) => socket.end(rawAnswer(notProxy)))
   server.on("checkExpectation", (_request, response) => send(response, problems.expectationFailed))
   return server
 }
