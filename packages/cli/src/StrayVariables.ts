@@ -1,5 +1,5 @@
 /** Variables of the environment that look like settings and are not obeyed. */
-import { isNearMiss, strayInWords, unknownEnvironment } from "@waiaas/domain/Config"
+import { ignoredEnvironment, isNearMiss, strayInWords } from "@waiaas/domain/Config"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
@@ -14,7 +14,7 @@ export const noteStrayVariables = (all: boolean) =>
   Effect.gen(function* () {
     const { variables } = yield* Environment
     const { note } = yield* Output
-    for (const name of unknownEnvironment(variables))
+    for (const name of ignoredEnvironment(variables))
       if (all || isNearMiss(name)) yield* note(`warning: ${strayInWords(name)}`)
   })
 

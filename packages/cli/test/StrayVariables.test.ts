@@ -38,7 +38,12 @@ it.scopedLive(
   "a mistyped setting is named by every command, a variable of somebody's own only where it matters",
   () =>
     Effect.gen(function* () {
-      const variables = { WAIAAS_DATADIR: "/x", WAIAAS_TREASURY_AGENT: "a", WAIAAS_DAEMON_PORT: "3100" }
+      const variables = {
+        WAIAAS_DATADIR: "/x",
+        WAIAAS_TREASURY_AGENT: "a",
+        WAIAAS_DAEMON_PORT: "3100",
+        WAIAAS_DAEMON_PROT: "1",
+      }
       const near = "warning: WAIAAS_DATADIR is set in the environment"
       const [few, all] = [
         yield* notesOf(noteStrayVariables(false), variables),

@@ -108,6 +108,16 @@ export const isMistypedPassword = (name: string): boolean => {
   return /^WAI[A-Z]{2,5}_/i.test(name) && /PASS|PWD|SECRET/i.test(name.slice(4))
 }
 
+/** Those of them that are ignored; the others keep every command that needs the configuration from its work. */
+export const ignoredEnvironment = (
+  variables: Readonly<Record<string, string | undefined>>,
+): ReadonlyArray<string> => {
+  const sections = Object.keys(configKeys).map((section) => environmentName(section, ""))
+  return unknownEnvironment(variables).filter(
+    (name) => !isMistypedPassword(name) && !sections.some((prefix) => name.startsWith(prefix)),
+  )
+}
+
 /** A variable that is not obeyed, with the one that was probably meant. */
 export const strayInWords = (name: string): string => {
   const meant = nearest(

@@ -10,6 +10,7 @@ import { missingKeys } from "@waiaas/services/MissingKeys"
 import { namedBuild } from "@waiaas/services/NamedBuild"
 import { Probation } from "@waiaas/services/Probation"
 import { DataDir } from "@waiaas/services/platform/DataDir"
+import { DurableFile } from "@waiaas/services/platform/DurableFile"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
 import { UpdateNotifier } from "@waiaas/services/UpdateNotifier"
@@ -47,10 +48,14 @@ export const showStatus = Effect.gen(function* () {
   const running = state._tag === "Running" ? state.facts.version : version
   // While a run is not over, the command can be the one of the version before it.
   const behind = Option.isNone(open) ? otherVersionText(state, version, here) : null
+  // An orderly end removes it.
+  const fell = state._tag === "Stopped" && (yield* (yield* DurableFile).exists(paths.facts))
   const lines = [
     `WAIaaS ${version}, data in ${paths.root}`,
     state._tag === "Stopped"
-      ? `daemon: stopped (${here("waiaas start --background")})`
+      ? fell
+        ? `daemon: stopped, but not in order (a crash, a kill or a power cut): ${here("waiaas logs")} shows its last lines (${here("waiaas start --background")})`
+        : `daemon: stopped (${here("waiaas start --background")})`
       : state._tag === "Busy"
         ? `daemon: not running, but the data is in use by ${state.holder}`
         : `daemon: ${health === null ? "does not answer" : health.status}, version ${state.facts.version}, process ${state.facts.pid}, ${urlOf(state.facts.hostname, state.facts.port)}, since ${when(state.facts.startedAt)}`,
@@ -96,6 +101,7 @@ export const showStatus = Effect.gen(function* () {
       dataDir: paths.root,
       build: ours,
       daemon: state._tag,
+      unclean: fell,
       ...(state._tag === "Running" ? { facts: state.facts } : {}),
       health,
       versionCheck: report,

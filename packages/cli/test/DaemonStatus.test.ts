@@ -1,7 +1,9 @@
-/** A daemon that goes on with another version than the one that is installed by now is no daemon that is up to date. */
+/** What status says of a daemon that is not as it should be: of another version than the installed one, or fallen. */
+import { writeFileSync } from "node:fs"
 import { assert, it } from "@effect/vitest"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
 import { Probation } from "@waiaas/services/Probation"
+import { DataDir } from "@waiaas/services/platform/DataDir"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -46,5 +48,36 @@ it.scopedLive("status names both versions and the restart, and announces nothing
     const same = yield* statusWith("2.0.0", "2.1.0")
     assert.notInclude(same, "is installed")
     assert.include(same, "update: 2.1.0 is available")
+  }).pipe(Effect.provide(Probation.layer.pipe(Layer.provideMerge(layerInstallation())))),
+)
+
+it.scopedLive("a daemon that crashed is not just stopped", () =>
+  Effect.gen(function* () {
+    const { paths } = yield* DataDir
+    const control = yield* DaemonControl
+    const status = Effect.gen(function* () {
+      const said: Array<string> = []
+      const result = (_value: unknown, lines: ReadonlyArray<string>) =>
+        Effect.sync(() => void said.push(...lines))
+      yield* showStatus.pipe(
+        Effect.provideService(DaemonControl, {
+          ...control,
+          state: Effect.succeed({ _tag: "Stopped" } as const),
+        }),
+        Effect.provideService(Output, {
+          mode: "human",
+          columns: undefined,
+          result,
+          verbatim: result,
+          note: () => Effect.void,
+          event: () => Effect.void,
+        }),
+      )
+      return said.join("\n")
+    })
+    assert.match(yield* status, /^daemon: stopped \(waiaas start --background/m)
+    // An orderly end would have removed it.
+    writeFileSync(paths.facts, "{}", { mode: 0o600 })
+    assert.match(yield* status, /^daemon: stopped, but not in order .*: waiaas logs.* shows its last lines/m)
   }).pipe(Effect.provide(Probation.layer.pipe(Layer.provideMerge(layerInstallation())))),
 )
