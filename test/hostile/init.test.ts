@@ -1,6 +1,6 @@
 /** `waiaas init` where there was one before: it makes what is missing of the small things, and no second database. */
 import { strict as assert } from "node:assert"
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { it } from "@effect/vitest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
@@ -30,6 +30,32 @@ it.scopedLive("a database that is missing, as on a disk that is not mounted, is 
     const refused = yield* Effect.flip(serve)
     assert.equal(refused._tag, "DatabaseFailed")
     assert.doesNotMatch(`${refused.message} ${"next" in refused ? refused.next : ""}`, /waiaas init/)
+  }),
+)
+
+it.scopedLive("an empty file in the place of the database is no database to start with", () =>
+  Effect.gen(function* () {
+    const { serve, database } = yield* dataDirectory()
+    remove(database)
+    writeFileSync(database, "", { mode: 0o600 })
+    const refused = yield* Effect.flip(serve)
+    assert.equal(refused._tag, "DatabaseFailed")
+    assert.match(refused.message, /it is empty.*If its disk is not mounted, mount it/)
+    assert.ok(!readFileSync(database, "latin1").includes("CREATE TABLE"), "no tables were made in it")
+  }),
+)
+
+it.scopedLive("where backups are, a keystore that is gone is not made anew, wherever the database was", () =>
+  Effect.gen(function* () {
+    const { init, database, root } = yield* dataDirectory()
+    mkdirSync(join(root, "backups", "pre-upgrade-2.0.0-20261123T214620Z-000001"), { recursive: true })
+    for (const path of ["config.toml", "api.token", "keystore"]) rmSync(join(root, path), { recursive: true })
+    remove(database)
+    const error = yield* Effect.flip(init)
+    assert.equal(error._tag, "KeystoreDamaged")
+    assert.match(error.message, /holds no master\.json, and .*backups has 1 backup of data/)
+    assert.ok("next" in error && error.next.includes("from your own copy"))
+    assert.deepEqual([existsSync(join(root, "keystore")), existsSync(database)], [false, false])
   }),
 )
 

@@ -26,6 +26,21 @@ const agentsIn = (
     return tables.agents?.rows ?? 0
   })
 
+/** Backups are of agents whose keys a keystore held, wherever their database is. */
+const expectNoBackups = Effect.gen(function* () {
+  if (yield* Keystore.exists) return
+  const { paths } = yield* DataDir
+  const names = (yield* (yield* DurableFile).list(paths.backups)).filter((name) => !name.startsWith("."))
+  if (names.length === 0) return
+  return yield* new KeystoreDamaged({
+    path: paths.keystore,
+    problem: `holds no master.json, and ${paths.backups} has ${names.length} ${
+      names.length === 1 ? "backup" : "backups"
+    } of data whose keys only that keystore opens`,
+    missing: true,
+  })
+})
+
 /** Agents have keys: where their keystore is gone, a new one would take its place and open none of them. */
 const expectNoAgents = (path: string) =>
   Effect.gen(function* () {
@@ -67,6 +82,7 @@ export const initialise = Effect.scoped(
       return { ...answer, created: false, token: false, keystore: source.value }
     yield* Keystore.expectMakeable
     yield* expectNoAgents(databasePath)
+    yield* expectNoBackups
     yield* create
     yield* lock.acquire({ lock: "data", path: paths.dataLock, what: "init" })
     // While a run is not over, the data is the run's.

@@ -12,7 +12,7 @@ import { releaseFor } from "@waiaas/domain/SchemaRange"
 import type { Version } from "@waiaas/domain/Version"
 import { BACKUP_CREATE, Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
-import { layerDatabase } from "@waiaas/services/Database"
+import { databaseEmpty, layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { migrate } from "@waiaas/services/Migrator"
 import { newerReleaseFor } from "@waiaas/services/NewerRelease"
@@ -53,6 +53,9 @@ export const expectDatabase = (path: string) =>
     })
   })
 
+/** No command leaves such a database behind an init: agents were in it, or it is another one. */
+const expectFilled = (path: string, schema: number) => (schema > 0 ? Effect.void : databaseEmpty(path))
+
 /**
  * Brings the database to this code's schema before it is opened for good, under the data lock:
  * compatibility, then a verified backup, then the migration in one transaction (MIG-04), which keeps nothing that
@@ -66,6 +69,7 @@ export const prepareDatabase = (path: string) =>
     const { paths } = yield* DataDir
     yield* expectDatabase(path)
     const { schema, writtenBy } = yield* tool.examine(packageDir, path, "none", {})
+    yield* expectFilled(path, schema)
     const verdict = yield* compatibility
       .admit(schema)
       .pipe(

@@ -96,3 +96,12 @@ export const layerDatabase = (options: {
       )
     }),
   )
+
+/** A database that nothing was ever written into, where an init has made one: something else is in its place. */
+export const databaseEmpty = (path: string): DatabaseFailed =>
+  new DatabaseFailed({
+    operation: "open it",
+    path,
+    reason:
+      "it is empty, and was not when it was made. If its disk is not mounted, mount it; if it is lost, a backup holds it",
+  })

@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Backup } from "./Backup.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
+import { databaseEmpty } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { counted, expectDeclared, expectKnown, expectVersion } from "./Invariants.ts"
@@ -138,7 +139,8 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
           const [copying] = yield* Effect.timed(
             tool.copyLive(environment.packageDir, run.started.databasePath, copy),
           )
-          yield* tool.examine(environment.packageDir, copy, "full", {})
+          const { schema } = yield* tool.examine(environment.packageDir, copy, "full", {})
+          if (schema === 0) return yield* databaseEmpty(run.started.databasePath)
           yield* files.copy(copy, untouched)
           const [migrating, migrated] = yield* Effect.timed(tool.migrate(candidate, copy))
           const changes = yield* expectKnown(run, migrated.changes)
