@@ -27,13 +27,14 @@ const refusal = (
         code,
       })
 
-/** Makes a file appear by a rename, as every durable write does, and removes it: an append-only directory allows neither. */
+/** Creates a file and removes it, as every durable write does with its own: an append-only directory allows the first alone. */
 const expectWritable = (files: Files, directory: string) =>
   Effect.gen(function* () {
     const probe = join(directory, PROBE_FILE)
     // What a killed one left may be of the other kind.
     yield* files.remove(probe)
-    yield* files.write(probe, "")
+    // Without a temporary file, which a kill could leave.
+    yield* files.append(probe, "")
     yield* files.remove(probe)
   }).pipe(Effect.mapError(({ code }) => refusal(directory, "create and remove files in it", code)))
 

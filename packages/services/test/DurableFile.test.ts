@@ -4,6 +4,7 @@ import { createHash } from "node:crypto"
 import {
   chmodSync,
   lstatSync,
+  mkdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -163,6 +164,7 @@ describe("what is written is durable when its act ends", () => {
       for (const leave of [
         () => writeFileSync(`${root}/${PROBE_FILE}`, ""),
         () => symlinkSync("/etc/passwd", `${root}/${PROBE_FILE}`),
+        () => mkdirSync(`${root}/${PROBE_FILE}`),
       ]) {
         leave()
         const again = yield* renew()

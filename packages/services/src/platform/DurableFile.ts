@@ -178,7 +178,8 @@ export class DurableFile extends Context.Tag("@waiaas/services/DurableFile")<
                 () => Effect.void,
               ),
             ),
-            fs.remove(probe).pipe(attempt("change", path), Effect.mapError(namedRight)),
+            // One that was cut off leaves a file or a directory.
+            fs.remove(probe, { recursive: true }).pipe(attempt("change", path), Effect.mapError(namedRight)),
           )
           yield* Effect.catchIf(
             touched,

@@ -203,7 +203,11 @@ export const layerSimulated = (host: Host): Layer.Layer<FileSystem.FileSystem> =
       remove: (path, options) =>
         options?.recursive === true
           ? removeTree(path)
-          : call("remove", "write", path, (disk) => disk.unlink(path)),
+          : call("remove", "write", path, (disk) => {
+              // As Node does, which asks for `recursive`.
+              if (disk.node(path, false)?.kind === "directory") throw new Errno("EISDIR", path)
+              disk.unlink(path)
+            }),
       open: (path, { flag = "r", mode = 0o644 } = {}) => {
         const append = flag === "a"
         if (!["r", "w", "wx", "a"].includes(flag))

@@ -126,7 +126,7 @@ const toolAct = (process: SimulatedProcess, packageDir: string, request: ToolReq
           schema: document.schema,
           tables: { agents: digestOf(document) },
           ...(request.dataDir !== undefined && {
-            keys: { agents: document.rows.length, open: 1, missing: 0, names: [] },
+            keys: { agents: document.rows.length, open: 1, missing: 0, names: [], damaged: [] },
           }),
         }
       case "Checkpoint":
