@@ -138,7 +138,10 @@ it.scopedLive("a full disk is named as that, and nothing is stored", () =>
     for (let index = 0; answer.status === 201 && index < 200; index++)
       answer = yield* call("POST", "/v1/agents", { name: `agent ${index}`, ownerAddress: "x".repeat(128) })
     assert.deepEqual([answer.status, answer.json._tag], [507, "StorageFull"])
-    assert.match(answer.json.message, /No space is left/)
+    assert.match(
+      answer.json.message,
+      /^No space, or no inode, is left for the data directory, its keystore or its database/,
+    )
     assert.match(answer.json.next, /^Free some space/)
   }),
 )

@@ -17,8 +17,8 @@ import { readToken } from "./TokenFile.ts"
 const noSpace = (root: string) =>
   new RequestRefused({
     status: 507,
-    problem: `No space is left on the file system of ${root}; nothing was stored.`,
-    instead: `Free some space on the file system of ${root}, then run the command again.`,
+    problem: `No space, or no inode, is left for ${root}, its keystore or its database; nothing was stored.`,
+    instead: `Free some space there (\`df -h\` and \`df -i\` show what is left), then run the command again.`,
   })
 
 /** The API of the running daemon, with the token of the data directory. */

@@ -89,8 +89,8 @@ export const problems = {
   storageFull: problem(
     507,
     "StorageFull",
-    "No space is left on the file system of the data directory; nothing was stored.",
-    "Free some space on the file system of the data directory, then send the request again.",
+    "No space, or no inode, is left for the data directory, its keystore or its database; nothing was stored.",
+    "Free some space there (`df -h` and `df -i` show what is left), then send the request again.",
   ),
 } as const
 
