@@ -9,6 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { layerInstallation } from "../../../test/support/layers.mts"
 import { showStatus } from "../src/commands/Status.ts"
+import { otherVersionText } from "../src/commands/Text.ts"
 import { Output } from "../src/Output.ts"
 
 it.scopedLive("status names both versions and the restart, and announces nothing that runs already", () =>
@@ -50,6 +51,14 @@ it.scopedLive("status names both versions and the restart, and announces nothing
     assert.include(same, "update: 2.1.0 is available")
   }).pipe(Effect.provide(Probation.layer.pipe(Layer.provideMerge(layerInstallation())))),
 )
+
+it("kept code is not what is installed: around a swap a command says nothing of versions", () => {
+  const state = { _tag: "Running", facts: { version: "2.1.0" } } as never
+  const of = (packageDir: string) => otherVersionText(state, { version: "2.0.0", packageDir }, (text) => text)
+  assert.include(of("/usr/lib/node_modules/@waiaas/cli"), "the daemon runs 2.1.0, while 2.0.0 is installed")
+  assert.isNull(of("/usr/lib/node_modules/.waiaas/retained/2.0.0"))
+  assert.isNull(of("/usr/lib/node_modules/.waiaas/outgoing-3"))
+})
 
 it.scopedLive("a daemon that crashed is not just stopped", () =>
   Effect.gen(function* () {

@@ -47,7 +47,7 @@ export const showStatus = Effect.gen(function* () {
   const suspicion = Either.isRight(journal) ? Option.getOrNull(yield* (yield* Probation).suspicion) : null
   const running = state._tag === "Running" ? state.facts.version : version
   // While a run is not over, the command can be the one of the version before it.
-  const behind = Option.isNone(open) ? otherVersionText(state, version, here) : null
+  const behind = Option.isNone(open) ? otherVersionText(state, { version, packageDir }, here) : null
   // An orderly end removes it.
   const fell = state._tag === "Stopped" && (yield* (yield* DurableFile).exists(paths.facts))
   const lines = [

@@ -1,5 +1,6 @@
 /** Small words that several commands share. */
 import { exitCodeMeaning } from "@waiaas/domain/ExitCode"
+import { installOf } from "@waiaas/domain/Install"
 import { inDataDir, withSudo } from "@waiaas/domain/Shell"
 import type { CheckReport } from "@waiaas/services/CheckReport"
 import type { DaemonState } from "@waiaas/services/DaemonControl"
@@ -55,10 +56,13 @@ export const checkText = ({ checking, registry, checkedAt, failure }: CheckRepor
 /** What a daemon that was not restarted since npm changed the package still is; `null` where it is what is installed. */
 export const otherVersionText = (
   state: DaemonState,
-  installed: string,
+  { version: installed, packageDir }: { readonly version: string; readonly packageDir: string },
   here: (command: string) => string,
 ): string | null =>
-  state._tag === "Running" && state.facts.version !== installed
+  state._tag === "Running" &&
+  state.facts.version !== installed &&
+  // Kept code, which the command is pointed to around a swap, is not what is installed.
+  (installOf(packageDir, "")?.packageDir ?? packageDir) === packageDir
     ? `the daemon runs ${state.facts.version}, while ${installed} is installed: ${here("waiaas restart")}`
     : null
 

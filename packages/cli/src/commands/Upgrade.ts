@@ -111,7 +111,7 @@ const check = (to: Option.Option<string>) =>
     const unopened = Option.filter(Either.getLeft(keys), ({ _tag }) => wanted || _tag === "KeystoreDamaged")
     const obstacle = hindered ?? Option.getOrNull(unopened)
     const refusal = wanted ? obstacle : target.refusal
-    const behind = otherVersionText(yield* (yield* DaemonControl).state, installed, here)
+    const behind = otherVersionText(yield* (yield* DaemonControl).state, yield* Environment, here)
     const warnings = [
       ...target.warnings,
       ...(behind === null ? [] : [behind]),
@@ -191,7 +191,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
     const report = yield* (yield* Upgrade).run(options)
     if (report._tag === "UpToDate") {
       yield* output.result({ event: "Result", ...report }, [`Already up to date (${report.installed})`])
-      const behind = otherVersionText(yield* (yield* DaemonControl).state, report.installed, here)
+      const behind = otherVersionText(yield* (yield* DaemonControl).state, yield* Environment, here)
       if (behind !== null) yield* output.note(`warning: ${behind}`)
       return yield* recorded ? checkAgain : Effect.void
     }
