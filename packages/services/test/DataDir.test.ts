@@ -144,6 +144,37 @@ describe("DataDir", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive(
+    "so is one below a directory where everybody can, and a database where others can put its log",
+    () =>
+      Effect.gen(function* () {
+        const { checkAll, all } = yield* initialised
+        const fs = yield* FileSystem.FileSystem
+        const outside = yield* temporaryDirectory
+        const own = join(outside, "own")
+        yield* fs.makeDirectory(own, { mode: 0o700 })
+        const below = join(own, "waiaas.db")
+        yield* checkAll({ ...all, databasePath: below, logFile: join(own, "daemon.log") })
+        yield* fs.chmod(outside, 0o777)
+        for (const open of [
+          { ...all, databasePath: below },
+          { ...all, logFile: below },
+        ])
+          assert.include(
+            (yield* Effect.flip(checkAll(open))).message,
+            `${outside}: everybody may put files there`,
+          )
+        // As /tmp is: what is there is its owner's, and nobody else's to replace.
+        yield* fs.chmod(outside, 0o1777)
+        yield* checkAll({ ...all, databasePath: below, logFile: join(outside, "daemon.log") })
+        const inIt = { ...all, databasePath: join(outside, "waiaas.db") }
+        assert.include(
+          (yield* Effect.flip(checkAll(inIt))).message,
+          `${outside}: everybody may put files there`,
+        )
+      }).pipe(Effect.provide(layer)),
+  )
+
   /** What is refused is left as it is, and no advice touches it. */
   const refused = (root: string, options: { readonly uid: number } = { uid }) =>
     Effect.gen(function* () {

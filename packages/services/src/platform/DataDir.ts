@@ -204,20 +204,31 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           return true
         })
 
-        /** Where a file of ours is outside of the data directory, nobody else may put another in its place. */
-        const checkOutside = (path: string) =>
+        /**
+         * Where a file of ours is outside of the data directory, nobody else may put another in its place: neither there nor
+         * by another directory on the way. In a directory like /tmp others cannot replace a database, but can put a
+         * write-ahead log next to it.
+         */
+        const checkOutside = (path: string, hasHelpers: boolean) =>
           Effect.gen(function* () {
             if (path.startsWith(`${real}/`)) return
-            const directory = yield* nearestAbove(path)
-            const isOpen = (directory.mode & 0o002) !== 0 && (directory.mode & 0o1000) === 0
-            if (isOpen || (isForeign(directory) && directory.uid !== 0))
-              return yield* new UnsafeDataDir({
-                path: directory.path,
-                problem: isOpen
-                  ? `everybody may put files there, and ${path} is to be there`
-                  : `it belongs to user ${directory.uid}, and ${path} of user ${user} is to be there`,
-                command: `Choose another place for ${path} in config.toml, then run the command again.`,
-              })
+            let below = path
+            while (below !== dirname(below)) {
+              const directory = yield* nearestAbove(below)
+              const isItsOwn = directory.path === dirname(path)
+              const isSafe = (directory.mode & 0o1000) !== 0 && !(isItsOwn && hasHelpers)
+              const isOpen = (directory.mode & 0o002) !== 0 && !isSafe
+              const isRoots = directory.uid === 0 || (directory.uid === UNMAPPED && !isItsOwn)
+              if (isOpen || (isForeign(directory) && !isRoots))
+                return yield* new UnsafeDataDir({
+                  path: directory.path,
+                  problem: isOpen
+                    ? `everybody may put files there, and ${path} is to be there`
+                    : `it belongs to user ${directory.uid}, and ${path} of user ${user} is to be there`,
+                  command: `Choose another place for ${path} in config.toml, then run the command again.`,
+                })
+              below = directory.path
+            }
           })
 
         return {
@@ -237,10 +248,11 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
           }),
           checkAll: ({ databasePath, logFile }) =>
             Effect.gen(function* () {
-              for (const path of [databasePath, logFile]) yield* checkOutside(path)
+              yield* checkOutside(databasePath, true)
+              yield* checkOutside(logFile, false)
               const { keystore, data, backups, upgrade, token, config, facts, registry } = paths
               const single = [token, config, facts, registry]
-              for (const suffix of ["", "-wal", "-shm"]) single.push(`${databasePath}${suffix}`)
+              for (const suffix of ["", "-wal", "-shm", "-journal"]) single.push(`${databasePath}${suffix}`)
               const found: Array<Entry> = []
               for (const path of single) found.push(...(yield* entriesAt(path)))
               for (const directory of [keystore, data, backups, upgrade])
@@ -290,6 +302,9 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
       }),
     )
 }
+
+/** How a container without root's rights sees the directories of its host. */
+const UNMAPPED = 65_534
 
 /** What an init that was cut off can have made, and what a new file system has in it. */
 const known = new Set([
