@@ -3,7 +3,10 @@ import { execFileSync } from "node:child_process"
 import { appendFileSync, mkdirSync, renameSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 import * as Command from "@effect/cli/Command"
+import { SystemError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, it } from "@effect/vitest"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { layerSimulated } from "@waiaas/services/testing/SimulatedUpgrade"
@@ -20,6 +23,7 @@ const shown = (
   args: ReadonlyArray<string>,
   mode: "human" | "json",
   meanwhile?: (until: (text: string) => Effect.Effect<void>) => Effect.Effect<void>,
+  files: Layer.Layer<FileSystem.FileSystem> = NodeFileSystem.layer,
 ) =>
   Effect.gen(function* () {
     let text = ""
@@ -36,7 +40,7 @@ const shown = (
       event: () => Effect.void,
     })
     const command = Command.run(logs, { name: "waiaas", version: "2.0.0" })(["node", "waiaas", ...args]).pipe(
-      Effect.provide(Layer.merge(output, NodeContext.layer)),
+      Effect.provide(Layer.mergeAll(output, NodeContext.layer, files)),
     )
     const until = (wanted: string): Effect.Effect<void> =>
       Effect.suspend(() =>
@@ -74,6 +78,26 @@ it.scopedLive("a number of lines that is none is refused in plain words", () =>
         `--lines is a number from 1 to 100000, not "${given}".`,
       )
     }
+  }).pipe(Effect.provide(machine)),
+)
+
+it.scopedLive("a log that this user may not read is not called a broken disk", () =>
+  Effect.gen(function* () {
+    const { logFile } = yield* (yield* ConfigFile).load
+    mkdirSync(dirname(logFile), { recursive: true })
+    writeFileSync(logFile, line("one"))
+    const fs = yield* FileSystem.FileSystem
+    // To root every file is open.
+    const denied = new SystemError({
+      module: "FileSystem",
+      method: "open",
+      reason: "PermissionDenied",
+      pathOrDescriptor: logFile,
+    })
+    const failure = yield* Effect.flip(
+      shown([], "human", undefined, Layer.succeed(FileSystem.FileSystem, { ...fs, open: () => denied })),
+    )
+    assert.include(String(failure), "permission denied (EACCES)")
   }).pipe(Effect.provide(machine)),
 )
 

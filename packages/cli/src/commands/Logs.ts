@@ -7,7 +7,7 @@ import { ExitCode } from "@waiaas/domain/ExitCode"
 import { NOT_A_FILE } from "@waiaas/domain/FileWords"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DataDir } from "@waiaas/services/platform/DataDir"
-import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { DurableFile, errnoOf } from "@waiaas/services/platform/DurableFile"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -79,7 +79,7 @@ const appended = (path: string, from: number) =>
       // It is renamed just now, because it is full: what was appended is read under its next name.
       error._tag === "SystemError" && error.reason === "NotFound"
         ? Effect.succeed({ lines: [], end: from })
-        : new FileFailed({ operation: "read", path, code: "EIO" }),
+        : new FileFailed({ operation: "read", path, code: errnoOf(error) }),
     ),
   )
 

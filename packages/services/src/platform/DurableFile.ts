@@ -24,7 +24,8 @@ const codeOfReason: Record<string, string> = {
   Busy: "EBUSY",
 }
 
-const errnoOf = (error: PlatformError): string => {
+/** The system's own code of a failed call. */
+export const errnoOf = (error: PlatformError): string => {
   const cause = error._tag === "SystemError" ? error.cause : undefined
   if (typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string")
     return cause.code
