@@ -233,7 +233,9 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
           const examine = (path: string) => tool.examine(packageDir, path, "quick", {})
           const takeClosed = Effect.gen(function* () {
             // A daemon that stopped in order has left no log to bring in.
-            if (yield* files.exists(`${database}-wal`)) yield* tool.checkpoint(packageDir, database)
+            // Another program may have left one, or a journal of a change that SQLite undoes when it opens it.
+            if ((yield* files.exists(`${database}-wal`)) || (yield* files.exists(`${database}-journal`)))
+              yield* tool.checkpoint(packageDir, database)
             // Nobody writes, so what the source holds the copy holds too, whose hash is of the bytes that were read for it.
             // Both at once: the daemon is down. But not where this process is the one that has the source open
             // through SQLite: it must not read it by other means then.
@@ -254,7 +256,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
             : []
           // SQLite may leave its helpers beside a database that it looked at; they are none of the backup.
-          for (const suffix of ["-wal", "-shm"]) yield* files.remove(`${copy}${suffix}`)
+          for (const suffix of ["-wal", "-shm", "-journal"]) yield* files.remove(`${copy}${suffix}`)
           const body = {
             format: 1 as const,
             sequence,
@@ -284,7 +286,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         yield* files.remove(partial)
         yield* files.makeDirectory(partial)
         yield* Effect.gen(function* () {
-          for (const suffix of ["", "-wal", "-shm"])
+          for (const suffix of ["", "-wal", "-shm", "-journal"])
             if (yield* files.exists(`${database}${suffix}`))
               yield* files.copy(`${database}${suffix}`, join(partial, `${DATABASE_FILE}${suffix}`))
           if (yield* files.exists(paths.config)) yield* files.copy(paths.config, join(partial, CONFIG_FILE))

@@ -12,7 +12,7 @@ import { DurableFile, PROBE_FILE } from "./platform/DurableFile.ts"
 import { realPlace } from "./platform/RealPlace.ts"
 
 /** SQLite's files of one database: restoring the first beside the others would undo the restore. */
-const suffixes = ["", "-wal", "-shm"] as const
+const suffixes = ["", "-wal", "-shm", "-journal"] as const
 
 /**
  * Puts a backup's data in the place of today's, under the data lock and with nobody on the files:

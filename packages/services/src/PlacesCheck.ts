@@ -59,9 +59,9 @@ const expectMovable = (files: Files, directory: string, paths: ReadonlyArray<str
     Effect.ensuring(Effect.orElseSucceed(files.remove(join(directory, PROBE_FILE)), () => undefined)),
   )
 
-/** The files of one database: SQLite's own three. */
+/** The files of one database: SQLite's own. */
 export const filesOfDatabase = (database: string): ReadonlyArray<string> =>
-  ["", "-wal", "-shm"].map((suffix) => `${database}${suffix}`)
+  ["", "-wal", "-shm", "-journal"].map((suffix) => `${database}${suffix}`)
 
 /**
  * Tries, while the daemon serves, what later steps, an undo and the daemon's start do to the places of a data directory: by

@@ -43,7 +43,7 @@ const fixture = Effect.gen(function* () {
   })
   yield* inDatabase(insertAgent("two"))
   const today = readFileSync(database)
-  for (const suffix of ["-wal", "-shm"]) writeFileSync(`${database}${suffix}`, `today${suffix}`)
+  for (const suffix of ["-wal", "-shm", "-journal"]) writeFileSync(`${database}${suffix}`, `today${suffix}`)
   writeFileSync(paths.config, "# today\n", { mode: 0o600 })
   const inData = () => readdirSync(paths.data).sort()
   const failed = join(paths.data, `.failed-${run}`)
@@ -64,6 +64,7 @@ describe("a rollback", () => {
           ".failed-3",
           ".restore-3-waiaas.db",
           "waiaas.db",
+          "waiaas.db-journal",
           "waiaas.db-shm",
           "waiaas.db-wal",
         ])
@@ -73,7 +74,13 @@ describe("a rollback", () => {
           assert.isTrue(readFileSync(database).equals(readFileSync(join(made.path, "waiaas.db"))))
           assert.strictEqual(readFileSync(paths.config, "utf8"), "# earlier\n")
           assert.deepStrictEqual(inData(), [".failed-3", "waiaas.db"])
-          assert.deepStrictEqual(readdirSync(failed).sort(), ["waiaas.db", "waiaas.db-shm", "waiaas.db-wal"])
+          // With a journal of the other content SQLite would undo a change in the copy that it never had.
+          assert.deepStrictEqual(readdirSync(failed).sort(), [
+            "waiaas.db",
+            "waiaas.db-journal",
+            "waiaas.db-shm",
+            "waiaas.db-wal",
+          ])
           assert.isTrue(readFileSync(join(failed, "waiaas.db")).equals(today))
         }
         yield* restore.cleanUp(run, database)
@@ -138,7 +145,13 @@ describe("an undo", () => {
       for (const _ of [1, 2]) {
         yield* undo()
         assert.deepStrictEqual((yield* contentOf(database)).names, ["one"])
-        assert.deepStrictEqual(readdirSync(failed).sort(), ["waiaas.db", "waiaas.db-shm", "waiaas.db-wal"])
+        // With a journal of the other content SQLite would undo a change in the copy that it never had.
+        assert.deepStrictEqual(readdirSync(failed).sort(), [
+          "waiaas.db",
+          "waiaas.db-journal",
+          "waiaas.db-shm",
+          "waiaas.db-wal",
+        ])
         assert.isTrue(readFileSync(join(failed, "waiaas.db")).equals(today))
         assert.deepStrictEqual(readdirSync(made.path).sort(), [
           "config.toml",
