@@ -199,7 +199,7 @@ const upgradeRun = (options: Parameters<typeof Upgrade.Service.run>[0]) =>
       return yield* output.result({ event: "Result", ...report }, [
         `An upgrade from ${report.from} to ${report.to} would work: schema ${report.schemaFrom} -> ${report.schemaTo} was rehearsed on a copy.`,
         ...(report.estimate === null ? [] : [`An upgrade: ${estimated(report.estimate)}.`]),
-        `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options)].join(" "))}`,
+        `Nothing was changed. next: ${here(["waiaas upgrade", ...sameTarget(options), ...(options.restart ? [] : ["--no-start"])].join(" "))}`,
       ])
     const backup = `${paths.backups}/${report.backup}`
     yield* output.result({ event: "Result", ...report, path: backup }, [
@@ -312,6 +312,8 @@ export const upgrade = Command.make("upgrade", options, (given) =>
       return yield* usage("--backup", "it can only be given together with --rollback")
     if (!given.rollback && given.yes)
       return yield* usage("--yes", "only --rollback asks before it acts, so only there is it of use")
+    if (!given.start && (given.check || given.status))
+      return yield* usage("--no-start", "neither --check nor --status starts anything, with or without it")
     if (!given.rollback && given.resumeSuspended)
       return yield* usage("--resume-suspended", "it can only be given together with --rollback")
     const { cwd } = yield* Environment
