@@ -285,15 +285,15 @@ describe.runIf(isRoot)("sudo", () => {
 
     it("makes no start remove a directory of another's", () => {
       const foreign = join(machine.directory, "foreign")
-      mkdirSync(join(foreign, ".failed-1"), { recursive: true })
+      mkdirSync(join(foreign, ".failed-1-waiaas.db"), { recursive: true })
       chownSync(foreign, operator, operator)
-      chownSync(join(foreign, ".failed-1"), operator, operator)
+      chownSync(join(foreign, ".failed-1-waiaas.db"), operator, operator)
       forge({}, { databasePath: join(foreign, "waiaas.db") })
       try {
         const { code, text } = run(operator, ["start", "--background", "--data-dir", data])
         assert.equal(code, 7, text)
         assert.ok(text.includes(join(foreign, "waiaas.db")), text)
-        assert.ok(existsSync(join(foreign, ".failed-1")))
+        assert.ok(existsSync(join(foreign, ".failed-1-waiaas.db")))
       } finally {
         remove()
       }

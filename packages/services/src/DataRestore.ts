@@ -65,7 +65,13 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
       const { paths } = yield* DataDir
 
       // Beside the database, not in the data directory: a rename works only inside one file system.
-      const aside = (run: number, database: string) => join(dirname(database), `.failed-${run}`)
+      /** Another installation may have its database in the same directory, and a run of the same number. */
+      const named = (what: string, run: number, database: string) =>
+        join(
+          dirname(database),
+          dirname(database) === paths.data ? `.${what}-${run}` : `.${what}-${run}-${basename(database)}`,
+        )
+      const aside = (run: number, database: string) => named("failed", run, database)
       const prepared = (run: number, path: string) => join(dirname(path), `.restore-${run}-${basename(path)}`)
 
       /** The number of a run whose journal was moved away is given again: what that one put aside stays, under another name. */
@@ -81,7 +87,7 @@ export class DataRestore extends Context.Tag("@waiaas/services/DataRestore")<
         })
 
       // It must be on the file system that the undo's copy goes to.
-      const reserve = (run: number, database: string) => join(dirname(database), `.reserve-${run}`)
+      const reserve = (run: number, database: string) => named("reserve", run, database)
       /** Moves a file where the system can; false where only a copy gets there. */
       const moves = (from: string, to: string) =>
         Effect.as(files.rename(from, to), true).pipe(

@@ -73,7 +73,7 @@ describe("a database on another file system than the data directory", () => {
           const failed = yield* Effect.flip(upgrade)
           assert.strictEqual(failed._tag, "RunFailed")
           assert.include(String("standing" in failed ? failed.standing : ""), "put back")
-          assert.isTrue(seen.created.some((path) => path.endsWith("/other/.reserve-1")))
+          assert.isTrue(seen.created.some((path) => path.endsWith("/other/.reserve-1-waiaas.db")))
           assert.deepStrictEqual(yield* contentOf(databasePath), { names: ["alice"], schema: 4 })
           const left = yield* fs.readDirectory(databasePath.replace(/\/waiaas\.db$/, ""))
           assert.deepStrictEqual(

@@ -186,6 +186,28 @@ describe("an undo", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive(
+    "leaves alone what a run of the same number of another installation has next to its own",
+    () =>
+      Effect.gen(function* () {
+        const { paths, restore } = yield* fixture
+        const shared = join(paths.root, "shared")
+        for (const name of [".failed-3", ".failed-3-b.db"]) mkdirSync(join(shared, name), { recursive: true })
+        writeFileSync(join(shared, ".failed-3-b.db", "b.db"), "its database")
+        writeFileSync(join(shared, ".reserve-3-b.db"), "")
+        const before = readdirSync(shared)
+        const database = join(shared, "a.db")
+        yield* restore.prepareUndo(run, database, 10)
+        assert.deepStrictEqual(
+          readdirSync(shared).filter((name) => !before.includes(name)),
+          [".failed-3-a.db", ".reserve-3-a.db"],
+        )
+        yield* restore.giveBack(run, database)
+        yield* restore.cleanUp(run, database)
+        assert.deepStrictEqual(readdirSync(shared), before)
+      }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive("puts nothing with what an earlier run of its number left, and loses none of that", () =>
     Effect.gen(function* () {
       const { paths, database, failed, restore } = yield* fixture
