@@ -61,6 +61,8 @@ export const PhaseFacts = Schema.Struct({
   schemaTo: Schema.optional(Schema.Int),
   /** Directory name of the backup that the run makes. */
   backup: Schema.optional(BackupDirectory),
+  /** Directory name of what a rollback keeps of the data before it. */
+  aside: Schema.optional(BackupDirectory),
   invariants: Schema.optional(Invariants),
   /** sha256 of the config.toml that the new version was proven with; empty where there is none. */
   config: Schema.optional(Schema.String),

@@ -169,6 +169,22 @@ export const phasesOf: Record<RunKind, ReadonlyArray<Phase>> = {
   rollback: rollbackPhases,
 }
 
+/** The phases that a run carries out before its commit; what is left then only goes forward. */
+export interface PhaseBeforeCommit {
+  readonly upgrade: "check" | "stop" | "backup" | "update" | "migrate" | "verify" | "restart"
+  readonly rollback: "check" | "stop" | "aside"
+}
+
+/** The last phase before the commit. */
+const commitAfter: PhaseBeforeCommit = { upgrade: "restart", rollback: "aside" }
+
+export const phasesBeforeCommit = <K extends RunKind>(kind: K): ReadonlyArray<PhaseBeforeCommit[K]> => {
+  const names = phasesOf[kind].map(({ name }) => name)
+  return names.slice(0, names.indexOf(commitAfter[kind]) + 1) as ReadonlyArray<PhaseName> as ReadonlyArray<
+    PhaseBeforeCommit[K]
+  >
+}
+
 /** The undo of the phases that were begun, newest first. */
 export const undoOf = (kind: RunKind, begun: ReadonlyArray<PhaseName>): ReadonlyArray<RecoveryAction> =>
   phasesOf[kind]

@@ -1,14 +1,12 @@
 import { join } from "node:path"
 import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import { ConfigChanged, type FileFailed } from "@waiaas/domain/DataErrors"
+import { ConfigChanged } from "@waiaas/domain/DataErrors"
 import { hiddenPaths } from "@waiaas/domain/Install"
-import type { Estimate, PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
+import type { Estimate, Run } from "@waiaas/domain/JournalRecord"
 import { agentsOfKeyFiles, agentsWithoutKey, keyAdvice } from "@waiaas/domain/KeyFile"
 import { CandidateBroken } from "@waiaas/domain/PackageErrors"
-import { type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
+import { VerificationFailed } from "@waiaas/domain/RunErrors"
 import { sizeInWords } from "@waiaas/domain/Size"
-import type { UpgradeError } from "@waiaas/domain/UpgradeError"
-import type { PhaseName } from "@waiaas/domain/UpgradePhase"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -27,9 +25,8 @@ import { DataDir } from "./platform/DataDir.ts"
 import { DiskSpace } from "./platform/DiskSpace.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
 import { Environment } from "./platform/Environment.ts"
-import type { DataLease } from "./RunLocks.ts"
+import type { ActsOf, RunAct } from "./RunEngine.ts"
 import { expectSpace, RESERVE, sizeOfDatabase, wantedOfUpgrade } from "./SpaceCheck.ts"
-import type { RecordBody } from "./UpgradeJournal.ts"
 import { UpgradeProgress } from "./UpgradeProgress.ts"
 
 /** Seconds that a daemon takes to stop and to answer again, whatever the size of its database. */
@@ -42,29 +39,17 @@ const NAMED = 5
 export const estimated = ({ downtime, bytes }: Estimate): string =>
   `expected downtime about ${downtime.toFixed(1)} s, ${sizeInWords(bytes)} of data`
 
-export interface PhaseContext {
-  readonly run: Run
-  readonly lease: DataLease
+/** What step 1 is carried out for. */
+export interface CheckOptions {
   readonly source: Source
   /** Step 1 alone: it leaves nothing behind. */
   readonly dryRun: boolean
-  /** Makes a record durable; later phases see it. */
-  readonly append: (record: RecordBody) => Effect.Effect<Run, JournalDamaged | FileFailed>
 }
-
-/** What a phase ends with: words for the operator, and what later phases or a recovery need of it. */
-export interface PhaseResult {
-  readonly text: string
-  readonly facts?: PhaseFacts
-}
-
-export type UpgradeAct = (context: PhaseContext) => Effect.Effect<PhaseResult, UpgradeError>
-type UpgradePhaseName = Exclude<PhaseName, "aside" | "restore">
 
 /** What each phase of an upgrade does, by name; the order and the undo are in `UpgradePhase`. */
 export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")<
   UpgradePhases,
-  Record<UpgradePhaseName, UpgradeAct>
+  Omit<ActsOf<"upgrade">, "check"> & { readonly check: (options: CheckOptions) => RunAct }
 >() {
   static readonly layer = Layer.effect(
     this,
@@ -162,77 +147,79 @@ export class UpgradePhases extends Context.Tag("@waiaas/services/UpgradePhases")
         })
 
       return {
-        check: ({ run, source, dryRun }) =>
-          Effect.gen(function* () {
-            const { started } = run
-            const { install } = started
-            yield* alone(started.databasePath)
-            const others = yield* othersInWords(files, environment, {
-              database: started.databasePath,
-              facts: paths.facts,
-            })
-            if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
-            yield* swap.expectWhole(install, started.from)
-            yield* swap.expectMovable(install, started.run, started.from)
-            yield* expectChangeable(files, paths, filesOfDatabase(started.databasePath))
-            yield* reserveSpace(run)
-            yield* detail("opening every sealed key")
-            // By the code that runs now: a key that is damaged already is no fault of the candidate, and no obstacle.
-            const { keys } = yield* tool.examineKeys(
-              environment.packageDir,
-              started.databasePath,
-              "none",
-              paths.root,
-            )
-            // No upgrade makes it better or worse, but its operator should not look for the cause there.
-            const damaged = keys.damaged.map(({ id }) => id)
-            const advice = keyAdvice(keys, paths.keystore)
-            if (advice !== null) yield* progress.emit({ _tag: "Warning", text: advice })
-            yield* detail(`staging ${started.to} with npm`)
-            const release = yield* installer.stage(install, started.run, source)
-            const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
-            if (release.version !== started.to)
-              return yield* new CandidateBroken({
-                version: started.to,
-                problem: `its package.json says ${release.version}`,
+        check:
+          ({ source, dryRun }) =>
+          ({ run }) =>
+            Effect.gen(function* () {
+              const { started } = run
+              const { install } = started
+              yield* alone(started.databasePath)
+              const others = yield* othersInWords(files, environment, {
+                database: started.databasePath,
+                facts: paths.facts,
               })
-            yield* detail("running the staged version with this configuration and keystore")
-            const config = yield* configNow
-            const described = yield* proveRestart(run, candidate)
-            // It is asked later, and no key is ever removed.
-            if (described.keys < keys.open)
-              return yield* new CandidateBroken({
-                version: started.to,
-                problem: `it opens ${described.keys} of the ${keys.open} sealed keys that ${started.from} opens`,
-              })
-            // A dry run has no need of it, and to remove it afterwards would take it from a command that just began on it.
-            if (!dryRun) {
-              yield* detail(`retaining ${started.from}`)
-              yield* swap.retain(install, started.from)
-            }
-            yield* detail("rehearsing the migration on a copy")
-            const migrated = yield* rehearse(run, candidate)
-            if (migrated.to !== described.schema.latest)
-              return yield* new CandidateBroken({
-                version: started.to,
-                problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
-              })
-            // The rehearsal took its time, and a failure of step 2 would cost a restart.
-            yield* alone(started.databasePath)
-            yield* expectConfig(config)
-            if (!dryRun) yield* swap.detour(install, started.from)
-            return {
-              text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
-              facts: {
-                schemaFrom: migrated.from,
-                schemaTo: migrated.to,
-                changes: migrated.changes,
-                config,
-                estimate: migrated.estimate,
-                ...(damaged.length === 0 ? {} : { damagedKeys: damaged }),
-              },
-            }
-          }),
+              if (others !== null) yield* progress.emit({ _tag: "Warning", text: others })
+              yield* swap.expectWhole(install, started.from)
+              yield* swap.expectMovable(install, started.run, started.from)
+              yield* expectChangeable(files, paths, filesOfDatabase(started.databasePath))
+              yield* reserveSpace(run)
+              yield* detail("opening every sealed key")
+              // By the code that runs now: a key that is damaged already is no fault of the candidate, and no obstacle.
+              const { keys } = yield* tool.examineKeys(
+                environment.packageDir,
+                started.databasePath,
+                "none",
+                paths.root,
+              )
+              // No upgrade makes it better or worse, but its operator should not look for the cause there.
+              const damaged = keys.damaged.map(({ id }) => id)
+              const advice = keyAdvice(keys, paths.keystore)
+              if (advice !== null) yield* progress.emit({ _tag: "Warning", text: advice })
+              yield* detail(`staging ${started.to} with npm`)
+              const release = yield* installer.stage(install, started.run, source)
+              const candidate = hiddenPaths(install.hidden).stagedPackage(started.run)
+              if (release.version !== started.to)
+                return yield* new CandidateBroken({
+                  version: started.to,
+                  problem: `its package.json says ${release.version}`,
+                })
+              yield* detail("running the staged version with this configuration and keystore")
+              const config = yield* configNow
+              const described = yield* proveRestart(run, candidate)
+              // It is asked later, and no key is ever removed.
+              if (described.keys < keys.open)
+                return yield* new CandidateBroken({
+                  version: started.to,
+                  problem: `it opens ${described.keys} of the ${keys.open} sealed keys that ${started.from} opens`,
+                })
+              // A dry run has no need of it, and to remove it afterwards would take it from a command that just began on it.
+              if (!dryRun) {
+                yield* detail(`retaining ${started.from}`)
+                yield* swap.retain(install, started.from)
+              }
+              yield* detail("rehearsing the migration on a copy")
+              const migrated = yield* rehearse(run, candidate)
+              if (migrated.to !== described.schema.latest)
+                return yield* new CandidateBroken({
+                  version: started.to,
+                  problem: `it migrated to schema ${migrated.to}, not ${described.schema.latest}`,
+                })
+              // The rehearsal took its time, and a failure of step 2 would cost a restart.
+              yield* alone(started.databasePath)
+              yield* expectConfig(config)
+              if (!dryRun) yield* swap.detour(install, started.from)
+              return {
+                text: `schema ${migrated.from} -> ${migrated.to} rehearsed, ${estimated(migrated.estimate)}`,
+                facts: {
+                  schemaFrom: migrated.from,
+                  schemaTo: migrated.to,
+                  changes: migrated.changes,
+                  config,
+                  estimate: migrated.estimate,
+                  ...(damaged.length === 0 ? {} : { damagedKeys: damaged }),
+                },
+              }
+            }),
 
         stop: ({ run, lease, append }) =>
           Effect.map(handover.stop({ run, lease, append }), (text) => ({ text })),
