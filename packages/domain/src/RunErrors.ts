@@ -120,6 +120,23 @@ export class VerificationFailed extends Schema.TaggedError<VerificationFailed>()
   }
 }
 
+/** A defect of WAIaaS's own code in the middle of a run, which is undone like any other failure. */
+export class RunDefect extends Schema.TaggedError<RunDefect>()("RunDefect", {
+  kind: Schema.Literal("upgrade", "rollback"),
+  /** What was thrown: its name, its message and its stack. */
+  defect: Schema.String,
+}) {
+  override get message() {
+    return `This is a bug in WAIaaS, found during the ${this.kind}: ${this.defect}`
+  }
+  get next() {
+    return "Report this with the lines above."
+  }
+  get exitCode() {
+    return ExitCode.failed
+  }
+}
+
 /** Another run is going on, here or on the same install. */
 export class UpgradeInProgress extends Schema.TaggedError<UpgradeInProgress>()("UpgradeInProgress", {
   dataDir: Schema.String,

@@ -43,6 +43,7 @@ import type {
   OtherOwner,
   RecoveryPaused,
   RequestRefused,
+  RunDefect,
   Unconfirmed,
   UnfinishedRun,
   UpgradeInProgress,
@@ -84,6 +85,7 @@ export type UpgradeError =
   | DaemonStartFailed
   | OtherOwner
   | VerificationFailed
+  | RunDefect
   | UpgradeInProgress
   | UnfinishedRun
   | JournalDamaged

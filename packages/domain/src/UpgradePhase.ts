@@ -1,7 +1,7 @@
 /**
  * The phases of an upgrade and of a rollback, as data. Help, dry run, journal, progress and
- * recovery all derive from these two lists. What a phase does is in `UpgradePhases` for an upgrade, and in `Rollback`
- * (until its commit) and `RollbackSteps` for a rollback.
+ * recovery all derive from these two lists. `RunEngine` carries out their first part, up to the commit.
+ * What a phase does is in `UpgradePhases` for an upgrade, and in `RollbackPhases` and `RollbackSteps` for a rollback.
  */
 import * as Schema from "effect/Schema"
 

@@ -84,6 +84,7 @@ const samples = [
   new DaemonStartFailed({ version, problem: "it ended", logFile: "/l" }),
   new OtherOwner({ path, dataDir, owner: 1000, user: 1001 }),
   new OtherOwner({ path, dataDir, owner: 1000, user: 0 }),
+  new RunErrors.RunDefect({ kind: "upgrade", defect: "TypeError: x is not a function" }),
   new RunErrors.VerificationFailed({ what: "the schema", expected: "5", found: "4" }),
   new RunErrors.UpgradeInProgress({ dataDir, run: 3, pid: 7, since: 1_770_000_000 }),
   new RunErrors.UnfinishedRun({ dataDir, run: 3 }),

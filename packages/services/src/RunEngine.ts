@@ -1,7 +1,7 @@
 import type { FileFailed } from "@waiaas/domain/DataErrors"
 import type { PhaseFacts, Run } from "@waiaas/domain/JournalRecord"
 import { recoveryFor } from "@waiaas/domain/Recovery"
-import { Interrupted, type JournalDamaged, VerificationFailed } from "@waiaas/domain/RunErrors"
+import { Interrupted, type JournalDamaged, RunDefect } from "@waiaas/domain/RunErrors"
 import type { UpgradeError } from "@waiaas/domain/UpgradeError"
 import {
   type PhaseBeforeCommit,
@@ -214,11 +214,10 @@ export class RunEngine extends Context.Tag("@waiaas/services/RunEngine")<
   )
 }
 
+/** How much of a defect's stack is kept. */
+const STACK = 2000
+
 const asFailure = (kind: RunKind, cause: Cause.Cause<unknown>): UpgradeError =>
   Cause.isInterruptedOnly(cause)
     ? new Interrupted({})
-    : new VerificationFailed({
-        what: `the ${kind}'s own code`,
-        expected: "sound",
-        found: Cause.pretty(cause).slice(0, 2000),
-      })
+    : new RunDefect({ kind, defect: Cause.pretty(cause).slice(0, STACK) })
