@@ -17,6 +17,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { databaseEmpty } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -251,6 +252,8 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
             return { hashed: yield* files.hash(copy), ...examined }
           })
           const { hashed, schema, writtenBy } = yield* options.source === "closed" ? takeClosed : takeLive
+          // It would look like a backup of the data. What a rollback keeps aside may be anything.
+          if (schema === 0 && options.kind !== "pre-rollback") return yield* databaseEmpty(database)
           const from = isOfRun[options.kind] ? options.from : (writtenBy ?? options.from)
           const config = (yield* files.exists(paths.config))
             ? [{ name: CONFIG_FILE, ...(yield* files.copy(paths.config, join(partial, CONFIG_FILE))) }]
