@@ -3,6 +3,7 @@ import { strict as assert } from "node:assert"
 import { createHash } from "node:crypto"
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { SqlClient } from "@effect/sql/SqlClient"
 import { it } from "@effect/vitest"
 import { VERSION } from "@waiaas/domain/Build"
 import { layerDatabase } from "@waiaas/services/Database"
@@ -24,15 +25,17 @@ const place = Effect.gen(function* () {
   yield* initialise(root)
   writeFileSync(join(root, "config.toml"), "", { mode: 0o600 })
   const platform = layerPlatform(root)
-  yield* Effect.flatMap(Keystore, ({ createKey }) => createKey(agentIdOf("alice"))).pipe(
+  const publicKey = yield* Effect.flatMap(Keystore, ({ createKey }) => createKey(agentIdOf("alice"))).pipe(
     Effect.provide(Keystore.layer),
     Effect.provide(platform),
   )
   const database = join(root, "data", "it.db")
-  yield* Effect.zipRight(migrate(database), Effect.forEach(["alice", "bob"], insertAgent)).pipe(
-    Effect.provide(layerDatabase({ path: database, create: true })),
-    Effect.provide(platform),
-  )
+  yield* Effect.gen(function* () {
+    yield* migrate(database)
+    yield* Effect.forEach(["alice", "bob"], insertAgent)
+    const sql = yield* SqlClient
+    yield* sql`UPDATE agents SET public_key = ${publicKey} WHERE name = 'alice'`
+  }).pipe(Effect.provide(layerDatabase({ path: database, create: true })), Effect.provide(platform))
   const tool = Layer.unwrapEffect(Effect.map(dataDirectoryActs, (acts) => layerDatabaseToolLocal(acts)))
   const layer = Layer.provideMerge(Layer.mergeAll(tool, ExclusiveLock.layer), platform)
   const ask = (request: unknown) =>
@@ -62,14 +65,14 @@ it.scopedLive(
         assert.deepEqual(found.tables.agents, { rows: 2, digest })
       }
       const { keys } = yield* done({ ...examine, tables: {}, dataDir: root })
-      assert.deepEqual(keys, { agents: 2, open: 1, missing: 1, names: ["bob"] })
+      assert.deepEqual(keys, { agents: 2, open: 1, missing: 1, names: ["bob"], damaged: [] })
 
       // An index of its table lies: only the full check sees it.
       const damaged = join(root, "data", "damaged.db")
       copyFileSync(database, damaged)
       const bytes = readFileSync(damaged)
-      const at = bytes.lastIndexOf("key-alice")
-      bytes.write("key-alicf", at)
+      const at = bytes.lastIndexOf(agentIdOf("alice"))
+      bytes.write("f", at + 35)
       writeFileSync(damaged, bytes)
       for (const dataDir of [{}, { dataDir: root }]) {
         const of = { ...examine, ...dataDir, database: damaged, tables: {} }
@@ -134,7 +137,7 @@ it.scopedLive(
           Effect.provide(asking(lines.map((line) => `${JSON.stringify(line)}\n`).join(""), exitCode)),
           Effect.provide(platform),
         )
-      const keys = { agents: 1, open: 1, missing: 0, names: [], since: 3 }
+      const keys = { agents: 1, open: 1, missing: 0, names: [], damaged: [], since: 3 }
       const result = { schema: 9, tables: {}, keys, pages: 12 }
       const found = yield* answered(
         [
@@ -143,7 +146,7 @@ it.scopedLive(
         ],
         0,
       )
-      assert.deepEqual(found.keys, { agents: 1, open: 1, missing: 0, names: [] })
+      assert.deepEqual(found.keys, { agents: 1, open: 1, missing: 0, names: [], damaged: [] })
       const refused = yield* Effect.flip(
         answered(
           [
