@@ -308,6 +308,24 @@ export class BackupForeign extends Schema.TaggedError<BackupForeign>()("BackupFo
   }
 }
 
+/** A newer version was installed by hand and has not started: there is nothing of it in the data that could be undone. */
+export class DataNotMigrated extends Schema.TaggedError<DataNotMigrated>()("DataNotMigrated", {
+  installed: Schema.String,
+  writtenBy: Schema.String,
+  /** The backup that a rollback would take. */
+  backup: Schema.String,
+}) {
+  override get message() {
+    return `WAIaaS ${this.installed} has not started on these data: they are those of ${this.writtenBy}, and newer than backup ${this.backup}, which would take their place. Nothing was touched. Name that backup with --backup to restore it all the same.`
+  }
+  get next() {
+    return `npm install --global @waiaas/cli@${this.writtenBy}`
+  }
+  get exitCode() {
+    return ExitCode.refused
+  }
+}
+
 export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { wanted: Schema.String }) {
   override get message() {
     return `There is no ${this.wanted}.`

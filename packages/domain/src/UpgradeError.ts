@@ -11,6 +11,7 @@ import type {
   DatabaseInUse,
   DatabaseTooNew,
   DatabaseTooOld,
+  DataNotMigrated,
   FileFailed,
   KeystoreDamaged,
   LockBusy,
@@ -69,6 +70,7 @@ export type UpgradeError =
   | ConfigChanged
   | PlaceNotChangeable
   | BackupForeign
+  | DataNotMigrated
   | NoBackup
   | NotNpmGlobal
   | NoPermission

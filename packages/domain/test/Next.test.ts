@@ -52,6 +52,7 @@ const samples = [
   new DataErrors.MigrationFailed({ path, from: 4, to: 5, reason: "no such table" }),
   new DataErrors.KeystoreDamaged({ path, problem: "was changed" }),
   new DataErrors.BackupDamaged({ name: "b", problem: "it is cut off" }),
+  new DataErrors.DataNotMigrated({ installed: "2.1.0", writtenBy: "2.0.0", backup: "pre-upgrade-2.0.0-x" }),
   new DataErrors.BackupForeign({ name: "b", agents: 2, keystore: "/home/op/.waiaas/keystore" }),
   new DataErrors.NoBackup({ wanted: "backup named b" }),
   new PackageErrors.PackageDamaged({ path: "/p/dist/daemon.js", problem: "is missing", version: "2.0.0" }),

@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path"
 import type { AgentChanges } from "@waiaas/domain/AgentChanges"
 import { type BackupManifest, CONFIG_FILE, DATABASE_FILE } from "@waiaas/domain/BackupManifest"
-import { BackupDamaged, BackupForeign, NoBackup } from "@waiaas/domain/DataErrors"
+import { BackupDamaged, BackupForeign, DataNotMigrated, NoBackup } from "@waiaas/domain/DataErrors"
 import type { Install } from "@waiaas/domain/Install"
 import { otherWritesIn } from "@waiaas/domain/OtherWrites"
 import { CandidateRefused } from "@waiaas/domain/PackageErrors"
@@ -147,6 +147,22 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
           ? new BackupForeign({ name: backup.name, agents: before, keystore: paths.keystore })
           : Effect.void
 
+      /** Writes of an older version, which a newer one has not seen yet, are no part of what the newer one did. */
+      const expectMigrated = (
+        backup: ChosenBackup,
+        database: string,
+        found: AgentChanges,
+        others: ReadonlyArray<Difference>,
+      ) =>
+        Effect.gen(function* () {
+          const { added, removed, suspended, resumed, changed } = found
+          const written = [added, removed, suspended, resumed, changed].some(({ count }) => count > 0)
+          if (!written && others.length === 0) return
+          const { writtenBy } = yield* tool.examine(environment.packageDir, database, "none", {})
+          if (writtenBy === backup.manifest.from && writtenBy !== installed)
+            return yield* new DataNotMigrated({ installed, writtenBy, backup: backup.name })
+        })
+
       const configDiffers = ({ path, manifest }: ChosenBackup) =>
         Effect.gen(function* () {
           const theirs = manifest.files.find(({ name }) => name === CONFIG_FILE)
@@ -209,7 +225,11 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
             Effect.map(Either.right),
             Effect.catchTag("DatabaseFailed", (error) => Effect.succeed(Either.left(error))),
           )
-          if (Either.isRight(found)) yield* expectOwn(backup, found.right)
+          const others = Either.isRight(found) ? yield* othersSince(backup, databasePath) : []
+          if (Either.isRight(found)) {
+            yield* expectOwn(backup, found.right)
+            if (Option.isNone(name)) yield* expectMigrated(backup, databasePath, found.right, others)
+          }
           const ofBackup = Either.isRight(found)
             ? found.right
             : // With itself: what is asked is whether its agents could sign.
@@ -225,7 +245,7 @@ export class RollbackCheck extends Context.Tag("@waiaas/services/RollbackCheck")
             backup,
             ofBackup,
             changes: Option.getOrNull(Either.getRight(found)),
-            others: Either.isRight(found) ? yield* othersSince(backup, databasePath) : [],
+            others,
             configDiffers: yield* configDiffers(backup),
             unreadable: Either.isLeft(found) ? found.left.message : null,
             code,

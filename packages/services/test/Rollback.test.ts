@@ -79,6 +79,42 @@ describe("a rollback", () => {
     }).pipe(Effect.provide(layerInstalled())),
   )
 
+  it.scopedLive(
+    "of a version that has not started yet is refused where its data would be newer than the backup",
+    () =>
+      Effect.gen(function* () {
+        yield* upgraded
+        yield* rollback
+        // Of 2.0.0, which has served since; then 2.1.0 was installed by hand.
+        const { databasePath } = yield* (yield* ConfigFile).load
+        const writing = Effect.provide(layerDatabase({ path: databasePath, create: false }))
+        const plan = asVersion(
+          "2.1.0",
+          Effect.flatMap(Rollback, (service) => service.plan(Option.none())),
+        )
+        yield* asVersion("2.0.0", recordWrittenBy(databasePath).pipe(writing, Effect.scoped))
+        // Nothing was written: the backup is as good as the data.
+        assert.strictEqual((yield* plan).backup.manifest.from, "2.0.0")
+        yield* insertAgent("late").pipe(writing, Effect.scoped)
+        const failed = yield* Effect.flip(plan)
+        assert.strictEqual(failed._tag, "DataNotMigrated")
+        assert.include(failed.message, "WAIaaS 2.1.0 has not started on these data: they are those of 2.0.0")
+        assert.strictEqual(
+          failed._tag === "DataNotMigrated" ? failed.next : "",
+          "npm install --global @waiaas/cli@2.0.0",
+        )
+        const { backup } = yield* Effect.flatMap(
+          Effect.flatMap(Backup, ({ list }) => list),
+          (entries) =>
+            asVersion(
+              "2.1.0",
+              Effect.flatMap(Rollback, (service) => service.plan(Option.fromNullable(entries[0]?.name))),
+            ),
+        )
+        assert.strictEqual(backup.manifest.from, "2.0.0")
+      }).pipe(Effect.provide(layerInstalled())),
+  )
+
   it.scopedLive("names a newer backup that it passes over since it is damaged", () =>
     Effect.gen(function* () {
       const { fs } = yield* upgraded
