@@ -3,7 +3,7 @@ import { DATABASE_FILE } from "@waiaas/domain/BackupManifest"
 import { LATEST_SCHEMA } from "@waiaas/domain/Build"
 import {
   type BackupDamaged,
-  DatabaseFailed,
+  type DatabaseFailed,
   DatabaseTooNew,
   type FileFailed,
   LockBusy,
@@ -12,7 +12,7 @@ import { releaseFor } from "@waiaas/domain/SchemaRange"
 import type { Version } from "@waiaas/domain/Version"
 import { BACKUP_CREATE, Backup } from "@waiaas/services/Backup"
 import { Compatibility } from "@waiaas/services/Compatibility"
-import { databaseEmpty, layerDatabase } from "@waiaas/services/Database"
+import { databaseEmpty, databaseMissing, layerDatabase } from "@waiaas/services/Database"
 import { DatabaseTool } from "@waiaas/services/DatabaseTool"
 import { migrate } from "@waiaas/services/Migrator"
 import { newerReleaseFor } from "@waiaas/services/NewerRelease"
@@ -46,11 +46,7 @@ export const expectDatabase = (path: string) =>
   Effect.gen(function* () {
     const files = yield* DurableFile
     if (yield* files.exists(path)) return
-    return yield* new DatabaseFailed({
-      operation: "open it",
-      path,
-      reason: "it does not exist. If its disk is not mounted, mount it; if it is lost, a backup holds it",
-    })
+    return yield* databaseMissing(path)
   })
 
 /** No command leaves such a database behind an init: agents were in it, or it is another one. */

@@ -17,7 +17,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { databaseEmpty } from "./Database.ts"
+import { databaseEmpty, databaseMissing } from "./Database.ts"
 import { DatabaseTool } from "./DatabaseTool.ts"
 import { DataDir } from "./platform/DataDir.ts"
 import { DurableFile } from "./platform/DurableFile.ts"
@@ -223,6 +223,7 @@ export class Backup extends Context.Tag("@waiaas/services/Backup")<
         readonly packageDir: string
       }) {
         const { database, packageDir } = options
+        if (!(yield* files.exists(database))) return yield* databaseMissing(database)
         yield* files.makeDirectory(paths.backups)
         const sequence = yield* nextSequence
         const createdAt = yield* now

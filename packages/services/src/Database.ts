@@ -63,7 +63,7 @@ export const layerDatabase = (options: {
       const unopenable = (reason: string) => failureOf("open it", path, reason)
       yield* Effect.gen(function* () {
         if (yield* files.exists(path)) return
-        if (!options.create) return yield* unopenable("it does not exist")
+        if (!options.create) return yield* databaseMissing(path)
         yield* files.makeDirectory(dirname(path))
         yield* files.append(path, "")
       }).pipe(
@@ -96,6 +96,15 @@ export const layerDatabase = (options: {
       )
     }),
   )
+
+/** There was one: an empty database in its place would hide the agents. */
+export const databaseMissing = (path: string): DatabaseFailed =>
+  new DatabaseFailed({
+    operation: "open it",
+    path,
+    reason:
+      "it does not exist. If its disk is not mounted, mount it; if [database] path was changed, move the database there; if it is lost, a backup holds it",
+  })
 
 /** A database that nothing was ever written into, where an init has made one: something else is in its place. */
 export const databaseEmpty = (path: string): DatabaseFailed =>

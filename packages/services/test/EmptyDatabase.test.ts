@@ -25,10 +25,16 @@ it.scopedLive("it is no backup of the data either, and a rollback brings the dat
     const { packageDir } = yield* Environment
     const backups = yield* Backup
     const before = (yield* backups.list).length
-    const create = (source: "closed" | "live") =>
-      backups.create({ kind: "manual", source, database, from: makeVersion("2.1.0"), packageDir })
-    for (const source of ["closed", "live"] as const)
-      assert.include((yield* Effect.flip(create(source))).message, "it is empty")
+    const create = (source: "closed" | "live", path: string) =>
+      backups.create({ kind: "manual", source, database: path, from: makeVersion("2.1.0"), packageDir })
+    for (const source of ["closed", "live"] as const) {
+      assert.include((yield* Effect.flip(create(source, database))).message, "it is empty")
+      const missing = yield* Effect.flip(create(source, `${database}.none`))
+      assert.match(
+        missing.message,
+        /it does not exist\..*if \[database\] path was changed, move the database there/,
+      )
+    }
     assert.strictEqual((yield* backups.list).length, before)
     yield* asVersion(
       "2.1.0",
