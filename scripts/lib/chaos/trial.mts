@@ -238,7 +238,9 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
     if (refusing !== undefined) allowWrites(refusing)
     await disk?.free()
     await setRegistry(world.registryUrl)
-    const run = readJournal(machine).run
+    const { run } = readJournal(machine)
+    // A daemon that is killed while no run is open ran in none.
+    let alone = run === before
 
     const untouched = plan.kind === "registry gone" && exitCode !== 0 && !plan.supervised
     if (untouched && machine.daemonPid() !== pidBefore)
@@ -259,7 +261,10 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
         kills.push(`then ${placeOf(readJournal(machine), before)}`)
         killCommand(machine, again.pid)
         await again.exit
-        if (plan.daemonToo) killDaemons(machine)
+        if (plan.daemonToo) {
+          alone = isEnded(readJournal(machine))
+          killDaemons(machine)
+        }
         problems.push(...checks.badWords(recovery.join(" "), again.stdout() + again.stderr()))
       } else {
         await sleep(RECOVERY_LENGTH * fraction)
@@ -280,9 +285,9 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
       await tell(`${recovery.join(" ")}: ${last.code ?? last.signal}\n${last.stdout}${last.stderr}`)
       problems.push(...checks.badWords(recovery.join(" "), last.stdout + last.stderr))
       if (last.code === 0) {
-        // Killed before its upgrade had begun a run, the daemon ran in no run: then what says so is typed.
-        const alone = plan.daemonToo && run === before && supervisor === undefined
-        if (alone && last.stdout.includes("The daemon was not started: waiaas start --background"))
+        // Then the run says so, and what it says is typed.
+        const killedAlone = alone && plan.daemonToo && supervisor === undefined
+        if (killedAlone && last.stdout.includes("The daemon was not started: waiaas start --background"))
           await machine.mustWaiaas(["start", "--background"])
         break
       }
