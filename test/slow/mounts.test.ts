@@ -116,7 +116,15 @@ it.runIf(isRoot)(
             await attribute("a", place(name), both(name, "EPERM", /^next: .*chattr -i -a/m))
           for (const name of ["backups", "logs"])
             await readOnly(place(name), both(name, "EROFS", /^next: .*findmnt --target/m))
-          await machine.mustWaiaas(["upgrade", "--from", next])
+          // Nobody needs the old package after the commit: what may not be removed is named, and the run ends all the same.
+          const note = join(machine.packageDir, "note.txt")
+          writeFileSync(note, "mine")
+          await mustRun("chattr", ["+i", note])
+          const { stderr } = await machine.mustWaiaas(["upgrade", "--from", next])
+          const [, left = ""] =
+            /warning: (\S+) is not needed any more, and may not be removed \(EPERM\)/.exec(stderr) ?? []
+          await mustRun("chattr", ["-i", join(left, "note.txt")])
+          assert.match((await machine.mustWaiaas(["status"])).stdout, /daemon: ok, version 2\.1\.0/)
           await machine.mustWaiaas(["stop"])
         })
       }),

@@ -73,8 +73,11 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     readonly putBack: (install: Install, run: number, from: string) => Effect.Effect<void, FileFailed>
     /** Points the command at the package again. */
     readonly relink: (install: Install) => Effect.Effect<void, FileFailed>
-    /** Ends the detour; removes what a run left in the hidden directory, its pointer last. */
-    readonly cleanUp: (install: Install, run: number) => Effect.Effect<void, FileFailed>
+    /**
+     * Ends the detour; removes what a run left in the hidden directory, its pointer last. Gives what may not be removed,
+     * such as a tree with an immutable file: nobody needs it, and the next run tries again.
+     */
+    readonly cleanUp: (install: Install, run: number) => Effect.Effect<ReadonlyArray<string>, FileFailed>
     /**
      * Removes retained code but that of the versions to `keep` and of the newest few: the backups of another data
      * directory on this install may want it.
@@ -250,18 +253,28 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             )
           )
             yield* linkTo(install, install.packageDir)
+          const kept: Array<string> = []
+          const tidy = (path: string) =>
+            Effect.catchIf(
+              files.remove(path),
+              ({ code }) => code === "EPERM",
+              () => Effect.sync(() => void kept.push(path)),
+            )
           for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
-            yield* files.remove(path)
+            yield* tidy(path)
           // An npm that outlived its upgrader may have gone on after that run was cleaned up. One run at a time
           // has the install, so what other runs left is nobody's.
           for (const name of yield* files.list(install.hidden))
-            if (/^(staging|outgoing|rejected)-\d+$/.test(name))
-              yield* files.remove(join(install.hidden, name))
+            if (/^(staging|outgoing|rejected)-\d+$/.test(name)) {
+              const path = join(install.hidden, name)
+              if (!kept.includes(path)) yield* tidy(path)
+            }
           // A copy that was cut off, or for which there was no space.
           for (const name of yield* files.list(hidden.retainedAll))
-            if (name.endsWith(PARTIAL)) yield* files.remove(join(hidden.retainedAll, name))
-          yield* files.remove(`${install.packageDir}${PARTIAL}`)
+            if (name.endsWith(PARTIAL)) yield* tidy(join(hidden.retainedAll, name))
+          yield* tidy(`${install.packageDir}${PARTIAL}`)
           yield* files.remove(hidden.pointer)
+          return kept
         }),
         pruneRetained: (install, keep) =>
           Effect.gen(function* () {

@@ -174,7 +174,11 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* files.remove(join(paths.upgrade, `rehearsal-${started.run}`))
           yield* restore.cleanUp(started.run, started.databasePath)
           yield* files.remove(paths.reserve)
-          yield* swap.cleanUp(started.install, started.run)
+          for (const path of yield* swap.cleanUp(started.install, started.run))
+            yield* progress.emit({
+              _tag: "Warning",
+              text: `${path} is not needed any more, and may not be removed (EPERM): is a file in it immutable (chattr -i)?`,
+            })
         })
 
       /**

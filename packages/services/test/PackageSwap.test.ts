@@ -363,6 +363,29 @@ describe("PackageSwap", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive("leaves what may not be removed, names it, and removes the rest", () =>
+    Effect.gen(function* () {
+      const { fs, install, hidden, write } = yield* fixture
+      for (const name of ["outgoing-1", "rejected-1", "outgoing-7"])
+        yield* write(`${install.hidden}/${name}`, "x")
+      yield* write(hidden.pointer, "{}")
+      const refusing = (code: string) => (real: DurableFile["Type"]) => ({
+        remove: (path: string) =>
+          path.includes("outgoing")
+            ? Effect.fail(new FileFailed({ operation: "remove", path, code }))
+            : real.remove(path),
+      })
+      const kept = yield* on(refusing("EPERM"), (each) => each.cleanUp(install, 1))
+      assert.deepStrictEqual(
+        kept,
+        ["outgoing-1", "outgoing-7"].map((name) => `${install.hidden}/${name}`),
+      )
+      assert.sameMembers(yield* fs.readDirectory(install.hidden), ["outgoing-1", "outgoing-7"])
+      const failed = yield* Effect.flip(on(refusing("EIO"), (each) => each.cleanUp(install, 1)))
+      assert.strictEqual(failed.code, "EIO")
+    }).pipe(Effect.provide(layer)),
+  )
+
   it.scopedLive(
     "asks for each place that a swap changes, and names the first that it may not, with its owner",
     () =>
