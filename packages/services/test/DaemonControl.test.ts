@@ -93,8 +93,8 @@ it.scopedLive("a run has the data only once no tool of a killed run works on it 
       drain: (path) => (path === paths.toolLock ? Deferred.await(ended) : Effect.void),
     })
     yield* Effect.gen(function* () {
-      yield* Deferred.succeed(ended, undefined).pipe(Effect.delay("300 millis"), Effect.forkScoped)
       const lease = yield* (yield* RunLocks).acquire(install, "a test")
+      yield* Deferred.succeed(ended, undefined).pipe(Effect.delay("300 millis"), Effect.forkScoped)
       const [took] = yield* Effect.timed(lease.take("1 second", `${paths.data}/waiaas.db`))
       assert.isAtLeast(Duration.toMillis(took), 200)
     }).pipe(Effect.provide(Layer.provide(RunLocks.layer, busy)))
