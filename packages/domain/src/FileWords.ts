@@ -33,6 +33,9 @@ const reasons: Readonly<Record<string, string>> = {
   ELOOP: "its links lead in a circle",
   EDQUOT: "your quota is used up",
   EMFILE: "this process has too many files open",
+  EAGAIN: "the system has no more processes or memory to give",
+  ENOMEM: "the system has no more processes or memory to give",
+  E2BIG: "the arguments and the environment are too long",
   ENFILE: "the system has too many files open",
   SQLITE_CANTOPEN: "it cannot be opened",
   SQLITE_READONLY: "it cannot be written",
@@ -91,6 +94,11 @@ export const fileRemedy = (code: string, path: string, operation: string): strin
       return "Raise the limit of open files of a process (`ulimit -n` shows it)"
     case "ENFILE":
       return "End programs that have many files open (`sysctl fs.file-nr` shows how many there are)"
+    case "EAGAIN":
+    case "ENOMEM":
+      return "End programs, or raise the limits of processes and memory (`ulimit -u` and `ulimit -v` show them)"
+    case "E2BIG":
+      return "Unset variables that are very long (`env` shows them)"
     case "EFBIG":
       return isRead(operation)
         ? `Move ${path} to another directory`

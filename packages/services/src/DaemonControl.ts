@@ -50,6 +50,14 @@ const FREE_FOR = 1000
 /** Of what a start does whatever the size of its data; who starts one that looks at the database adds to it. */
 export const START_LIMIT = Duration.seconds(90)
 
+/** What systemd, pm2, supervisord and s6 give to what they start, and what everything below them inherits. */
+const ofSupervisor =
+  /^(INVOCATION_ID|SYSTEMD_EXEC_PID|JOURNAL_STREAM|NOTIFY_SOCKET|MAINPID|WATCHDOG_(PID|USEC)|LISTEN_(PID|FDS|FDNAMES)|pm_.+|PM2_.+|NODE_APP_INSTANCE|SUPERVISOR_.+|S6_.+)$/
+
+/** The variables without a supervisor's: a daemon that this process starts is nobody's, whoever adopts it later. */
+export const unsupervised = (variables: Environment["Type"]["variables"]): Environment["Type"]["variables"] =>
+  Object.fromEntries(Object.entries(variables).filter(([name]) => !ofSupervisor.test(name)))
+
 /** Starts, stops and inspects the daemon of a data directory; signals only a process proven to be it. */
 export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")<
   DaemonControl,
@@ -220,13 +228,13 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
               command: environment.node,
               args: [packagePaths(packageDir).daemon, "serve", "--data-dir", paths.root, "--background"],
               cwd: paths.root,
-              env: environment.variables,
+              env: unsupervised(environment.variables),
               log,
             })
             .pipe(
               Effect.mapError((error) => {
                 const base = { version, logFile: log }
-                if (error._tag === "ProcessFailed" && error.reason === "other")
+                if (error._tag === "ProcessFailed" && error.code === undefined)
                   return new DaemonStartFailed({ ...base, problem: error.output })
                 // Nothing was started: the log has nothing to say of it.
                 const known =
@@ -235,7 +243,7 @@ export class DaemonControl extends Context.Tag("@waiaas/services/DaemonControl")
                     : new FileFailed({
                         operation: "run",
                         path: error.command,
-                        code: error.reason === "not-found" ? "ENOENT" : "EACCES",
+                        code: error.code ?? "",
                       })
                 return new DaemonStartFailed({ ...base, problem: known.message, instead: known.next })
               }),

@@ -4,7 +4,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, it } from "@effect/vitest"
 import { INSTANCE_HEADER } from "@waiaas/domain/DaemonFacts"
 import { installOf } from "@waiaas/domain/Install"
-import { DaemonControl } from "@waiaas/services/DaemonControl"
+import { DaemonControl, unsupervised } from "@waiaas/services/DaemonControl"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { Environment } from "@waiaas/services/platform/Environment"
 import { ExclusiveLock } from "@waiaas/services/platform/ExclusiveLock"
@@ -18,6 +18,46 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { layerInstalled } from "./simulated.ts"
+
+it("a daemon that a command starts has nothing of the supervisor that the command was below", () => {
+  const kept = { PATH: "/bin", WAIAAS_DATA_DIR: "/data", LISTEN_ADDRESS: "x", pm: "x" }
+  const inherited = {
+    INVOCATION_ID: "a",
+    SYSTEMD_EXEC_PID: "7",
+    JOURNAL_STREAM: "8:9",
+    NOTIFY_SOCKET: "/run/systemd/notify",
+    WATCHDOG_USEC: "1",
+    LISTEN_FDS: "1",
+    pm_id: "0",
+    PM2_HOME: "/root/.pm2",
+    SUPERVISOR_ENABLED: "1",
+    SUPERVISOR_PROCESS_NAME: "agent",
+  }
+  assert.deepStrictEqual(unsupervised({ ...inherited, ...kept }), kept)
+})
+
+it.scopedLive("that is what its process is started with", () =>
+  Effect.gen(function* () {
+    let given: Readonly<Record<string, string | undefined>> = { pm_id: "none was started" }
+    const fake = Layer.succeed(ProcessRunner, {
+      ...(yield* ProcessRunner),
+      detach: ({ env }) =>
+        Effect.sync(() => {
+          given = env
+          return 7
+        }),
+    })
+    const environment = yield* Environment
+    const below = Layer.succeed(Environment, {
+      ...environment,
+      variables: { ...environment.variables, pm_id: "0", SUPERVISOR_ENABLED: "1" },
+    })
+    yield* Effect.flatMap(DaemonControl, (daemon) => daemon.spawn("/package", "2.1.0")).pipe(
+      Effect.provide(Layer.provide(DaemonControl.layer, [fake, below])),
+    )
+    assert.deepStrictEqual(given, { ...environment.variables })
+  }).pipe(Effect.provide(layerInstalled())),
+)
 
 for (const isRecycled of [true, false])
   it.scopedLive(

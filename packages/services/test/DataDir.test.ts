@@ -5,6 +5,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { DataDir } from "@waiaas/services/platform/DataDir"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
+import { Privilege, RightsRefused } from "@waiaas/services/platform/Privilege"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
@@ -44,6 +45,31 @@ describe("DataDir", () => {
         // What is named on the line needs no variable.
         const named = yield* at("/nowhere/d", { variables: { WAIAAS_DATA_DIR: value } })
         assert.strictEqual((yield* Effect.flip(named.check))._tag, "NotInitialised")
+      }
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("says where root may not act as the owner, as in a container without that capability", () =>
+    Effect.gen(function* () {
+      const root = `${yield* temporaryDirectory}/d`
+      yield* (yield* at(root, { uid })).create
+      const options = { uid: 0, variables: { SUDO_USER: "someone" } }
+      const files = yield* DurableFile
+      const stat = (path: string) =>
+        Effect.map(files.stat(path), (info) => ({ ...info, uid: Option.some(1234), gid: Option.some(1234) }))
+      const place = yield* DataDir.pipe(
+        Effect.provide(DataDir.layer(Option.some(root))),
+        Effect.provideService(DurableFile, { ...files, stat }),
+        Effect.provide(layerPlatform(options)),
+        Effect.provideService(Privilege, {
+          ...Privilege.defaultValue(),
+          become: () => new RightsRefused({ code: "EPERM" }),
+        }),
+      )
+      for (const asked of [place.check, place.expectRoom]) {
+        const error = yield* Effect.flip(asked)
+        assert.include(error.message, "this system does not let root act as that user (EPERM)")
+        assert.include(error.next, "without `sudo`")
       }
     }).pipe(Effect.provide(layer)),
   )

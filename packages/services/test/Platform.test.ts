@@ -245,6 +245,67 @@ describe("ProcessRunner", () => {
     }).pipe(Effect.provide(layer)),
   )
 
+  it.scopedLive(
+    "what the system refuses to start at once is a typed error as well, attached or detached",
+    () =>
+      Effect.gen(function* () {
+        const runner = yield* ProcessRunner
+        const cwd = yield* temporaryDirectory
+        // One argument may be 128 KiB long (E2BIG).
+        const long = { command: process.execPath, args: ["-e", "", "x".repeat(4_000_000)], cwd, env: {} }
+        const errors = [
+          yield* Effect.flip(runner.run({ ...long, timeout: "5 seconds" })),
+          yield* Effect.flip(runner.detach({ ...long, log: `${cwd}/out.log` })),
+        ]
+        for (const error of errors) {
+          assert.strictEqual(error._tag, "ProcessFailed")
+          assert.strictEqual(error._tag === "ProcessFailed" ? error.code : "", "E2BIG")
+        }
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it("a file that would be larger than the process may write is a failure with a name, and no end without a word", () => {
+    const code = `
+      await import(${JSON.stringify(new URL("../src/platform/NoDebugger.ts", import.meta.url).href)})
+      try { require("node:fs").writeFileSync(process.argv[1], "text") } catch (error) { console.log(error.code) }`
+    const said = execFileSync(
+      "/bin/sh",
+      [
+        "-c",
+        'ulimit -f 0; exec "$@"',
+        "sh",
+        process.execPath,
+        "--eval",
+        `(async () => {${code}})()`,
+        "large",
+      ],
+      { encoding: "utf8" },
+    )
+    assert.strictEqual(said, "EFBIG\n")
+  })
+
+  it("a child that cannot begin for want of open files is a typed error", () => {
+    const url = (path: string) => JSON.stringify(new URL(path, import.meta.url).href)
+    const code = `
+      const { ProcessRunner } = await import(${url("../src/platform/ProcessRunner.ts")})
+      const Effect = await import("effect/Effect")
+      const { openSync, closeSync } = await import("node:fs")
+      const open = []
+      try { for (;;) open.push(openSync("/dev/null")) } catch {}
+      // Less than three pipes need.
+      closeSync(open.pop())
+      const ran = Effect.flatMap(ProcessRunner, (runner) => runner.run({ command: process.execPath, args: [], timeout: "5 seconds" }))
+      const error = await Effect.runPromise(Effect.flip(Effect.provide(ran, ProcessRunner.layer)))
+      for (const each of open) closeSync(each)
+      console.log(error._tag, error.output)`
+    const said = execFileSync(
+      "/bin/sh",
+      ["-c", 'ulimit -n 64; exec "$@"', "sh", process.execPath, "--input-type=module", "--eval", code],
+      { encoding: "utf8", cwd: dirname(new URL(import.meta.url).pathname) },
+    )
+    assert.match(said, /^ProcessFailed spawn .*EMFILE/)
+  })
+
   it.scopedLive("a process has an identity that another with its pid would not have", () =>
     Effect.gen(function* () {
       const runner = yield* ProcessRunner

@@ -69,6 +69,25 @@ it.scoped("the data owner's rights leave root's groups first, then the group, an
   }),
 )
 
+for (const call of ["setgroups", "setegid", "seteuid"] as const)
+  it.scoped(`a root that may not act as the owner stays root, and says so (${call})`, () =>
+    Effect.gen(function* () {
+      const { privilege, rights } = yield* begun
+      const usual = process[call]
+      Object.assign(process, {
+        [call]: (id: number) => {
+          if (id !== 0) throw Object.assign(new Error("not permitted"), { code: "EPERM" })
+          rights.euid = 0
+        },
+      })
+      const error = yield* Effect.flip(privilege.become(owner))
+      Object.assign(process, { [call]: usual })
+      assert.deepStrictEqual([error._tag, error.code], ["RightsRefused", "EPERM"])
+      assert.isUndefined(privilege.taken())
+      assert.deepStrictEqual(rights, { euid: 0, egid: 0 })
+    }),
+  )
+
 it.scoped("an act on the package has root's rights for as long as it takes, however it ends", () =>
   Effect.gen(function* () {
     const { privilege, rights, since } = yield* begun

@@ -97,11 +97,16 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
         const paths = dataPaths(real)
 
         const underSudo = isUnderSudo(environment)
-        if (underSudo && Option.isSome(named) && (yield* files.exists(real))) {
+        const refusal = yield* Effect.gen(function* () {
+          if (!underSudo || Option.isNone(named) || !(yield* files.exists(real))) return null
           const { uid, gid } = yield* files.stat(real)
-          if (Option.isSome(uid) && uid.value !== 0)
-            yield* privilege.become({ uid: uid.value, gid: Option.getOrElse(gid, () => uid.value) })
-        }
+          if (Option.isNone(uid) || uid.value === 0) return null
+          const owner = { uid: uid.value, gid: Option.getOrElse(gid, () => uid.value) }
+          return yield* privilege.become(owner).pipe(
+            Effect.as(null),
+            Effect.catchAll(({ code }) => Effect.succeed(code)),
+          )
+        })
         const user = privilege.taken()?.uid ?? environment.uid
         const isForeign = ({ uid }: { readonly uid: number }) => user !== null && uid !== user
 
@@ -136,6 +141,12 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
               path: real,
               problem: "it is no directory",
               command: "Name a directory after --data-dir, or leave it out for ~/.waiaas.",
+            })
+          if (refusal !== null)
+            return yield* new UnsafeDataDir({
+              path: real,
+              problem: `it belongs to user ${entry.uid}, and this system does not let root act as that user (${refusal})`,
+              command: `Run the command as its owner, without \`sudo\` (a container: \`--user ${entry.uid}\`), and --data-dir ${shellWord(real)} at its end.`,
             })
           if (isForeign(entry)) return yield* otherOwner(real, entry.uid)
           return entry

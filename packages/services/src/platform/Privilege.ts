@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 
 export interface Identity {
@@ -6,9 +7,12 @@ export interface Identity {
   readonly gid: number
 }
 
+/** A root that may not act as another user: one of a container without that capability, or of a user namespace. Internal: callers map it. */
+export class RightsRefused extends Data.TaggedError("RightsRefused")<{ readonly code: string }> {}
+
 interface Rights {
-  /** Gives up root's rights for the data owner's, until the process ends. */
-  readonly become: (owner: Identity) => Effect.Effect<void>
+  /** Gives up root's rights for the data owner's, until the process ends; where the system refuses that, none is given up. */
+  readonly become: (owner: Identity) => Effect.Effect<void, RightsRefused>
   /** The data owner whose rights were taken; undefined where this process has always been itself. */
   readonly taken: () => Identity | undefined
   /** An act on the installed package, with the rights that this process began with. */
@@ -36,10 +40,18 @@ const makeRights = (): Rights => {
   return {
     taken: () => owner,
     become: (identity) =>
-      Effect.sync(() => {
-        owner = identity
-        leaveGroups(identity)
-        drop(identity)
+      Effect.try({
+        try: () => {
+          leaveGroups(identity)
+          drop(identity)
+          owner = identity
+        },
+        catch: (cause) => {
+          raise()
+          return new RightsRefused({
+            code: cause instanceof Error && "code" in cause ? String(cause.code) : String(cause),
+          })
+        },
       }),
     restore: Effect.sync(() => {
       if (owner !== undefined) raise()

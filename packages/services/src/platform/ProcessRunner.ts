@@ -19,6 +19,8 @@ export class ProcessFailed extends Data.TaggedError("ProcessFailed")<{
   readonly command: string
   readonly reason: "not-found" | "not-allowed" | "timeout" | "other"
   readonly output: string
+  /** The system's, where it did not start the child. */
+  readonly code?: string | undefined
 }> {}
 
 export interface ProcessResult {
@@ -81,7 +83,7 @@ const makeRunner = ({
     Effect.suspend(() => {
       let output = ""
       return Effect.acquireUseRelease(
-        Effect.sync(() => {
+        starting(command, () => {
           const start = (identity?: Identity) =>
             spawn(command, withoutDebugger(command, args), {
               ...identity,
@@ -96,6 +98,11 @@ const makeRunner = ({
           Effect.async<ProcessResult, ProcessFailed>((resume) => {
             let stdout = ""
             let stderr = ""
+            child.on("error", (cause: NodeJS.ErrnoException) =>
+              resume(Effect.fail(startFailure(command, cause))),
+            )
+            // Nothing has begun, and where files are short there are not even pipes: that event is on its way.
+            if (child.pid === undefined) return
             child.stdout.setEncoding("utf8").on("data", (text: string) => {
               stdout = (stdout + text).slice(-OUTPUT_LIMIT)
               output = (output + text).slice(-OUTPUT_LIMIT)
@@ -108,9 +115,6 @@ const makeRunner = ({
             // A child that ends without reading its input closes the pipe: its exit code says why, not this.
             child.stdin.on("error", () => {})
             child.stdin.end(input ?? "")
-            child.on("error", (cause: NodeJS.ErrnoException) =>
-              resume(Effect.fail(startFailure(command, cause))),
-            )
             child.on("close", (exitCode, signal) =>
               resume(Effect.succeed({ exitCode, signal, stdout, stderr })),
             )
@@ -134,8 +138,8 @@ const makeRunner = ({
     }),
   detach: ({ command, args, cwd, env, log }) =>
     Effect.flatMap(openOutputLog(log), (fd) =>
-      Effect.async<number, ProcessFailed>((resume) => {
-        const child = asOwner((identity) =>
+      starting(command, () =>
+        asOwner((identity) =>
           spawn(command, withoutDebugger(command, args), {
             ...identity,
             cwd,
@@ -143,14 +147,21 @@ const makeRunner = ({
             detached: true,
             stdio: ["ignore", fd, fd],
           }),
-        )
-        closeSync(fd)
-        child.on("error", (cause: NodeJS.ErrnoException) => resume(Effect.fail(startFailure(command, cause))))
-        child.on("spawn", () => {
-          child.unref()
-          resume(Effect.succeed(child.pid ?? 0))
-        })
-      }),
+        ),
+      ).pipe(
+        Effect.ensuring(Effect.sync(() => closeSync(fd))),
+        Effect.flatMap((child) =>
+          Effect.async<number, ProcessFailed>((resume) => {
+            child.on("error", (cause: NodeJS.ErrnoException) =>
+              resume(Effect.fail(startFailure(command, cause))),
+            )
+            child.on("spawn", () => {
+              child.unref()
+              resume(Effect.succeed(child.pid ?? 0))
+            })
+          }),
+        ),
+      ),
     ),
   identity: (pid) => Effect.sync(() => processStart(pid)),
   about: (pid) => Effect.sync(() => processAbout(pid)),
@@ -177,11 +188,20 @@ const kill = (pid: number, signal: string): ReadonlyArray<string> => [
   signal,
 ]
 
+/** Node says most of what keeps a child from starting by an event, and the rest at once: too long an argument, no right to be that user. */
+const starting = <A>(command: string, start: () => A): Effect.Effect<A, ProcessFailed> =>
+  Effect.try({
+    try: start,
+    catch: (cause) =>
+      startFailure(command, cause instanceof Error ? cause : new Error(String(cause), { cause })),
+  })
+
 const startFailure = (command: string, cause: NodeJS.ErrnoException): ProcessFailed =>
   new ProcessFailed({
     command,
     reason: cause.code === "ENOENT" ? "not-found" : cause.code === "EACCES" ? "not-allowed" : "other",
     output: cause.message,
+    code: cause.code,
   })
 
 const signalGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
@@ -206,7 +226,7 @@ const endGroup = (child: ChildProcess): Effect.Effect<void> =>
     const done = () => {
       for (const timer of timers) clearTimeout(timer)
       signalGroup(child, "SIGKILL")
-      for (const pipe of child.stdio) pipe?.destroy()
+      for (const pipe of child.stdio ?? []) pipe?.destroy()
       child.unref()
       resume(Effect.void)
     }

@@ -240,7 +240,13 @@ export const layerProcessRunner = (host: Host, spawn: (packageDir: string, fault
         return spawn(dirname(dirname(args[0] ?? "")), fault)
       }).pipe(
         Effect.mapError(
-          (error) => new ProcessFailed({ command: "daemon", reason: "not-allowed", output: error.message }),
+          (error) =>
+            new ProcessFailed({
+              command: "daemon",
+              reason: "not-allowed",
+              output: error.message,
+              code: "EACCES",
+            }),
         ),
       ),
     identity: (pid) =>
