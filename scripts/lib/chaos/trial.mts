@@ -288,7 +288,7 @@ export const runTrial = async (plan: Plan, world: World): Promise<Result> => {
         // Then the run says so, and what it says is typed.
         const killedAlone = alone && plan.daemonToo && supervisor === undefined
         if (killedAlone && last.stdout.includes("The daemon was not started: waiaas start --background"))
-          await machine.mustWaiaas(["start", "--background"])
+          await machine.mustWaiaas(["start", "--background"], { env })
         break
       }
       // A start by the supervisor may be at it; nothing else may be in the way.
