@@ -122,7 +122,9 @@ it.runIf(isRoot)(
           await mustRun("chattr", ["+i", note])
           const { stderr } = await machine.mustWaiaas(["upgrade", "--from", next])
           const [, left = ""] =
-            /warning: (\S+) is not needed any more, and may not be removed \(EPERM\)/.exec(stderr) ?? []
+            /warning: (\S+) is not needed any more, and may not be removed: is something in it immutable/.exec(
+              stderr,
+            ) ?? []
           await mustRun("chattr", ["-i", join(left, "note.txt")])
           assert.match((await machine.mustWaiaas(["status"])).stdout, /daemon: ok, version 2\.1\.0/)
           await machine.mustWaiaas(["stop"])

@@ -73,7 +73,8 @@ export const fileRemedy = (code: string, path: string, operation: string): strin
     case "EDQUOT":
       return `Free some space on the file system of ${path} (\`df -h\`; where space is left, inodes are not: \`df -i\`)`
     case "EPERM":
-      return `Give yourself access to ${path} (\`lsattr -d ${shellWord(path)}\` shows whether it is immutable or append-only)`
+      // A directory that is immutable refuses a file that is not there yet.
+      return `Give yourself access to ${path} (\`lsattr -d ${shellWord(path.replace(/(.)\/[^/]*$/, "$1"))} ${shellWord(path)}\` shows i or a at what is immutable or append-only, \`chattr -i -a\` with that name ends it)`
     case "EACCES":
     case "SQLITE_CANTOPEN":
     case "SQLITE_READONLY":

@@ -17,6 +17,9 @@ const PARTIAL = ".partial"
 /** As many versions as a data directory keeps backups of upgrades. */
 const RETAINED = 5
 
+/** Why the system does not remove what this user may remove otherwise. */
+const stuck = ["EPERM", "EBUSY", "ENOTEMPTY"]
+
 /** Where a swap renames something. */
 const directoriesOf = (install: Install) => [
   install.root,
@@ -80,9 +83,12 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
     readonly cleanUp: (install: Install, run: number) => Effect.Effect<ReadonlyArray<string>, FileFailed>
     /**
      * Removes retained code but that of the versions to `keep` and of the newest few: the backups of another data
-     * directory on this install may want it.
+     * directory on this install may want it. Gives what may not be removed, as `cleanUp` does.
      */
-    readonly pruneRetained: (install: Install, keep: ReadonlyArray<string>) => Effect.Effect<void, FileFailed>
+    readonly pruneRetained: (
+      install: Install,
+      keep: ReadonlyArray<string>,
+    ) => Effect.Effect<ReadonlyArray<string>, FileFailed>
     readonly pointer: (hidden: string) => Effect.Effect<Option.Option<RunPointer>, FileFailed>
     readonly point: (install: Install, pointer: RunPointer) => Effect.Effect<void, FileFailed>
   }
@@ -152,6 +158,14 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
           yield* files.remove(to)
           yield* files.rename(partial, to)
         })
+
+      /** False where it stays: something in it is immutable, mounted, or open on a network file system. */
+      const removeUnlessStuck = (path: string) =>
+        Effect.catchIf(
+          Effect.as(files.remove(path), true),
+          ({ code }) => stuck.includes(code),
+          () => Effect.succeed(false),
+        )
 
       const acts = PackageSwap.of({
         probe: (install) =>
@@ -255,11 +269,10 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             yield* linkTo(install, install.packageDir)
           const kept: Array<string> = []
           const tidy = (path: string) =>
-            Effect.catchIf(
-              files.remove(path),
-              ({ code }) => code === "EPERM",
-              () => Effect.sync(() => void kept.push(path)),
-            )
+            Effect.tap(removeUnlessStuck(path), (isGone) => {
+              if (!isGone) kept.push(path)
+              return Effect.void
+            })
           for (const path of [hidden.staging(run), hidden.outgoing(run), hidden.rejected(run)])
             yield* tidy(path)
           // An npm that outlived its upgrader may have gone on after that run was cleaned up. One run at a time
@@ -281,8 +294,11 @@ export class PackageSwap extends Context.Tag("@waiaas/services/PackageSwap")<
             const { retainedAll } = hiddenPaths(install.hidden)
             const names = yield* files.list(retainedAll)
             const newest = names.filter(isVersion).sort(compare).slice(-RETAINED)
-            for (const name of names)
-              if (![...keep, ...newest].includes(name)) yield* files.remove(join(retainedAll, name))
+            const old = names
+              .filter((name) => ![...keep, ...newest].includes(name))
+              .map((name) => join(retainedAll, name))
+            // One that stays is no reason for the others to.
+            return yield* Effect.filter(old, removeUnlessStuck, { negate: true })
           }),
         pointer: (hidden) =>
           readJsonIfValid(RunPointer, hiddenPaths(hidden).pointer).pipe(

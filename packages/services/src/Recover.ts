@@ -175,10 +175,7 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
           yield* restore.cleanUp(started.run, started.databasePath)
           yield* files.remove(paths.reserve)
           for (const path of yield* swap.cleanUp(started.install, started.run))
-            yield* progress.emit({
-              _tag: "Warning",
-              text: `${path} is not needed any more, and may not be removed (EPERM): is a file in it immutable (chattr -i)?`,
-            })
+            yield* progress.emit({ _tag: "Warning", text: notRemoved(path) })
         })
 
       /**
@@ -332,6 +329,10 @@ export class Recover extends Context.Tag("@waiaas/services/Recover")<
     }),
   )
 }
+
+/** For the operator: what no run needs any more, and the system does not let it remove. */
+export const notRemoved = (path: string): string =>
+  `${path} is not needed any more, and may not be removed: is something in it immutable (\`chattr -R -i\`), mounted or open?`
 
 const denials = ["EACCES", "EPERM", "EROFS", "SQLITE_CANTOPEN", "SQLITE_READONLY"]
 

@@ -8,7 +8,7 @@ import { Backup } from "./Backup.ts"
 import { DaemonHandover } from "./DaemonHandover.ts"
 import { DataRestore } from "./DataRestore.ts"
 import { PackageSwap } from "./PackageSwap.ts"
-import { Recover } from "./Recover.ts"
+import { notRemoved, Recover } from "./Recover.ts"
 import { nothingPruned, type Pruned } from "./Retention.ts"
 import type { PhaseContext } from "./RunEngine.ts"
 import { UpgradeJournal } from "./UpgradeJournal.ts"
@@ -81,12 +81,16 @@ export class UpgradeFinish extends Context.Tag("@waiaas/services/UpgradeFinish")
             const { databasePath: database, install } = started
             const found = yield* backups.prune(started.to, { database, packageDir: install.packageDir })
             const kept = (yield* backups.list).flatMap(({ manifest }) => (manifest ? [manifest.from] : []))
-            yield* swap.pruneRetained(started.install, [...kept, started.from])
+            for (const path of yield* swap.pruneRetained(started.install, [...kept, started.from]))
+              yield* progress.emit({ _tag: "Warning", text: notRemoved(path) })
             return found
           }).pipe(
             Effect.catchAll((error) =>
               Effect.as(
-                progress.emit({ _tag: "Warning", text: `old backups were not removed: ${error.message}` }),
+                progress.emit({
+                  _tag: "Warning",
+                  text: `not all old backups and retained code were removed: ${error.message}`,
+                }),
                 nothingPruned,
               ),
             ),

@@ -375,13 +375,38 @@ describe("PackageSwap", () => {
             ? Effect.fail(new FileFailed({ operation: "remove", path, code }))
             : real.remove(path),
       })
-      const kept = yield* on(refusing("EPERM"), (each) => each.cleanUp(install, 1))
-      assert.deepStrictEqual(
-        kept,
-        ["outgoing-1", "outgoing-7"].map((name) => `${install.hidden}/${name}`),
-      )
+      // Immutable, a mount, or open on a network file system.
+      for (const code of ["EPERM", "EBUSY", "ENOTEMPTY"]) {
+        const kept = yield* on(refusing(code), (each) => each.cleanUp(install, 1))
+        assert.deepStrictEqual(
+          kept,
+          ["outgoing-1", "outgoing-7"].map((name) => `${install.hidden}/${name}`),
+        )
+      }
       assert.sameMembers(yield* fs.readDirectory(install.hidden), ["outgoing-1", "outgoing-7"])
       const failed = yield* Effect.flip(on(refusing("EIO"), (each) => each.cleanUp(install, 1)))
+      assert.strictEqual(failed.code, "EIO")
+    }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive("retained code that may not be removed is named, and the rest of it goes", () =>
+    Effect.gen(function* () {
+      const { fs, install, hidden, write } = yield* fixture
+      const versions = ["0.1.0", "0.2.0", "0.3.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0", "1.5.0", "1.6.0"]
+      for (const version of versions) yield* write(`${hidden.retained(version)}/package.json`, "{}")
+      const stuck = hidden.retained("0.1.0")
+      const refusing = (code: string) => (real: DurableFile["Type"]) => ({
+        remove: (path: string) =>
+          path === stuck
+            ? Effect.fail(new FileFailed({ operation: "remove", path, code }))
+            : real.remove(path),
+      })
+      const pruned = on(refusing("EPERM"), (each) => each.pruneRetained(install, ["0.3.0"]))
+      assert.deepStrictEqual(yield* pruned, [stuck])
+      const left = yield* fs.readDirectory(hidden.retainedAll)
+      assert.includeMembers(left, ["0.1.0", "0.3.0", "1.6.0"])
+      assert.notInclude(left, "0.2.0")
+      const failed = yield* Effect.flip(on(refusing("EIO"), (each) => each.pruneRetained(install, ["0.3.0"])))
       assert.strictEqual(failed.code, "EIO")
     }).pipe(Effect.provide(layer)),
   )
