@@ -1,4 +1,5 @@
-import { dirname, isAbsolute, join } from "node:path"
+import { randomUUID } from "node:crypto"
+import { dirname, isAbsolute, join, resolve } from "node:path"
 import type { Install } from "@waiaas/domain/Install"
 import { npmFailureOf, npmSummaryOf } from "@waiaas/domain/NpmFailure"
 import { flagsFor, NpmSettings, registryFor } from "@waiaas/domain/NpmSettings"
@@ -98,6 +99,29 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
           return yield* new ProcessFailed({ command, reason: "timeout", output: "" })
         })
 
+      /**
+       * The variables that name a directory for temporary files, as long as one can be made in it: where npm cannot, it tries
+       * until it is ended. Without them it uses /tmp.
+       */
+      const withTemporary = Effect.gen(function* () {
+        const { TMPDIR, TMP, TEMP, ...others } = environment.variables
+        const directory = TMPDIR || TMP || TEMP
+        if (!directory) return environment.variables
+        const place = resolve(environment.cwd ?? "/", directory)
+        // A name that nobody can have put a link at.
+        const probe = join(place, `.waiaas-${randomUUID()}`)
+        const isUsable = yield* Effect.gen(function* () {
+          if (!(yield* files.isDirectory(place))) return false
+          yield* files.makeDirectory(probe)
+          yield* files.remove(probe)
+          return true
+        }).pipe(
+          privilege.asInstaller,
+          Effect.orElseSucceed(() => false),
+        )
+        return isUsable ? { ...others, TMPDIR: place } : others
+      })
+
       const asked = (args: ReadonlyArray<string>) =>
         args
           .filter((arg) => !arg.startsWith("--"))
@@ -109,6 +133,7 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
         Effect.gen(function* () {
           const cli = yield* npmCli
           const command = environment.node
+          const variables = yield* withTemporary
           return yield* runner
             .run({
               command,
@@ -116,7 +141,7 @@ export class Npm extends Context.Tag("@waiaas/services/Npm")<
               // A .npmrc where the operator happens to be has no say.
               cwd: install.prefix,
               env: {
-                ...environment.variables,
+                ...variables,
                 PATH: `${dirname(environment.node)}:${environment.variables.PATH ?? "/usr/bin:/bin"}`,
               },
               timeout: filling === undefined ? QUERY_LIMIT : Duration.infinity,

@@ -83,6 +83,30 @@ describe("npm", () => {
     ),
   )
 
+  it.live("has a directory for temporary files in which one can be made, or its own choice", () =>
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const place = yield* fs.makeTempDirectoryScoped()
+      yield* fs.writeFileString(`${place}/file`, "")
+      const given = (variables: Record<string, string>) =>
+        scenario(
+          () => ({ stdout: release }),
+          ({ calls }) =>
+            Effect.map(resolve, () => {
+              const { TMPDIR, TMP, TEMP } = calls[0]?.env ?? {}
+              return [TMPDIR, TMP, TEMP]
+            }),
+          { environment: { variables } },
+        )
+      for (const name of ["/proc", "/nowhere/at/all", `${place}/file`])
+        for (const variable of ["TMPDIR", "TMP", "TEMP"])
+          assert.deepStrictEqual(yield* given({ [variable]: name }), [undefined, undefined, undefined])
+      assert.isFalse(yield* fs.exists("/nowhere"))
+      assert.deepStrictEqual(yield* given({ TMPDIR: place }), [place, undefined, undefined])
+      assert.deepStrictEqual(yield* fs.readDirectory(place), ["file"])
+    }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer)),
+  )
+
   it.live("finds its own Node first in PATH, runs in the prefix, and may write to the package", () =>
     Effect.gen(function* () {
       const called = (variables: Record<string, string>) =>
