@@ -1,6 +1,7 @@
 /** Failures of the daemon and of a run: an upgrade, a rollback, a recovery. */
 import * as Schema from "effect/Schema"
 import { ExitCode } from "./ExitCode.ts"
+import { fileReason, fileRemedy } from "./FileWords.ts"
 import { followedBy, inDataDir, shellWord } from "./Shell.ts"
 
 export class DaemonStopTimeout extends Schema.TaggedError<DaemonStopTimeout>()("DaemonStopTimeout", {
@@ -71,10 +72,13 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
         EACCES: "this user may not listen there",
         EADDRNOTAVAIL: "this machine has no such address",
         ENOTFOUND: "no such host name is known",
-      }[this.code] ?? this.code
+      }[this.code] ?? fileReason(this.code, "listen")
     return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
   }
   get next() {
+    // Another port would not help.
+    if (["EMFILE", "ENFILE", "ENOMEM"].includes(this.code))
+      return `${fileRemedy(this.code, "", "listen")}, then run \`waiaas start --background\`.`
     return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then run `waiaas start --background`."
   }
   get exitCode() {

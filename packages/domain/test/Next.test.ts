@@ -128,6 +128,13 @@ describe("next", () => {
       [of("write", "EFBIG"), "would be larger than a file of this process may be", "`ulimit -f`"],
       [of("read", "EFBIG"), "larger than such a file can be", `Move ${path} to another directory`],
       [of("read", "EMFILE"), "too many files open", "`ulimit -n`"],
+      [
+        new RunErrors.ListenFailed({ hostname: "127.0.0.1", port: 3100, code: "EMFILE" }),
+        "too many files open",
+        "`ulimit -n`",
+      ],
+      [of("write", "E2BIG"), "the environment are too long", "Unset variables"],
+      [of("run", "EAGAIN"), "no more processes", "`ulimit -u`"],
       [of("rename to", "EBUSY"), "in use, or a mount of its own", "`findmnt "],
       [of("rename to", "EXDEV"), "on another file system, or in another mount", "`findmnt --target "],
       [new PackageErrors.NoPermission({ path, owner: "root", code: "EPERM" }), "immutable", "`lsattr -d "],
