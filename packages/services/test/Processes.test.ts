@@ -3,8 +3,10 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { assert, it } from "@effect/vitest"
 import { processesWithArgument, processName, processStart } from "@waiaas/services/platform/Processes"
+import { processAbout } from "@waiaas/services/platform/ProcessTable"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
 
 /** Runs until the test ends. */
 const child = (...args: ReadonlyArray<string>) =>
@@ -40,4 +42,23 @@ it.scopedLive(
       assert.isTrue(Option.isNone(processStart(pid)))
       assert.deepStrictEqual(processesWithArgument("/data of one", "serve"), [])
     }),
+)
+
+it.live("a process that has ended is none, though its parent has not taken notice", () =>
+  Effect.gen(function* () {
+    // The shell becomes a program that asks nothing about the child that it inherits.
+    const parent = spawn("/bin/sh", ["-c", "sleep 0 & echo $!; exec sleep 30"], {
+      stdio: ["ignore", "pipe", "inherit"],
+    })
+    const [line] = yield* Effect.promise(() => once(parent.stdout, "data"))
+    const pid = Number(String(line))
+    yield* Effect.repeat(
+      Effect.sync(() => processAbout(pid)),
+      { until: Option.isNone, schedule: Schedule.spaced("10 millis") },
+    ).pipe(Effect.timeout("5 seconds"), Effect.ensuring(Effect.sync(() => parent.kill("SIGKILL"))))
+    assert.isTrue(Option.isNone(processStart(pid)))
+    const about = Option.getOrThrow(processAbout(process.pid))
+    assert.deepStrictEqual([about.parent, about.directory], [process.ppid, process.cwd()])
+    assert.deepStrictEqual(about.argv.length > 0, true)
+  }),
 )
