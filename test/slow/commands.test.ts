@@ -361,3 +361,20 @@ it.scopedLive(
     }),
   2 * LIMIT,
 )
+
+it.scopedLive.runIf(process.platform === "linux")(
+  "a home or a cache in which no directory can be made keeps no command from its end",
+  () =>
+    Effect.gen(function* () {
+      const machine = yield* installedMachine({ start: false })
+      yield* Effect.promise(async () => {
+        for (const variable of ["HOME", "XDG_CACHE_HOME"]) {
+          const args = ["status", "--data-dir", machine.dataDir]
+          const options = { env: { ...machine.env, [variable]: "/proc/waiaas" }, timeoutMs: 20_000 }
+          const { stdout, code } = await machine.waiaas(args, options)
+          assert.match(stdout, /daemon: stopped/, `${variable}: ${code}`)
+        }
+      })
+    }),
+  LIMIT,
+)

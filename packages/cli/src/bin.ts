@@ -33,13 +33,25 @@ const useCompileCache = () => {
     const found = lstatSync(path)
     return found.isDirectory() && found.uid === process.geteuid?.() && (found.mode & 0o022) === 0
   }
+  /** Whether it was not there yet. Node's own way with all parents never ends below a directory such as /proc. */
+  const make = (path: string) => {
+    try {
+      mkdirSync(path, { mode: 0o700 })
+      return true
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false
+      throw cause
+    }
+  }
   try {
     // A user without an entry among the users has no home.
-    const all = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "waiaas")
+    const caches = process.env.XDG_CACHE_HOME || join(homedir(), ".cache")
+    const all = join(caches, "waiaas")
     const directory = join(all, VERSION)
-    mkdirSync(all, { recursive: true, mode: 0o700 })
+    make(caches)
+    make(all)
     if (!isOwn(all)) return
-    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined)
+    if (make(directory))
       for (const other of readdirSync(all))
         if (/^\d+\.\d+\.\d+/.test(other) && other !== VERSION)
           rmSync(join(all, other), { recursive: true, force: true })

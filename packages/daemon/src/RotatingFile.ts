@@ -48,6 +48,21 @@ const RETRY = 10_000
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error ? String(error.code) : String(error)
 
+/** Makes a directory and its parents; gives whether it was not there. Node's own way never ends below a directory such as /proc. */
+const makeDirectory = (directory: string): boolean => {
+  if (isThere(directory)) return false
+  const parent = dirname(directory)
+  if (parent !== directory) makeDirectory(parent)
+  try {
+    mkdirSync(directory, { mode: 0o700 })
+    return true
+  } catch (error) {
+    // Another process was faster.
+    if (codeOf(error) === "EEXIST") return false
+    throw error
+  }
+}
+
 /**
  * A log file that is renamed to `.1`, `.2`, ... when it is full. Writes are synchronous: the last line
  * before a crash is there. No failure leaves it: a daemon without a log is better than no daemon.
@@ -76,8 +91,7 @@ export const makeRotatingFile = ({ path: named, size, count, onProblem }: Rotati
     path = placeOf(named)
     const directory = dirname(path)
     // Only one that we make gets our mode: the operator may have chosen /var/log.
-    const made = mkdirSync(directory, { recursive: true, mode: 0o700 })
-    if (made !== undefined) chmodSync(directory, 0o700)
+    if (makeDirectory(directory)) chmodSync(directory, 0o700)
     // A named pipe without a reader would keep the daemon, and no signal ends that wait.
     const opened = openSync(
       path,

@@ -317,3 +317,19 @@ it.scopedLive("the master password of the environment is hidden in every place",
     assert.ok(!stderr.join("").includes("horse"), stderr.join("\n"))
   }),
 )
+
+it.runIf(process.platform === "linux")(
+  "a place in which no directory can be made is said, and not tried for ever",
+  () => {
+    const problems: Array<string> = []
+    const file = makeRotatingFile({
+      path: "/proc/waiaas/logs/daemon.log",
+      size: 1000,
+      count: 1,
+      onProblem: (problem) => void problems.push(problem),
+    })
+    file.write("a line", 0)
+    file.close(0)
+    assert.match(problems.join(), /ENOENT/)
+  },
+)
