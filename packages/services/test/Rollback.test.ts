@@ -115,6 +115,15 @@ describe("a rollback", () => {
       }).pipe(Effect.provide(layerInstalled())),
   )
 
+  it.scopedLive("to a backup that is not there is refused by its name", () =>
+    Effect.gen(function* () {
+      yield* upgraded
+      const planned = Effect.flatMap(Rollback, (service) => service.plan(Option.some("nowhere")))
+      const failed = yield* Effect.flip(asVersion("2.1.0", planned))
+      assert.deepStrictEqual([failed._tag, failed.message], ["NoBackup", "There is no backup named nowhere."])
+    }).pipe(Effect.provide(layerInstalled())),
+  )
+
   it.scopedLive("names a newer backup that it passes over since it is damaged", () =>
     Effect.gen(function* () {
       const { fs } = yield* upgraded

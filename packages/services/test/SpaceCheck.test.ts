@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { DurableFile } from "@waiaas/services/platform/DurableFile"
-import { expectSpace, sizeOfDatabase } from "@waiaas/services/SpaceCheck"
+import { expectSpace, RESERVE, sizeOfDatabase, wantedOfUpgrade } from "@waiaas/services/SpaceCheck"
 import * as Effect from "effect/Effect"
 import { layerPlatform, temporaryDirectory } from "./support.ts"
 
@@ -63,3 +63,18 @@ it.scopedLive("the size of a database counts its log, where there is one", () =>
     assert.strictEqual((yield* Effect.flip(sizeOfDatabase(files, `${database}/x`))).code, "ENOTDIR")
   }).pipe(Effect.provide(layerPlatform())),
 )
+
+it("an upgrade wants three databases and the reserve, three packages, and more where backups are elsewhere", () => {
+  const wanted = (copy: number) =>
+    wantedOfUpgrade(
+      { upgrade: "/d/upgrade", backups: "/d/backups" },
+      { root: "/p", packageSize: 7 },
+      { path: "/b/waiaas.db", size: 1000, copy },
+    )
+  const here = [
+    ["/d/upgrade", 3000 + RESERVE],
+    ["/p", 21],
+  ]
+  assert.deepStrictEqual<unknown>(wanted(0), here)
+  assert.deepStrictEqual<unknown>(wanted(1200), [...here, ["/d/backups", 1000], ["/b", 2200]])
+})
