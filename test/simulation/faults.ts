@@ -181,7 +181,7 @@ export const faultEverywhere = (
       faultAt(explorer, from, actor, number, fault, false, counts)
     }
     for (const [fault, kinds, onlyDeep = false] of lasting) {
-      if (!kinds.includes(kind) || (onlyDeep && !explorer.isDeep)) continue
+      if (!kinds.includes(kind) || (!explorer.isDeep && (onlyDeep || number % STRIDE !== 0))) continue
       counts.lasting += 1
       faultAt(explorer, from, actor, number, fault, true, counts)
     }

@@ -26,7 +26,9 @@ export const prove = (kind: RunKind, isDeep: boolean): Figures => {
   const began = performance.now()
   const state = before[kind]()
   const explorer = new Explorer(kind, isDeep)
-  const { exit, world } = explorer.crashEverywhere({ state, path: "", depth: 0 }, kind, kind)
+  const { exit, world } = explorer.crashEverywhere({ state, path: "", depth: 0 }, kind, kind, {
+    stride: isDeep ? 1 : 2,
+  })
   try {
     explorer.end(verify(world, kind), "undisturbed")
   } catch (cause) {
