@@ -85,14 +85,17 @@ it.scopedLive(
   LIMIT,
 )
 
-/** Tries to listen until it can, and says then whether that process was alive still. */
+/**
+ * Tries to listen until it can, and says whether that process went on after it. The system closes a process's sockets a
+ * moment before it calls it ended.
+ */
 const bindAsSoonAsPossible = (node: string, port: number, pid: number) => {
   const code = `
     const { createServer } = require("node:net"), { readFileSync } = require("node:fs")
     const alive = () => { try { return !/\\) [ZX] /.test(readFileSync("/proc/${pid}/stat", "utf8")) } catch { return false } }
     const attempt = () => createServer()
       .on("error", () => setTimeout(attempt, 1))
-      .listen(${port}, "127.0.0.1", () => { console.log(alive() ? "alive" : "gone"); process.exit() })
+      .listen(${port}, "127.0.0.1", () => setTimeout(() => { console.log(alive() ? "alive" : "gone"); process.exit() }, 300))
     attempt()`
   const child = spawn(node, ["-e", code], {
     cwd: "/",

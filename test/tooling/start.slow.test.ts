@@ -16,7 +16,7 @@ it.scopedLive("the help that the first file has is the command's own", () =>
   Effect.gen(function* () {
     const machine = yield* installedMachine({ start: false })
     const [first, own] = yield* Effect.promise(() =>
-      Promise.all([machine.mustWaiaas(["--help"]), machine.mustWaiaas(["--json", "--help"])]),
+      Promise.all([machine.mustWaiaas(["--help"]), machine.mustWaiaas(["--quiet", "--help"])]),
     )
     assert.match(first.stdout, /^\$ waiaas <command>$/m)
     assert.match(first.stdout, /Exit codes: 0 done, [\s\S]*; 130\s+interrupted\./)
