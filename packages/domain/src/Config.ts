@@ -1,6 +1,6 @@
 /** `config.toml`: its keys, their defaults and limits. Environment names derive from the keys. */
 import * as Schema from "effect/Schema"
-import { nearest } from "./Nearest.ts"
+import { editsBetween, nearest } from "./Nearest.ts"
 
 export const LogLevel = Schema.Literal("debug", "info", "warning", "error")
 
@@ -98,6 +98,9 @@ export const unknownEnvironment = (
     .sort()
 }
 
+/** As many letters as a slip of the hand gets wrong. */
+const FEW = 2
+
 /**
  * Whether a variable was meant to be the master password and is not: it would be ignored without a word, and the keys
  * sealed under a key file. Only names that begin like ours: other programs have passwords, too.
@@ -105,7 +108,10 @@ export const unknownEnvironment = (
 export const isMistypedPassword = (name: string): boolean => {
   if (reservedEnvironment.some((each) => each === name) || isServiceName(name)) return false
   if (name.startsWith("WAIAAS_MASTER_")) return true
-  return /^WAI[A-Z]{2,5}_/i.test(name) && /PASS|PWD|SECRET/i.test(name.slice(4))
+  const [first = ""] = name.split("_", 1)
+  // WAITRESS_PASSWORD is another program's.
+  const isLikeOurs = /^WAI[A-Z]+$/i.test(first) && editsBetween(first.toUpperCase(), "WAIAAS") <= FEW
+  return isLikeOurs && /PASS|PWD|SECRET/i.test(name.slice(4))
 }
 
 /** Those of them that are ignored; the others keep every command that needs the configuration from its work. */
@@ -130,7 +136,8 @@ export const strayInWords = (name: string): string => {
 }
 
 /** Whether a variable that is not obeyed differs from one that is by few letters. */
-export const isNearMiss = (name: string): boolean => strayInWords(name).includes("did you mean")
+export const isNearMiss = (name: string): boolean =>
+  [...knownEnvironment()].some((known) => editsBetween(name.toUpperCase(), known) <= FEW)
 
 /** What `waiaas init` writes: every key with its default, commented out. */
 export const initialConfigToml = `# WAIaaS configuration. Every key is optional; what is commented out is the default.

@@ -1,7 +1,7 @@
 /** What somebody meant who typed a name wrong. */
 
 /** How many letters have to be changed, added, left out or exchanged with their neighbour. */
-const distance = (a: string, b: string): number => {
+export const editsBetween = (a: string, b: string): number => {
   const rows = [Array.from({ length: b.length + 1 }, (_, index) => index)]
   for (let i = 1; i <= a.length; i++) {
     const row = [i]
@@ -23,7 +23,7 @@ const distance = (a: string, b: string): number => {
 export const nearest = (word: string, known: ReadonlyArray<string>): string | undefined => {
   const far = Math.max(1, Math.floor(word.length / 3))
   const near = known
-    .map((each) => [each, distance(word.toLowerCase(), each)] as const)
+    .map((each) => [each, editsBetween(word.toLowerCase(), each)] as const)
     .filter(([, changes]) => changes <= far)
     .sort(([, a], [, b]) => a - b)[0]
   if (near !== undefined) return near[0]
