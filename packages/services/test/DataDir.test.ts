@@ -1,5 +1,5 @@
 /** A data directory: whose it is, who may read it, and where one may be made. */
-import { lstatSync, readdirSync } from "node:fs"
+import { lchownSync, lstatSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
@@ -198,6 +198,43 @@ describe("DataDir", () => {
           (yield* Effect.flip(checkAll(inIt))).message,
           `${outside}: everybody may put files there`,
         )
+      }).pipe(Effect.provide(layer)),
+  )
+
+  it.scopedLive(
+    "a log behind a link is refused for where the link is and where it leads, and for nothing else",
+    () =>
+      Effect.gen(function* () {
+        const { checkAll, all } = yield* initialised
+        const fs = yield* FileSystem.FileSystem
+        const [outside, disk] = [yield* temporaryDirectory, yield* temporaryDirectory]
+        yield* fs.makeDirectory(join(disk, "sub"), { mode: 0o700 })
+        yield* fs.symlink(disk, join(outside, "logs"))
+        const logs = ["logs/daemon.log", "logs/sub/daemon.log"].map((name) => ({
+          ...all,
+          logFile: join(outside, name),
+        }))
+        for (const log of logs) yield* checkAll(log)
+        for (const open of [outside, disk]) {
+          yield* fs.chmod(open, 0o777)
+          for (const log of logs)
+            assert.include(
+              (yield* Effect.flip(checkAll(log))).message,
+              `${open}: everybody may put files there, and ${log.logFile} is to be there`,
+            )
+          yield* fs.chmod(open, 0o700)
+        }
+        // As in /tmp: a link of this user's is nobody else's to replace.
+        yield* fs.chmod(outside, 0o1777)
+        for (const log of logs) yield* checkAll(log)
+        // Only root can give one away.
+        if (uid !== 0) return
+        lchownSync(join(outside, "logs"), 12_345, 12_345)
+        for (const log of logs)
+          assert.include(
+            (yield* Effect.flip(checkAll(log))).message,
+            `${outside}/logs: it is a link of user 12345`,
+          )
       }).pipe(Effect.provide(layer)),
   )
 

@@ -17,6 +17,7 @@ import { DurableFile } from "./DurableFile.ts"
 import { Environment, isUnderSudo } from "./Environment.ts"
 import { type Entry, Ownership } from "./Ownership.ts"
 import { Privilege } from "./Privilege.ts"
+import { realPlace } from "./RealPlace.ts"
 
 /** Everything below a data directory has its one name here. */
 export const dataPaths = (root: string) => ({
@@ -217,29 +218,47 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
 
         /**
          * Where a file of ours is outside of the data directory, nobody else may put another in its place: neither there nor
-         * by another directory on the way. In a directory like /tmp others cannot replace a database, but can put a
+         * by another directory or link on the way. In a directory like /tmp others cannot replace a database, but can put a
          * write-ahead log next to it.
          */
         const checkOutside = (path: string, hasHelpers: boolean) =>
           Effect.gen(function* () {
             if (path.startsWith(`${real}/`)) return
-            let below = path
-            while (below !== dirname(below)) {
-              const directory = yield* nearestAbove(below)
-              const isItsOwn = directory.path === dirname(path)
-              const isSafe = (directory.mode & 0o1000) !== 0 && !(isItsOwn && hasHelpers)
-              const isOpen = (directory.mode & 0o002) !== 0 && !isSafe
-              const isRoots = directory.uid === 0 || (directory.uid === UNMAPPED && !isItsOwn)
-              if (isOpen || (isForeign(directory) && !isRoots))
-                return yield* new UnsafeDataDir({
-                  path: directory.path,
-                  problem: isOpen
-                    ? `everybody may put files there, and ${path} is to be there`
-                    : `it belongs to user ${directory.uid}, and ${path} of user ${user} is to be there`,
-                  command: `Choose another place for ${path} in config.toml, then run the command again.`,
-                })
-              below = directory.path
+            const refuse = (entry: Entry, problem: string) =>
+              new UnsafeDataDir({
+                path: entry.path,
+                problem,
+                command: `Choose another place for ${path} in config.toml, then run the command again.`,
+              })
+            // The mode of a link says nothing: what counts is where it is, and where it leads.
+            const links = yield* orIfUnseen(linksTo(path), [])
+            const place = yield* orIfUnseen(realPlace(files, path), path)
+            for (const from of [...links.map((link) => link.path), place]) {
+              const isPlace = from === place
+              let below = from
+              while (below !== dirname(below)) {
+                const directory = yield* nearestAbove(below)
+                const isItsOwn = isPlace && directory.path === dirname(place)
+                const isSticky = (directory.mode & 0o1000) !== 0
+                const isOpen = (directory.mode & 0o002) !== 0 && !(isSticky && !(isItsOwn && hasHelpers))
+                const isRoots = directory.uid === 0 || (directory.uid === UNMAPPED && !isItsOwn)
+                if (isOpen)
+                  return yield* refuse(directory, `everybody may put files there, and ${path} is to be there`)
+                if (isForeign(directory) && !isRoots)
+                  return yield* refuse(
+                    directory,
+                    `it belongs to user ${directory.uid}, and ${path} of user ${user} is to be there`,
+                  )
+                below = directory.path
+              }
             }
+            // Everybody may make one in a directory like /tmp.
+            const stranger = links.find(({ uid }) => isForeign({ uid }) && uid !== 0)
+            if (stranger !== undefined)
+              return yield* refuse(
+                stranger,
+                `it is a link of user ${stranger.uid}, and ${path} of user ${user} is to be behind it`,
+              )
           })
 
         return {
@@ -313,6 +332,14 @@ export class DataDir extends Context.Tag("@waiaas/services/DataDir")<
       }),
     )
 }
+
+/** What this user may not see keeps it from the file as well, which says so itself. */
+const orIfUnseen = <A, B>(effect: Effect.Effect<A, FileFailed>, otherwise: B) =>
+  Effect.catchIf(
+    effect,
+    ({ code }) => code === "EACCES",
+    () => Effect.succeed(otherwise),
+  )
 
 /** How a container without root's rights sees the directories of its host. */
 const UNMAPPED = 65_534
