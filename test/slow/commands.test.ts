@@ -344,6 +344,11 @@ it.scopedLive(
         const { port } = taken.address() as AddressInfo
         writeFileSync(config, `[daemon]\nport = ${port}\n`)
         assert.match((await machine.waiaas(["restart"])).stderr, /port \d+: another program listens there/)
+        // Reserved for documentation: no machine has it.
+        writeFileSync(config, text.replace("[daemon]\n", '[daemon]\nhostname = "192.0.2.9"\n'))
+        const nowhere = (await machine.waiaas(["restart"])).stderr
+        assert.match(nowhere, /192\.0\.2\.9 port \d+: this machine has no such address/)
+        assert.match(nowhere, /then run `waiaas restart/)
         taken.close()
         writeFileSync(config, text)
         assert.equal(machine.daemonPid(), pid)

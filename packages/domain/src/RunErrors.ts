@@ -64,6 +64,8 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
   hostname: Schema.String,
   port: Schema.Int,
   code: Schema.String,
+  /** What is to be typed then, where a daemon serves already and is to have this address. */
+  command: Schema.optional(Schema.String),
 }) {
   override get message() {
     const why =
@@ -76,10 +78,11 @@ export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFail
     return `Could not listen on ${this.hostname} port ${this.port}: ${why}.`
   }
   get next() {
+    const { command = "waiaas start --background" } = this
     // Another port would not help.
     if (["EMFILE", "ENFILE", "ENOMEM"].includes(this.code))
-      return `${fileRemedy(this.code, "", "listen")}, then run \`waiaas start --background\`.`
-    return "Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then run `waiaas start --background`."
+      return `${fileRemedy(this.code, "", "listen")}, then run \`${command}\`.`
+    return `Set another [daemon] port or hostname in config.toml (or WAIAAS_DAEMON_PORT), then run \`${command}\`.`
   }
   get exitCode() {
     return ExitCode.failed

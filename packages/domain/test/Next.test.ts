@@ -97,6 +97,7 @@ const samples = [
   new RunErrors.RequestRefused({ status: 409, problem: "It is suspended.", instead: "waiaas agent list" }),
   new RunErrors.DaemonNotRunning(),
   new RunErrors.ListenFailed({ hostname: "127.0.0.1", port: 3100, code: "EADDRINUSE" }),
+  new RunErrors.ListenFailed({ hostname: "h", port: 1, code: "EACCES", command: "waiaas restart" }),
   new DataErrors.TokenUnusable({
     path: "/home/op/.waiaas/api.token",
     problem: "it does not exist",

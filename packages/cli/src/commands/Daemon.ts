@@ -5,7 +5,7 @@ import type { DaemonFacts } from "@waiaas/domain/DaemonFacts"
 import { LockBusy } from "@waiaas/domain/DataErrors"
 import { addressOf, isServing, urlOf } from "@waiaas/domain/Health"
 import { gateFor, type Run } from "@waiaas/domain/JournalRecord"
-import { DaemonNotRunning, DaemonSupervised, DaemonUnreachable } from "@waiaas/domain/RunErrors"
+import { DaemonNotRunning, DaemonSupervised, DaemonUnreachable, ListenFailed } from "@waiaas/domain/RunErrors"
 import { Compatibility } from "@waiaas/services/Compatibility"
 import { ConfigFile } from "@waiaas/services/ConfigFile"
 import { DaemonControl } from "@waiaas/services/DaemonControl"
@@ -213,7 +213,7 @@ export const stop = Command.make("stop", {}, () =>
 )
 
 /** Fails with what would keep the daemon from starting again, while it serves. */
-const expectStartable = ({ port }: DaemonFacts) =>
+const expectStartable = (running: DaemonFacts) =>
   Effect.gen(function* () {
     const { paths, checkAll } = yield* DataDir
     const { packageDir } = yield* Environment
@@ -229,8 +229,16 @@ const expectStartable = ({ port }: DaemonFacts) =>
     yield* tool.describe(packageDir, paths.root)
     const { schema } = yield* tool.examine(packageDir, settings.databasePath, "none", {})
     yield* (yield* Compatibility).admit(schema)
-    // Its own port is its own until it has ended.
-    if (wanted !== port) yield* expectFreePort(hostname, wanted)
+    if (wanted === running.port && hostname === running.hostname) return
+    yield* expectFreePort(hostname, wanted).pipe(
+      // Its own port is its own until it has ended, under every name.
+      Effect.catchIf(
+        ({ code }) => code === "EADDRINUSE" && wanted === running.port,
+        () => Effect.void,
+      ),
+      // It serves on: a start would say so, and take nothing of the configuration.
+      Effect.mapError((error) => new ListenFailed({ ...error, command: "waiaas restart" })),
+    )
   })
 
 export const restart = Command.make("restart", {}, () =>
